@@ -1,0 +1,251 @@
+"""Fields shared by the strategies, the three scales, and the argument `name=value,...`.
+
+Numbers of the authors' public pretraining file are marked [authors]; facts of the paper [paper];
+choices of this project, where nothing is public, [ours].
+"""
+
+import difflib
+
+from ml_collections import ConfigDict
+
+ARGUMENTS = {
+    "alpha": 1.0,  # share of the training images that keep their labels, 0 < alpha <= 1
+    "trial": 0,  # which labelled subset, and which seed of the fine-tuning
+    "scale": "paper",  # paper | small | demo
+    "data": "synthetic",  # synthetic, a manifest CSV, or a public data set's folder
+    "model": "",  # a network; by default the scale's own
+}
+
+
+def make_config(strategy: str, argument: str | None) -> ConfigDict:
+    """The config of one run of `strategy` (SS, IN or FS).
+
+    Raises:
+      ValueError: an argument that is not known or has the wrong type.
+    """
+    given = parse_argument(argument)
+    if given["scale"] not in _SCALES:
+        raise ValueError(
+            f"scale={given['scale']} is not known; take one of {', '.join(_SCALES)}"
+        )
+    config = _paper()
+    _SCALES[given["scale"]](config)
+    config.strategy = strategy
+    config.scale = given["scale"]
+    config.data.source = given["data"]
+    config.data.alpha = given["alpha"]
+    config.data.trial = given["trial"]
+    if given["model"]:
+        config.model.name = given["model"]
+    if strategy != "SS":
+        del config["pretrain"]
+    return config
+
+
+def parse_argument(argument: str | None) -> dict:
+    """`alpha=0.1,scale=demo` -> a value for each of `ARGUMENTS`, of its default's type.
+
+    Raises:
+      ValueError: an unknown name, a missing value, or a value that is not a number.
+    """
+    values = dict(ARGUMENTS)
+    for part in filter(None, (argument or "").split(",")):
+        name, equals, text = (piece.strip() for piece in part.partition("="))
+        if name not in ARGUMENTS:
+            near = difflib.get_close_matches(name, ARGUMENTS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"config argument {name!r} is not known; there are {', '.join(ARGUMENTS)}{hint}"
+            )
+        kind = type(ARGUMENTS[name])
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            wanted = {int: "an integer", float: "a number"}[kind]
+            raise ValueError(f"config argument {name}={text!r} is not {wanted}") from None
+        if not equals or text == "":
+            raise ValueError(f"config argument {name!r} needs a value, as in {name}=...")
+    return values
+
+
+def _paper() -> ConfigDict:
+    """EfficientNet-B4 at 512 px, 27,000 iterations of fine-tuning [paper]."""
+    config = ConfigDict()
+    config.strategy = ""
+    config.scale = ""
+    config.seed = 0  # of everything random except the split; trials add to it in stage 2
+
+    config.model = ConfigDict()
+    config.model.name = "efficientnet_b4"  # [paper]
+    config.model.drop_rate = 0.4  # dropout before the classifier, stage 2; B4's own [ours]
+    config.model.drop_path_rate = 0.2  # stochastic depth, stage 2; B4's own [ours]
+    config.model.dtype = "auto"  # of the computation: bfloat16 on GPU and TPU, float32 on CPU
+
+    config.data = ConfigDict()
+    config.data.source = ""
+    config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
+    config.data.alpha = 1.0
+    config.data.trial = 0
+    config.data.split_seed = 0  # of train / validation / test, the same for all trials
+    config.data.max_side = 512  # px, longest side of a prepared crop [paper]
+    config.data.cache_dir = ""  # prepared images; default $DERMJAX_CACHE or ~/.cache/dermjax
+    config.data.workers = 0  # that prepare images; 0: one per core
+    config.data.read_threads = 4  # that decode during training
+    config.data.prefetch_batches = 4  # held ready in memory
+    config.data.synthetic = _synthetic(lesions=12_000, width=960, height=540)
+
+    config.init = ConfigDict()
+    config.init.weights = ""  # file of ImageNet weights with timm's names, .safetensors or .npz
+
+    config.pretrain = _pretrain()
+    config.finetune = _finetune()
+
+    config.evaluate = ConfigDict()
+    config.evaluate.batch_size = 64  # images, global
+    return config
+
+
+def _synthetic(*, lesions: int, width: int, height: int) -> ConfigDict:
+    """The embedded data set, when `data=synthetic`."""
+    return ConfigDict(
+        {
+            "lesions": lesions,  # lesion crops in all
+            "width": width,  # px of a photograph
+            "height": height,
+            "seed": 0,
+        }
+    )
+
+
+def _pretrain() -> ConfigDict:
+    """Stage 1 of SS: MoCo-v2."""
+    stage = ConfigDict()
+    stage.directory = ""  # default: next to the workdir, named by all that the result depends on
+    stage.init = "random"  # [authors]; or `weights`, from init.weights
+    stage.steps = 97_200  # 1,200 epochs of 20,926 images [authors]
+    stage.batch_size = 256  # images, global [authors]
+    stage.image_size = 380  # px [authors]
+    stage.bn_groups = 4  # batch norm groups over the global batch: 4 devices of 64 [authors]
+    stage.queue_size = 65_536  # keys [authors]
+    stage.dim = 128  # of an embedding [authors]
+    stage.hidden_dim = 2048  # of the head [authors]
+    stage.momentum = 0.999  # of the key encoder [authors]
+    stage.temperature = 0.2  # [authors]
+    stage.mask_same_image = False  # leave keys of the query's own image out [MoCo has no mask]
+    stage.learning_rate = 0.02  # [authors]
+    stage.schedule = "step"  # or cosine, constant [authors]
+    stage.milestones = (0.6, 0.8)  # shares of steps: epochs 720 and 960 [authors]
+    stage.decay = 0.1  # at each milestone [authors]
+    stage.warmup_steps = 0
+    stage.sgd_momentum = 0.9  # [authors]
+    stage.nesterov = True  # [authors]
+    stage.weight_decay = 1e-4  # on every parameter [authors]
+    stage.augment = ConfigDict(
+        {
+            "crop_scale": (0.08, 1.0),  # share of the area [authors]
+            "flip_horizontal": 0.5,  # probability [authors]
+            "flip_vertical": 0.0,
+            "rotation": 0.0,  # degrees, +-
+            "brightness": 0.4,  # strengths of the colour jitter [authors]
+            "contrast": 0.4,
+            "saturation": 0.4,
+            "hue": 0.1,
+            "jitter_probability": 0.8,
+            "grayscale_probability": 0.2,
+            "blur_probability": 0.5,
+            "blur_sigma": (0.1, 2.0),  # px [authors]
+        }
+    )
+    stage.report_every = 100  # steps
+    stage.save_every = 1000  # steps, a multiple of report_every
+    return stage
+
+
+def _finetune() -> ConfigDict:
+    """Stage 2 of every strategy. Only `steps` and the geometry are public; the rest is [ours]."""
+    stage = ConfigDict()
+    stage.steps = 27_000  # [paper]
+    stage.batch_size = 32  # images, global
+    stage.image_size = 512  # px [paper]
+    stage.bn_groups = 1  # batch norm over the whole global batch
+    stage.learning_rate = 3e-4  # AdamW, cosine to 0
+    stage.schedule = "cosine"
+    stage.warmup_steps = 500
+    stage.weight_decay = 0.05  # on kernels only
+    stage.label_smoothing = 0.1
+    stage.augment = ConfigDict(
+        {
+            "crop_scale": (0.3, 1.0),  # random crop [paper], its range [ours]
+            "flip_horizontal": 0.5,  # flips [paper]
+            "flip_vertical": 0.5,
+            "rotation": 45.0,  # degrees, +-; rotation [paper], its range [ours]
+            "brightness": 0.2,
+            "contrast": 0.2,
+            "saturation": 0.1,
+            "hue": 0.02,  # little: redness is the diagnosis
+            "jitter_probability": 0.8,
+            "grayscale_probability": 0.0,
+            "blur_probability": 0.0,
+            "blur_sigma": (0.1, 2.0),
+        }
+    )
+    stage.report_every = 100  # steps
+    stage.evaluate_every = 500  # steps, on validation; a checkpoint each
+    # The checkpoint that is tested: highest macro_sensitivity (or accuracy, or lowest log_loss) on
+    # validation; equals are told apart by the lower log loss.
+    stage.select = "macro_sensitivity"
+    return stage
+
+
+def _small(config: ConfigDict) -> None:
+    """One GPU, about an hour: 224 px, a queue shorter than the data, cosine."""
+    config.data.max_side = 256
+    config.data.synthetic = _synthetic(lesions=6_000, width=960, height=540)
+    pretrain = config.pretrain
+    pretrain.steps = 6_000
+    pretrain.batch_size = 128
+    pretrain.image_size = 224
+    pretrain.bn_groups = 8
+    pretrain.queue_size = 4_096
+    pretrain.momentum = 0.99
+    pretrain.mask_same_image = True
+    pretrain.learning_rate = 0.03
+    pretrain.schedule = "cosine"
+    pretrain.nesterov = False
+    pretrain.augment.crop_scale = (0.2, 1.0)
+    pretrain.augment.flip_vertical = 0.5
+    finetune = config.finetune
+    finetune.steps = 5_000
+    finetune.image_size = 224
+    finetune.evaluate_every = 500
+
+
+def _demo(config: ConfigDict) -> None:
+    """Two CPU cores, about five minutes: EfficientNet-B0 at 64 px."""
+    _small(config)
+    config.model.name = "efficientnet_b0"
+    config.model.drop_rate = 0.2
+    config.model.drop_path_rate = 0.1
+    config.data.max_side = 96
+    config.data.read_threads = 2
+    config.data.synthetic = _synthetic(lesions=1_600, width=480, height=270)
+    pretrain = config.pretrain
+    pretrain.steps = 300
+    pretrain.batch_size = 64
+    pretrain.image_size = 64
+    pretrain.queue_size = 512
+    pretrain.hidden_dim = 512
+    pretrain.report_every = 20
+    pretrain.save_every = 100
+    finetune = config.finetune
+    finetune.steps = 200
+    finetune.batch_size = 32
+    finetune.image_size = 64
+    finetune.learning_rate = 1e-3
+    finetune.warmup_steps = 20
+    finetune.report_every = 20
+    finetune.evaluate_every = 40
+    config.evaluate.batch_size = 128
+
+
+_SCALES = {"paper": lambda config: None, "small": _small, "demo": _demo}

@@ -1,0 +1,1 @@
+"""What the predictions say: measures of a classifier."""

@@ -1,0 +1,75 @@
+"""Flags as users type them: configs found from any folder, mistakes answered in one line."""
+
+import os
+import pathlib
+import re
+import sys
+
+from absl import flags
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """absl's flags parser with config paths resolved; leaves the process at a user's mistake."""
+    try:
+        left = flags.FLAGS(_with_resolved_config(arguments))
+    except (flags.Error, ValueError, AttributeError, KeyError, TypeError) as error:
+        sys.exit(refuse(_explain(error, arguments), error))
+    if len(left) > 1:
+        sys.exit(refuse(f"{left[1]!r} is not understood; options begin with --, see --help"))
+    return left
+
+
+def refuse(message: str, error: Exception | None = None) -> int:
+    """Prints the mistake on stderr; the traceback only for developers, on DERMJAX_TRACEBACK=1."""
+    if error is not None and os.environ.get("DERMJAX_TRACEBACK"):
+        raise error
+    print(f"dermjax: {message}", file=sys.stderr)
+    return 2
+
+
+def _with_resolved_config(arguments: list[str]) -> list[str]:
+    """`configs/ss.py` is looked for here first, then beside the package."""
+    resolved = list(arguments)
+    for i, argument in enumerate(arguments):
+        match = re.fullmatch(r"--?config=(.*)", argument)
+        if match:
+            resolved[i] = f"--config={_resolve(match[1])}"
+        elif argument in ("--config", "-config") and i + 1 < len(arguments):
+            resolved[i + 1] = _resolve(arguments[i + 1])
+    return resolved
+
+
+def _resolve(value: str) -> str:
+    """A config file's path that exists, with its argument.
+
+    Raises:
+      ValueError: there is no such file; names the configs there are.
+    """
+    path, colon, argument = value.partition(":")
+    relative = path.removeprefix("configs/")
+    folders = [_PACKAGE / "configs", _PACKAGE.parent / "configs"]
+    for candidate in [pathlib.Path(path), *(folder / relative for folder in folders)]:
+        if candidate.is_file():
+            return f"{candidate}{colon}{argument}"
+    known = sorted(p.name for f in folders for p in f.glob("*.py") if p.name[0] != "_")
+    known = [f"configs/{name}" for name in known if name != "common.py"]
+    raise ValueError(f"--config={path} does not exist; there are {', '.join(known)}")
+
+
+def _explain(error: Exception, arguments: list[str]) -> str:
+    """ml_collections' and absl's errors in one line that names flag, value and remedy."""
+    text = " ".join(str(error).replace("\\", "").split())
+    if "Traceback (most recent call last)" in text:  # raised inside get_config
+        return text.rpartition("Error: ")[2]
+    if isinstance(error, (AttributeError, KeyError)):
+        unknown = re.search(r"'(\w+)'|(\w+)", text.strip("\"")).group(1, 2)
+        name = next(filter(None, unknown))
+        flag = next((a for a in arguments if re.search(rf"config\..*\b{name}\b", a)), name)
+        near = re.search(r'Did you mean "(\w+)"', text)
+        hint = f"did you mean {near[1]!r}?" if near else "see config.json of a run for all fields"
+        return f"{flag}: this config has no field {name!r}; {hint}"
+    if isinstance(error, flags.IllegalFlagValueError):
+        return f"{text}; the value has the wrong type for this field"
+    return text

@@ -1,0 +1,303 @@
+"""The table of photographs: read as it is written, checked whole, one row per lesion."""
+
+import csv
+import dataclasses
+import difflib
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dermjax.data import splits
+from dermjax.data.problems import ManifestError, at_rows, quoted
+
+BOX = ("x", "y", "w", "h")
+KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX)
+OURS = ("name", "path", "row", "group", "width", "height", "content")
+
+_SPLITS = {"": "", "train": "train", "training": "train", "val": "validation",
+           "valid": "validation", "validation": "validation", "test": "test"}
+_EXCLUDES = {"": "", "0": "", "0.0": "", "false": "", "no": "", "test": "test",
+             "1": "all", "1.0": "all", "true": "all", "yes": "all", "all": "all"}
+# A patient column that goes unrecognised would leak patients between sets in silence, so its
+# common spellings are taken (and told); a missing image or label stops the run anyway.
+_ALIASES = {"patient": {"patientid", "patientnr", "patientno", "pid", "subject", "subjectid"},
+            "lesion": {"lesionid", "lesionnr", "lesionno"}}
+_HINTS = {"image": {"photo", "photograph", "file", "filename", "path", "imageid", "imagepath",
+                    "imagename", "imgid", "img", "picture"},
+          "label": {"class", "diagnosis", "diagnostic", "dx", "target", "category", "disease"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A checked table; the columns are listed in the field comments.
+
+    `name` is the key of a row: the image, with a W3C media fragment where a photo has several rows.
+    """
+
+    # image, name, path (absolute), row (line in the user's file, header = 1), label ('' =
+    # unlabelled), patient, lesion, split ('', train, validation, test), exclude ('', test, all),
+    # x, y, w, h (px of the upright photo, NaN = whole photo), group, further columns as strings;
+    # after the scan: width, height (px, upright), content (sha256).
+    frame: pd.DataFrame
+    source: str
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""  # equal on every machine for the same data; set after the scan
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted labels of the rows that are not left out everywhere."""
+        kept = self.frame.loc[self.frame["exclude"] != "all", "label"]
+        return tuple(sorted(set(kept) - {""}))
+
+
+def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Reads a delimited text file without guessing types.
+
+    Args:
+        path: CSV with ',', ';' or tab, any line ends, UTF-8 (BOM or not), UTF-16 or Windows-1252.
+
+    Returns:
+        (table of stripped strings under lower-case headers plus the integer column `row`,
+        problems, notes).
+
+    Raises:
+        ManifestError: The file cannot be read or has no rows.
+    """
+    text, notes = _text(path)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header, cells, rows, odd, line = None, [], [], [], 0
+    try:
+        for record in reader:
+            start, line = line + 1, reader.line_num
+            if not any(cell.strip() for cell in record):
+                continue
+            if header is None:
+                header = [cell.strip().lower() for cell in record]
+                continue
+            if len(record) < len(header) or any(map(str.strip, record[len(header):])):
+                odd.append((start, len(record)))
+            cells.append((record + [""] * len(header))[:len(header)])
+            rows.append(start)
+    except csv.Error as error:
+        raise ManifestError(path, [f"line {line + 1} is not valid CSV ({error})"]) from None
+    if not cells:
+        raise ManifestError(path, ["the file has no rows below its header: write one per photo"])
+    problems = [at_rows([row for row, _ in odd],
+                        f"{odd[0][1]} cells where the header has {len(header)} (first of them): "
+                        "check the delimiters and quotes")] if odd else []
+    header = [name or f"column_{index + 1}" for index, name in enumerate(header)]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ManifestError(path, problems + [f"columns named twice: {quoted(twice)}: rename one"])
+    frame = pd.DataFrame(cells, columns=header, dtype="str")
+    frame = frame.apply(lambda column: column.str.strip())
+    # A user's own column called `row` must not hide ours.
+    frame = frame.rename(columns={"row": "given_row"}) if "row" in frame else frame
+    return frame.assign(row=rows), problems, notes
+
+
+def _text(path) -> tuple[str, list[str]]:
+    """The file's text and a note where its encoding was a guess."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ManifestError(path, [f"cannot be read ({error.strerror or error})"]) from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace"), []
+    if b"\0" in data:
+        raise ManifestError(path, ["is not a text file: save the table as CSV (UTF-8)"])
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        # What a spreadsheet on a German Windows writes by default.
+        return (data.decode("cp1252", "replace"),
+                ["the table is not UTF-8: read as Windows-1252; check umlauts in labels and names"])
+
+
+def read_csv(path) -> tuple[Manifest, list[str]]:
+    """Reads a manifest; files are not opened.
+
+    Args:
+        path: The CSV; image paths in it are relative to its folder.
+
+    Returns:
+        (manifest, problems): every problem that the table alone can show.
+
+    Raises:
+        ManifestError: The file is unreadable or has no image column.
+    """
+    frame, problems, notes = read_table(path)
+    manifest, more = build(frame, root=Path(path).parent, source=str(path), notes=notes)
+    return manifest, problems + more + splits.group_problems(manifest.frame)
+
+
+def build(frame: pd.DataFrame, *, root, source: str, notes=()) -> tuple[Manifest, list[str]]:
+    """Turns a table of strings under the known headers (plus `row`) into a manifest.
+
+    Args:
+        frame: Columns as in a manifest CSV, all strings, and the integer column `row`.
+        root: Folder that relative image paths start from.
+        source: What the user named, for messages.
+        notes: Notes so far.
+
+    Returns:
+        (manifest, problems).
+
+    Raises:
+        ManifestError: No column `image`.
+    """
+    frame, notes = _rename(frame.reset_index(drop=True), list(notes))
+    found = [name for name in frame.columns if name != "row"]
+    problems = [_no_column(name, found) for name in ("image", "label") if name not in frame]
+    if "image" not in frame:
+        raise ManifestError(source, problems)
+    present = [name for name in BOX if name in frame]
+    if 0 < len(present) < 4:
+        missing = [name for name in BOX if name not in frame]
+        problems.append(f"a box needs the columns x, y, w, h: {quoted(missing)} missing")
+    no_patient = "patient" not in frame
+    for name in KNOWN:
+        frame = frame if name in frame else frame.assign(**{name: ""})
+    frame["image"] = frame["image"].str.replace("\\", "/")
+    # normpath, not resolve: a link inside the data set keeps the place that the user gave it.
+    base = os.path.abspath(root)
+    frame["path"] = [os.path.normpath(os.path.join(base, image)) for image in frame["image"]]
+    blank = frame["image"] == ""
+    if blank.any():
+        problems.append(at_rows(frame.loc[blank, "row"], "no image named: fill the cell"))
+    for name, words in (("split", _SPLITS), ("exclude", _EXCLUDES)):
+        frame[name], more = _words(frame, name, words)
+        problems += more
+    frame, bad, more = _boxes(frame)
+    frame["name"] = _names(frame)
+    problems += more + _duplicates(frame[~bad]) + _spellings(frame)
+    first = ["image", "name", "path", "row", *KNOWN[1:]]
+    frame = frame[first + [name for name in frame if name not in first]]
+    frame["group"] = splits.merge_groups(frame)
+    return Manifest(frame, source, tuple(notes + _notes(frame, no_patient))), problems
+
+
+def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
+    """Takes the aliases of patient and lesion, and moves further columns off our names."""
+    names = {}
+    for column, aliases in _ALIASES.items():
+        near = [name for name in frame if re.sub(r"[\W_]", "", name) in aliases]
+        if column not in frame and near:
+            names[near[0]] = column
+            notes.append(f"column '{near[0]}' read as '{column}'")
+    names |= {name: f"given_{name}" for name in OURS if name in frame and name != "row"}
+    return frame.rename(columns=names), notes
+
+
+def _no_column(name, found) -> str:
+    plain = {re.sub(r"[\W_]", "", column): column for column in found if column not in KNOWN}
+    near = [plain[hint] for hint in plain if hint in _HINTS[name]] or [
+        plain[match] for match in difflib.get_close_matches(name, plain, 1, 0.5)]
+    remedy = f"rename '{near[0]}' to '{name}'?" if near else f"add a column '{name}'"
+    return f"no column '{name}' (found: {', '.join(found)}): {remedy}"
+
+
+def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
+    """Maps a column onto its few meanings, and tells the words that have none."""
+    lower = frame[name].str.lower()
+    bad = ~lower.isin(list(words))
+    problems = [at_rows(frame.loc[bad, "row"],
+                        f"unknown {name} {quoted(frame.loc[bad, name])}: "
+                        f"use {', '.join(word for word in words if word)} or blank")]
+    return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
+
+
+def _boxes(frame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+    """Boxes as floats, which are bad (these become NaN, so that later checks stay quiet), why."""
+    text = frame[list(BOX)]
+    number = text.apply(pd.to_numeric, errors="coerce").astype(float)
+    number = number.where(np.isfinite(number))
+    filled = (text != "").sum(axis=1)
+    partly = (filled > 0) & (filled < 4)
+    wrong = ((text != "") & number.isna()).any(axis=1)
+    small = ~wrong & ~partly & ((number["w"] <= 0) | (number["h"] <= 0))
+    relative = ~wrong & ~partly & ~small & ((number["w"] < 1) | (number["h"] < 1))
+    problems, kept = [], frame["exclude"] != "all"
+    for bad, what in ((partly, "box partly blank {}: fill all of x, y, w, h or none"),
+                      (wrong, "box is not numeric {}: write pixels such as 12 or 12.5"),
+                      (small, "box without area {}: w and h must be positive"),
+                      (relative, "box smaller than a pixel {}: write pixels, not shares")):
+        if (bad := bad & kept).any():
+            values = text[bad].iloc[0]
+            example = ", ".join(f"{side}={value!r}" for side, value in values.items())
+            problems.append(at_rows(frame.loc[bad, "row"], what.format(f"({example})")))
+    bad = wrong | partly | small | relative
+    frame[list(BOX)] = number.mask(bad)
+    return frame, bad, problems
+
+
+def _names(frame) -> pd.Series:
+    """The image, made unique by `#xywh=` where a photo has several rows."""
+    several = frame["path"].duplicated(keep=False) & frame["x"].notna()
+    boxes = frame.loc[several, list(BOX)].itertuples(index=False)
+    names = frame["image"].to_numpy(object, copy=True)
+    names[several.to_numpy()] = [
+        f"{image}#xywh={','.join(f'{side:.10g}' for side in box)}"
+        for image, box in zip(names[several.to_numpy()], boxes, strict=True)]
+    return pd.Series(names, index=frame.index, dtype="str")
+
+
+def _duplicates(frame) -> list[str]:
+    twice = frame.duplicated(["path", *BOX], keep=False) & (frame["image"] != "")
+    if not twice.any():
+        return []
+    return [at_rows(frame.loc[twice, "row"], "the same image and box more than once "
+                    f"({quoted(frame.loc[twice, 'name'])}): keep one row")]
+
+
+def _spellings(frame) -> list[str]:
+    kept = frame.loc[frame["exclude"] != "all", "label"]
+    labels = pd.Series(sorted(set(kept) - {""}), dtype="str")
+    plain = labels.str.lower().str.replace(r"[\s_-]+", " ", regex=True)
+    return [f"labels {quoted(same)} differ only in case or spaces: write them the same"
+            for _, same in labels.groupby(plain) if len(same) > 1]
+
+
+def _notes(frame, no_patient) -> list[str]:
+    """What a researcher should be told although it is no error."""
+    notes, kept = [], frame["exclude"] != "all"
+    lesions = (frame["lesion"] != "").any()
+    if no_patient:
+        key = "lesion" if lesions else "photo"
+        notes.append(f"no column 'patient': sets are kept apart by {key}, so a patient with "
+                     f"several {key}s may be in two sets")
+    elif blank := int((frame["patient"] == "").sum()):
+        notes.append(f"{blank} rows have no patient: each photo counts as its own patient")
+    if blank := int((frame["label"] == "")[kept].sum()):
+        notes.append(f"{blank} rows are unlabelled: used for pretraining only")
+    for value, where in (("test", "the test set"), ("all", "everything")):
+        if count := int((frame["exclude"] == value).sum()):
+            notes.append(f"{count} rows are left out of {where}")
+    further = [name for name in frame if name not in (*KNOWN, *OURS)]
+    return notes + ([f"further columns kept: {', '.join(further)}"] if further else [])
+
+
+def fingerprint(frame: pd.DataFrame) -> str:
+    """First 16 hex digits of a sha256 over what training depends on.
+
+    Args:
+        frame: A scanned manifest's table. Folders, times and the order of rows do not count.
+    """
+    # An absolute path in the manifest would make the same data differ between machines.
+    if (absolute := frame["image"].map(os.path.isabs)).any():
+        last = r"^(photo:)?.*/"
+        frame = frame.assign(
+            name=frame["name"].mask(absolute, frame["name"].str.replace(last, "", regex=True)),
+            group=frame["group"].mask(frame["group"].str.startswith("photo:"),
+                                      frame["group"].str.replace(last, r"\1", regex=True)))
+    table = frame[["name", "label", "group", "split", "exclude", *BOX, "content"]]
+    columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
+    lines = sorted("\x1f".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,0 +1,50 @@
+"""Train and evaluate one run of the study.
+
+    python -m dermjax.main --config=configs/ss.py:alpha=0.1,scale=demo
+    python -m dermjax.main --config=configs/ss.py:alpha=0.1,data=clinic/photos.csv --workdir=runs/a
+
+--config=FILE:ARGUMENTS   configs/ss.py (MoCo-v2), in.py (ImageNet) or fs.py (from scratch), with
+                          alpha=0.1  share of the training images that keep their labels
+                          trial=0    which labelled subset
+                          scale=paper|small|demo
+                          data=synthetic|manifest.csv|folder
+                          model=efficientnet_b0 ... b7, resnet18, resnet50
+--config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
+--workdir=FOLDER          where results go; by default runs/ and a name made from the config
+The same command again continues where it stopped.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from dermjax import command_line
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results.")
+
+
+def main(_) -> int:
+    """Runs what the flags say; a user's mistake ends as one line, not as a traceback."""
+    from dermjax.stages import run  # jax is imported here: --help must not wait for it
+
+    logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save
+    if _CONFIG.value is None:
+        return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
+    try:
+        return run.run(_CONFIG.value, _WORKDIR.value)
+    except ValueError as error:
+        return command_line.refuse(str(error), error)
+
+
+def cli() -> None:
+    """The console script `dermjax`."""
+    if {"--help", "-h", "--helpshort"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    app.run(main, flags_parser=command_line.parse)
+
+
+if __name__ == "__main__":
+    cli()

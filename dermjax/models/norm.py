@@ -1,0 +1,123 @@
+"""Batch normalisation over groups of the global batch, the same on any number of devices."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+
+class BatchNorm(nn.Module):
+    """Normalises `[B, H, W, C]` or `[B, C]` per channel, with statistics of groups of the batch.
+
+    `groups` counts the groups of the GLOBAL batch: 8 groups on one device give what 8 devices give
+    with one group each, and one group is synchronised batch normalisation on any number of devices.
+    Groups are runs of neighbouring samples. MoCo's shuffle needs several (they are its "devices").
+
+    The running statistics are means over the groups, the variance unbiased (n / (n - 1) with n
+    elements per group), both as in PyTorch. Devices holding different groups leave with different
+    running statistics; the step must average them over `axis_name`, which gives the result of one
+    device.
+
+    Attributes:
+        groups: Statistics groups of the global batch, a multiple or a divisor of the device count.
+        axis_name: The axis the batch is spread over; None means one device.
+        momentum: Share of the old running statistics kept by a step (PyTorch's momentum is 1 - it).
+        epsilon: Added to the variance.
+        zero_scale: Whether the scale starts at 0 instead of 1 (the last norm of a residual branch).
+        dtype: Type of the result; statistics are float32.
+    """
+
+    groups: int = 1
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    zero_scale: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        """Normalises with the batch's statistics if `train`, else with the running ones.
+
+        Raises:
+            ValueError: If the groups fit neither the devices nor the batch, or hold one element.
+        """
+        channels = x.shape[-1]
+        start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
+        scale = self.param("scale", start, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        if not train or self.is_initializing():
+            factor = scale * lax.rsqrt(running_var.value + self.epsilon)
+            y = (x.astype(jnp.float32) - running_mean.value) * factor + bias
+            return y.astype(self.dtype)
+
+        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        local_groups, span = _split_groups(self.groups, devices, x.shape[0])
+        width = x.shape[-2] if x.ndim > 2 else 1
+        grouped = x.reshape(local_groups, -1, width, channels)  # rows of a group's images stacked
+        count = grouped.shape[1] * width * span
+        if count < 2:
+            raise ValueError(
+                "batch normalisation over 1 element returns its bias: "
+                f"use fewer groups than {self.groups}, a larger batch or larger images"
+            )
+        mean, var = _moments(grouped)
+        if span > 1:
+            mean, var = _span_devices(mean, var, span, self.axis_name)
+        if self.is_mutable_collection("batch_stats"):
+            unbiased = var.mean(0) * (count / (count - 1))
+            kept, new = self.momentum, 1.0 - self.momentum
+            running_mean.value = kept * running_mean.value + new * mean.mean(0)
+            running_var.value = kept * running_var.value + new * unbiased
+        factor = scale * lax.rsqrt(var + self.epsilon)
+        return _normalise(grouped, mean, factor, bias, self.dtype).reshape(x.shape)
+
+
+def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
+    """How many groups this device holds, and over how many devices each of them spans."""
+    if groups % devices == 0:
+        local, span = groups // devices, 1
+    elif devices % groups == 0:
+        local, span = 1, devices // groups
+    else:
+        fits = [n for n in range(1, groups + devices + 1) if n % devices == 0 or devices % n == 0]
+        below, above = max(n for n in fits if n < groups), min(n for n in fits if n > groups)
+        raise ValueError(
+            f"{groups} batch-norm groups do not fit {devices} devices: "
+            f"the nearest counts that do are {below} and {above}"
+        )
+    if batch % local:
+        lower, upper = batch // local * local, -(-batch // local) * local
+        raise ValueError(
+            f"a batch of {batch} per device does not split into {local} batch-norm groups "
+            f"({groups} over {devices} devices): use a batch of {lower or upper} or {upper}"
+        )
+    return local, span
+
+
+def _moments(x):
+    """Mean and biased variance `[G, C]` of `[G, N, W, C]`, float32, in two passes.
+
+    E[x^2] - E[x]^2 would save a pass and lose the variance of channels far from zero.
+    """
+    x = x.astype(jnp.float32)
+    mean = x.mean((1, 2))
+    return mean, jnp.square(x - mean[:, None, None]).mean((1, 2))
+
+
+def _span_devices(mean, var, span, axis_name):
+    """Combines the moments `[1, C]` of the devices that share a group (Chan et al., 1979)."""
+    # Gathering every device's moments is small and its gradient is right under pmap, shard_map and
+    # vmap alike, which `axis_index_groups` is not available for.
+    means, variances = lax.all_gather(jnp.concatenate([mean, var]), axis_name, axis=1)
+    own = lax.axis_index(axis_name) // span * span
+    means = lax.dynamic_slice_in_dim(means, own, span)
+    variances = lax.dynamic_slice_in_dim(variances, own, span)
+    mean = means.mean(0, keepdims=True)
+    return mean, (variances + jnp.square(means - mean)).mean(0, keepdims=True)
+
+
+def _normalise(x, mean, factor, bias, dtype):
+    """`(x - mean) * factor + bias` for `[G, N, W, C]` with `[G, C]` statistics."""
+    y = (x.astype(jnp.float32) - mean[:, None, None]) * factor[:, None, None] + bias
+    return y.astype(dtype)

@@ -1,0 +1,124 @@
+"""ResNet-18 and ResNet-50 as timm has them (https://arxiv.org/abs/1512.03385, version 1.5).
+
+Version 1.5 strides in the 3x3 convolution of a bottleneck instead of its first 1x1.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dermjax.models.layers import Conv, Dropout, DropPath, linear_init
+from dermjax.models.norm import BatchNorm
+
+
+class Block(nn.Module):
+    """A residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1 if `bottleneck`.
+
+    Attributes:
+        width: Width of the inner convolutions; a bottleneck returns four times as many channels.
+        stride: pixels.
+        bottleneck: Which of the two forms.
+        drop_path_rate: Probability in [0, 1) of skipping the block for a sample.
+        axis_name: The axis the batch is spread over.
+        norm: Constructor of a batch normalisation.
+        dtype: What the block computes in.
+    """
+
+    width: int
+    stride: int
+    bottleneck: bool
+    drop_path_rate: float
+    axis_name: str | None
+    norm: Callable[..., nn.Module]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        conv = functools.partial(Conv, dtype=self.dtype)
+        if self.bottleneck:
+            plan = [(self.width, 1, 1), (self.width, 3, self.stride), (4 * self.width, 1, 1)]
+        else:
+            plan = [(self.width, 3, self.stride), (self.width, 3, 1)]
+        y = x
+        for n, (width, size, stride) in enumerate(plan, start=1):
+            last = n == len(plan)
+            y = conv(width, size, stride, name=f"conv{n}")(y)
+            y = self.norm(zero_scale=last, name=f"bn{n}")(y, train)
+            y = y if last else nn.relu(y)
+        if x.shape != y.shape:
+            x = conv(y.shape[-1], 1, self.stride, name="downsample_0")(x)
+            x = self.norm(name="downsample_1")(x, train)
+        return nn.relu(x + DropPath(self.drop_path_rate, self.axis_name)(y, train))
+
+
+class ResNet(nn.Module):
+    """The network; `create` in `dermjax.models` builds it by name.
+
+    Attributes:
+        depths: Blocks of the four layers.
+        bottleneck: Form of the blocks.
+        num_classes: 0 returns the features instead of logits.
+        drop_rate: Probability in [0, 1) of dropping a feature before the classifier.
+        drop_path_rate: Block i of n is dropped with probability `drop_path_rate * i / (n - 1)`.
+        bn_groups: Statistics groups of the global batch, see `BatchNorm`.
+        axis_name: The axis the batch is spread over.
+        dtype: What the network computes in; parameters, statistics and results are float32.
+    """
+
+    CLASSIFIER: ClassVar[str] = "fc"
+
+    depths: tuple[int, ...]
+    bottleneck: bool
+    num_classes: int
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    bn_groups: int = 1
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        """Classifies or embeds a batch.
+
+        Args:
+            images: `[B, H, W, 3]` float, normalised.
+            train: Whether to use batch statistics (`batch_stats` must be mutable to store them) and
+                to drop (the stream `dropout` must be given, with the same key on every device).
+
+        Returns:
+            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32.
+        """
+        norm = functools.partial(
+            BatchNorm, groups=self.bn_groups, axis_name=self.axis_name, dtype=self.dtype
+        )
+        x = Conv(64, 7, 2, dtype=self.dtype, name="conv1")(images)
+        x = nn.relu(norm(name="bn1")(x, train))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        blocks, index = sum(self.depths), 0
+        for i, depth in enumerate(self.depths):
+            for j in range(depth):
+                x = Block(
+                    width=64 * 2**i,
+                    stride=2 if i > 0 and j == 0 else 1,
+                    bottleneck=self.bottleneck,
+                    drop_path_rate=self.drop_path_rate * index / (blocks - 1),
+                    axis_name=self.axis_name,
+                    norm=norm,
+                    dtype=self.dtype,
+                    name=f"layer{i + 1}_{j}",
+                )(x, train)
+                index += 1
+        x = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+        if self.num_classes == 0:
+            return x
+        x = Dropout(self.drop_rate, self.axis_name)(x, train)
+        return nn.Dense(self.num_classes, kernel_init=linear_init, name=self.CLASSIFIER)(x)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "resnet18": {"depths": (2, 2, 2, 2), "bottleneck": False},
+    "resnet50": {"depths": (3, 4, 6, 3), "bottleneck": True},
+}

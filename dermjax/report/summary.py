@@ -1,0 +1,33 @@
+"""A finished run in the terminal: one small table."""
+
+from collections.abc import Mapping
+
+
+def summary(results: Mapping, workdir: str) -> str:
+    """Measures by class and overall, and where the files are."""
+    width = max(len("macro mean"), *(len(name) for name in results["classes"]))
+    n = results["n"]
+    lines = [
+        f"{results['strategy']}, {results['model']}, alpha {results['alpha']:g}, trial "
+        f"{results['trial']}: {n['train_labelled']} of {n['train']} training images labelled, "
+        f"selected at step {results['best_step']} on {n['validation']} validation images",
+        "",
+        f"{'test set':{width}}  precision  sensitivity      n",
+    ]
+    for name, row in results["per_class"].items():
+        lines.append(
+            f"{name:{width}}  {_share(row['precision'])}      {_share(row['sensitivity'])}  "
+            f"{row['n']:5d}"
+        )
+    lines += [
+        f"{'macro mean':{width}}  {_share(results['macro_precision'])}      "
+        f"{_share(results['macro_sensitivity'])}  {n['test']:5d}",
+        f"{'accuracy':{width}}             {_share(results['accuracy'])}",
+        "",
+        f"{workdir}: results.json, predictions.csv, splits.csv, metrics.jsonl, checkpoints/",
+    ]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "        -" if value is None else f"{value:9.3f}"

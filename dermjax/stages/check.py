@@ -1,0 +1,181 @@
+"""Every field of a config against its bounds, before anything is made or trained."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+from ml_collections import ConfigDict
+
+from dermjax import models
+from dermjax.data.augment import Augmentation
+from dermjax.training.parallel import Devices, check_division
+
+_SELECT = ("macro_sensitivity", "accuracy", "log_loss")
+_DTYPES = ("auto", "float32", "bfloat16")
+_SCHEDULES = ("cosine", "step", "constant")
+
+
+def check(config: ConfigDict) -> None:
+    """Looks at every field that a user can set.
+
+    Raises:
+      ValueError: the first field that is out of bounds, with its value, the bound and the remedy.
+    """
+    for field, value, bound, holds in _rules(config):
+        if not holds(value):
+            raise ValueError(f"config.{field} = {value!r}, but it must be {bound}; "
+                             f"set it with --config.{field}=VALUE{_argument(field)}")
+    if config.model.name not in models.names():
+        models.create(config.model.name, num_classes=0)  # names what there is, and the nearest
+    for stage in ("pretrain", "finetune"):
+        if stage in config:
+            _check_stage(stage, config[stage])
+    if config.strategy == "SS":
+        _check_moco(config)
+    needs_weights = config.strategy == "IN" or (
+        config.strategy == "SS" and config.pretrain.init == "weights"
+    )
+    if needs_weights and not config.init.weights:
+        raise ValueError(
+            "these runs start from ImageNet weights: name a .safetensors or .npz file with timm's "
+            "parameter names by --config.init.weights=FILE"
+        )
+    if config.init.weights and not pathlib.Path(config.init.weights).is_file():
+        raise ValueError(f"config.init.weights = {config.init.weights!r} is not a file")
+    if config.init.weights and not needs_weights:
+        raise ValueError(
+            f"config.init.weights = {config.init.weights!r} would not be used by strategy "
+            f"{config.strategy}; leave it empty, or take configs/in.py"
+        )
+
+
+def make_augmentation(stage: ConfigDict) -> Augmentation:
+    """The augmentation of a stage.
+
+    Raises:
+      ValueError: a field of `augment` out of its bounds.
+    """
+    return Augmentation(image_size=stage.image_size, **stage.augment.to_dict())
+
+
+def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
+    """(field, value, bound in words, test) of all plain bounds."""
+    at_least = lambda low: (f"at least {low}", lambda v: v >= low)  # noqa: E731
+    above = lambda low: (f"above {low}", lambda v: v > low)  # noqa: E731
+    one_of = lambda names: ("one of " + ", ".join(names), lambda v: v in names)  # noqa: E731
+    share = ("at least 0 and below 1", lambda v: 0 <= v < 1)
+    rules = {
+        "seed": at_least(0),
+        "model.drop_rate": share,
+        "model.drop_path_rate": share,
+        "model.dtype": one_of(_DTYPES),
+        "data.alpha": ("above 0 and at most 1", lambda v: 0 < v <= 1),
+        "data.trial": at_least(0),
+        "data.split_seed": at_least(0),
+        "data.max_side": at_least(8),
+        "data.workers": at_least(0),
+        "data.read_threads": at_least(1),
+        "data.prefetch_batches": at_least(1),
+        "data.synthetic.seed": at_least(0),
+        "evaluate.batch_size": at_least(1),
+        "finetune.label_smoothing": share,
+        "finetune.select": one_of(_SELECT),
+        "finetune.evaluate_every": at_least(1),
+    }
+    for stage in ("pretrain", "finetune"):
+        rules |= {
+            f"{stage}.steps": at_least(1),
+            f"{stage}.batch_size": at_least(1),
+            f"{stage}.image_size": at_least(16),
+            f"{stage}.bn_groups": at_least(1),
+            f"{stage}.learning_rate": above(0),
+            f"{stage}.schedule": one_of(_SCHEDULES),
+            f"{stage}.weight_decay": at_least(0),
+            f"{stage}.report_every": at_least(1),
+        }
+    rules |= {
+        "pretrain.init": one_of(("random", "weights")),
+        "pretrain.save_every": at_least(1),
+        "pretrain.queue_size": at_least(1),
+        "pretrain.dim": at_least(1),
+        "pretrain.hidden_dim": at_least(0),
+        "pretrain.momentum": ("at least 0 and below 1", lambda v: 0 <= v < 1),
+        "pretrain.temperature": above(0),
+        "pretrain.sgd_momentum": share,
+        "pretrain.decay": ("above 0 and at most 1", lambda v: 0 < v <= 1),
+        "pretrain.milestones": (
+            "ascending shares of the steps between 0 and 1",
+            lambda v: all(0 < m < 1 for m in v) and list(v) == sorted(set(v)),
+        ),
+    }
+    for field, (bound, holds) in rules.items():
+        section = field.split(".")[0]
+        if section in config:
+            yield field, _value(config, field), bound, holds
+
+
+def _value(config: ConfigDict, field: str):
+    for name in field.split("."):
+        config = config[name]
+    return config
+
+
+def _argument(field: str) -> str:
+    """Some fields are also arguments of the config file."""
+    name = field.removeprefix("data.")
+    return f" or {name}=VALUE behind the config's colon" if name in ("alpha", "trial") else ""
+
+
+def _check_stage(name: str, stage: ConfigDict) -> None:
+    """What ties the fields of one training stage together."""
+    if not 0 <= stage.warmup_steps < stage.steps:
+        raise ValueError(
+            f"config.{name}.warmup_steps = {stage.warmup_steps} must be at least 0 and below "
+            f"{name}.steps = {stage.steps}"
+        )
+    for every in ("save_every", "evaluate_every"):
+        if every in stage and stage[every] % stage.report_every:
+            raise ValueError(
+                f"config.{name}.{every} = {stage[every]} must be a multiple of "
+                f"{name}.report_every = {stage.report_every}"
+            )
+    if stage.batch_size % stage.bn_groups:
+        divisors = [n for n in range(1, stage.batch_size + 1) if stage.batch_size % n == 0]
+        near = min(divisors, key=lambda n: abs(n - stage.bn_groups))
+        raise ValueError(
+            f"config.{name}.bn_groups = {stage.bn_groups} does not divide {name}.batch_size = "
+            f"{stage.batch_size}; the nearest that does is {near}"
+        )
+    if stage.batch_size == stage.bn_groups:
+        raise ValueError(
+            f"config.{name}.bn_groups = {stage.bn_groups} leaves one image to a batch norm group; "
+            "take fewer groups or a larger batch"
+        )
+    try:
+        make_augmentation(stage)
+    except ValueError as error:
+        raise ValueError(f"config.{name}.augment: {error}") from None
+
+
+def _check_moco(config: ConfigDict) -> None:
+    """What only contrastive learning asks."""
+    pretrain = config.pretrain
+    if pretrain.batch_size < 2:
+        raise ValueError("config.pretrain.batch_size = 1, but a contrast needs at least 2 images")
+    if pretrain.queue_size < pretrain.batch_size:
+        raise ValueError(
+            f"config.pretrain.queue_size = {pretrain.queue_size} must be at least "
+            f"pretrain.batch_size = {pretrain.batch_size}: one step's keys have to fit"
+        )
+
+
+def check_devices(config: ConfigDict, devices: Devices) -> None:
+    """Whether the batches can be spread over the devices at hand.
+
+    Raises:
+      ValueError: a batch or its batch norm groups cannot; names the nearest numbers that can.
+    """
+    for name in ("pretrain", "finetune"):
+        if name in config:
+            check_division(
+                config[name].batch_size, config[name].bn_groups, devices.count, field=name
+            )

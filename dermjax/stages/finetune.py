@@ -1,0 +1,125 @@
+"""Stage 2 of every strategy: the classifier, trained on the labelled share."""
+
+import functools
+from typing import Any
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.analysis import measures
+from dermjax.stages import network
+from dermjax.stages.check import make_augmentation
+from dermjax.stages.evaluate import Predictor
+from dermjax.stages.prepare import Dataset
+from dermjax.steps import classify, optimizer
+from dermjax.training import loop, parallel
+from dermjax.training.checkpoint import Checkpoints, restore_subtree
+from dermjax.training.writer import MetricsFile, Writer
+
+STAGE = "finetune"
+
+
+def finetune(
+    config: ConfigDict,
+    dataset: Dataset,
+    devices: parallel.Devices,
+    writer: Writer,
+    workdir: epath.Path,
+    encoder: dict[str, Any] | None,
+) -> tuple[dict[str, Any], int, float]:
+    """Trains the classifier and selects a checkpoint on validation.
+
+    Args:
+      encoder: `{'params', 'batch_stats'}` to start from; None for random weights.
+
+    Returns:
+      The selected network's variables, its step, and the stage's seconds.
+
+    Raises:
+      loop.Interrupted: stopped by a signal; saved.
+      ValueError: the loss is not finite.
+    """
+    stage = config.finetune
+    model = network.make_classifier(config, devices, len(dataset.classes))
+    # The trial changes the labelled subset and all that is random in this stage.
+    seed = config.seed + 1000 * (config.data.trial + 1)
+    variables = network.initialize(model, stage.image_size, seed)
+    if encoder is not None:
+        variables = network.with_encoder(variables, encoder)
+    schedule = optimizer.make_schedule(
+        stage.learning_rate,
+        steps=stage.steps,
+        schedule=stage.schedule,
+        warmup_steps=stage.warmup_steps,
+    )
+    adamw = optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    state = devices.replicate(classify.create_state(variables, adamw, seed=seed))
+    step = functools.partial(
+        classify.train_step,
+        apply=model.apply,
+        optimizer=adamw,
+        augment=make_augmentation(stage),
+        label_smoothing=stage.label_smoothing,
+        axis=parallel.AXIS,
+    )
+    rows = dataset.rows("train", labelled=True)
+
+    def batches(start):
+        return map(
+            devices.put,
+            dataset.training_batches(rows, batch_size=stage.batch_size, seed=seed, start=start),
+        )
+
+    folder = workdir / "checkpoints" / STAGE
+    with Checkpoints(folder, scored=True) as checkpoints:
+        state, seconds = loop.train(
+            state,
+            train_step=devices.map_train_step(step),
+            batches=batches,
+            schedule=loop.Schedule(
+                STAGE,
+                stage.steps,
+                stage.report_every,
+                save_every=stage.evaluate_every,
+                evaluate_every=stage.evaluate_every,
+                batch_size=stage.batch_size,
+            ),
+            checkpoints=checkpoints,
+            metrics_file=MetricsFile(workdir / "metrics.jsonl"),
+            writer=writer,
+            abstract=devices.abstract,
+            evaluate=_validation(config, dataset, devices),
+            host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
+        )
+        best_step = checkpoints.best_step
+    target = devices.abstract(state.variables)
+    return restore_subtree(folder, best_step, target), best_step, seconds
+
+
+def _validation(config: ConfigDict, dataset: Dataset, devices: parallel.Devices):
+    """state -> scalars of the validation set, and the score that selects a checkpoint."""
+    predictor = Predictor(config, dataset, devices)
+    rows = dataset.rows("validation", labelled=True)
+    labels = dataset.labels[rows]
+
+    def evaluate(state: classify.ClassifierState) -> tuple[dict[str, float], float]:
+        logits = predictor(state.variables, rows)
+        measured = measures.measure(labels, logits.argmax(-1), len(dataset.classes))
+        scalars = {
+            "validation_accuracy": measured.accuracy,
+            "validation_macro_precision": measured.macro_precision,
+            "validation_macro_sensitivity": measured.macro_sensitivity,
+            "validation_log_loss": measures.log_loss(labels, logits),
+        }
+        return scalars, _score(scalars, config.finetune.select)
+
+    return evaluate
+
+
+def _score(scalars: dict[str, float], select: str) -> float:
+    """Higher is better; on few images measures are often equal, and the log loss tells apart."""
+    log_loss = scalars["validation_log_loss"]
+    if select == "log_loss":
+        return -log_loss
+    return scalars[f"validation_{select}"] - 1e-6 * float(np.tanh(log_loss))

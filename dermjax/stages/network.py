@@ -1,0 +1,69 @@
+"""From config to networks and their first weights."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dermjax import models
+from dermjax.models import timm
+from dermjax.training.parallel import AXIS, Devices
+
+
+def dtype(config: ConfigDict, devices: Devices) -> jnp.dtype:
+    """What the network computes in."""
+    name = config.model.dtype
+    return devices.compute_dtype if name == "auto" else jnp.dtype(name)
+
+
+def make_classifier(config: ConfigDict, devices: Devices, classes: int) -> nn.Module:
+    """Stage 2's network: stochastic depth, dropout, and a linear layer of `classes` outputs."""
+    return models.create(
+        config.model.name,
+        num_classes=classes,
+        dtype=dtype(config, devices),
+        drop_rate=config.model.drop_rate,
+        drop_path_rate=config.model.drop_path_rate,
+        bn_groups=config.finetune.bn_groups,
+        axis_name=AXIS,
+    )
+
+
+def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
+    """Stage 1's network: the encoder without its classifier, and MoCo-v2's head."""
+    encoder = models.create(
+        config.model.name,
+        num_classes=0,
+        dtype=dtype(config, devices),
+        bn_groups=config.pretrain.bn_groups,
+        axis_name=AXIS,
+    )
+    return models.ProjectedEncoder(
+        encoder, hidden_dim=config.pretrain.hidden_dim, dim=config.pretrain.dim
+    )
+
+
+def initialize(model: nn.Module, image_size: int, seed: int) -> dict[str, Any]:
+    """Random `{'params', 'batch_stats'}`.
+
+    Jitted: only the random numbers are computed, the forward pass is dropped by the compiler.
+    """
+    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    init = jax.jit(functools.partial(model.init, train=False))
+    return init(jax.random.key(seed), images)
+
+
+def load_imagenet(path: str, variables: dict[str, Any], classifier: str) -> dict[str, Any]:
+    """`variables` with the encoder's weights read from a file of timm's names."""
+    return timm.load(path, variables, classifier=classifier)
+
+
+def with_encoder(variables: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Any]:
+    """A classifier's variables, its encoder replaced; the classifier layer stays as it is."""
+    return {
+        "params": {**variables["params"], **encoder["params"]},
+        "batch_stats": encoder["batch_stats"],
+    }

@@ -1,0 +1,181 @@
+"""Stage 0: what the user brings -> checked manifest, split, labelled subset, prepared crops."""
+
+import dataclasses
+import hashlib
+import os
+
+import jax
+import numpy as np
+import pandas as pd
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.data import builder, layouts, pipeline, splits
+from dermjax.stages.workdir import cache_dir, exclusive
+from dermjax.training.writer import Writer
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Everything later stages know of the data; arrays have one entry per row of the manifest."""
+
+    frame: pd.DataFrame  # name, label, patient, group and what else the manifest has
+    classes: tuple[str, ...]
+    labels: np.ndarray  # int32 index into `classes`; -1 for unlabelled
+    split: np.ndarray  # train, validation, test
+    labelled: np.ndarray  # bool: the label is used, for training or for measuring
+    source: pipeline.Source
+    side: int  # px, of the buffer that holds a prepared crop
+    reading: pipeline.Reading
+    fingerprint: str  # of contents, labels, groups and boxes: the same on every machine
+    excluded: dict[str, int]  # rows left out everywhere, and out of the test set
+
+    def rows(self, split: str, *, labelled: bool) -> np.ndarray:
+        """Row numbers of a split; with `labelled`, only those whose label is used."""
+        chosen = self.split == split
+        return np.flatnonzero(chosen & self.labelled if labelled else chosen)
+
+    def counts(self) -> dict[str, int]:
+        """Images per split, and what alpha leaves labelled."""
+        counts = {name: len(self.rows(name, labelled=False)) for name in ("train", "validation")}
+        counts["train_labelled"] = len(self.rows("train", labelled=True))
+        counts["test"] = len(self.rows("test", labelled=True))
+        return counts
+
+    def training_batches(self, rows: np.ndarray, *, batch_size: int, seed: int, start: int):
+        """Endless shuffled batches of these rows from step `start` on."""
+        return pipeline.training_batches(
+            self.source,
+            rows,
+            self.labels,
+            side=self.side,
+            batch_size=batch_size,
+            seed=seed,
+            start=start,
+            reading=self.reading,
+        )
+
+    def evaluation_batches(self, rows: np.ndarray, *, size: int, batch_size: int):
+        """These rows once each, resized to `size` px."""
+        return pipeline.evaluation_batches(
+            self.source, rows, size=size, batch_size=batch_size, reading=self.reading
+        )
+
+    def split_key(self) -> str:
+        """A hash of which images train without labels."""
+        names = sorted(self.frame["name"][self.split == "train"])
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def prepare(config: ConfigDict, writer: Writer) -> Dataset:
+    """Reads, checks, splits and prepares; what was done before is found in the cache.
+
+    Raises:
+      ValueError: the manifest has problems (all of them in the message), or cannot be split.
+    """
+    cache = cache_dir(config)
+    workers = config.data.workers or os.cpu_count() or 1
+    with exclusive(cache / "prepared", writer, wait=True):
+        source = config.data.source
+        if source == "synthetic":
+            source = _embedded(config.data.synthetic, cache, workers, writer)
+        manifest = layouts.load(
+            source,
+            layout=config.data.layout,
+            cache_dir=cache / "scans",
+            workers=workers,
+            progress=None,
+        )
+        for note in manifest.notes:
+            writer.say(f"data: {note}")
+        frame = manifest.frame
+        left_out = frame["exclude"] == "all"
+        frame = frame[~left_out].reset_index(drop=True)
+        crops = _crops(frame)
+        records = builder.prepare(
+            cache / "prepared" / _crops_key(frame["content"], crops, config.data.max_side),
+            crops,
+            max_side=config.data.max_side,
+            workers=workers,
+            track=writer.track,
+        )
+    split = _split(frame, config.data.split_seed)
+    curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
+    has_label = (frame["label"] != "").to_numpy() & ~curated
+    labelled = has_label & (split != "train")
+    labelled |= splits.keep_labels(
+        frame["label"].to_numpy(),
+        has_label & (split == "train"),
+        config.data.alpha,
+        seed=config.seed,
+        trial=config.data.trial,
+    )
+    classes = tuple(sorted(set(frame["label"]) - {""}))
+    index = {name: i for i, name in enumerate(classes)}
+    return Dataset(
+        frame=frame,
+        classes=classes,
+        labels=np.array([index.get(label, -1) for label in frame["label"]], np.int32),
+        split=np.where(curated, "excluded", split),
+        labelled=labelled,
+        source=records,
+        side=config.data.max_side,
+        reading=pipeline.Reading(
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.data.read_threads,
+            prefetch_batches=config.data.prefetch_batches,
+        ),
+        fingerprint=manifest.fingerprint,
+        excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
+    )
+
+
+def write_splits(dataset: Dataset, path: epath.Path) -> None:
+    """`splits.csv`: image, patient, label, split, labelled; left out rows are not in it."""
+    table = pd.DataFrame(
+        {
+            "image": dataset.frame["name"],
+            "patient": dataset.frame["patient"],
+            "label": dataset.frame["label"],
+            "split": dataset.split,
+            "labelled": dataset.labelled.astype(int),
+        }
+    )
+    path.write_text(table[table["split"] != "excluded"].to_csv(index=False))
+
+
+def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:
+    """The synthetic data set's manifest, made on first use."""
+    settings = synthetic.SyntheticSettings(**settings.to_dict())
+    name = "-".join(str(v) for v in dataclasses.astuple(settings))
+    directory = cache / "synthetic" / hashlib.sha256(name.encode()).hexdigest()[:12]
+    return str(
+        synthetic.write_dataset(directory, settings, workers=workers, progress=writer.track)
+    )
+
+
+def _crops(frame: pd.DataFrame) -> list[builder.Crop]:
+    """What to cut out of which photograph, in the frame's order."""
+    boxes = frame[["x", "y", "w", "h"]].to_numpy(float)
+    return [
+        builder.Crop(path, None if np.isnan(box).any() else tuple(box))
+        for path, box in zip(frame["path"], boxes, strict=True)
+    ]
+
+
+def _crops_key(content: pd.Series, crops: list[builder.Crop], max_side: int) -> str:
+    """Names the prepared crops by what is in them, in their order, and by their size."""
+    lines = [f"{sha} {crop.box}" for sha, crop in zip(content, crops, strict=True)]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return f"{digest}-{max_side}px"
+
+
+def _split(frame: pd.DataFrame, seed: int) -> np.ndarray:
+    """The manifest's own split if it has one, otherwise a new one by patient."""
+    if (frame["split"] != "").any():
+        return frame["split"].to_numpy(dtype=object).astype(str)
+    testable = (frame["exclude"] != "test").to_numpy()
+    return splits.split_by_group(
+        frame["label"].to_numpy(), frame["group"].to_numpy(), seed=seed, testable=testable
+    )

@@ -1,0 +1,209 @@
+"""Stage 1 of SS: MoCo-v2 on all training images, shared by all runs that agree on it."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.stages import network
+from dermjax.stages.check import make_augmentation
+from dermjax.stages.prepare import Dataset
+from dermjax.stages.workdir import claim, exclusive
+from dermjax.steps import moco, optimizer
+from dermjax.training import loop, parallel
+from dermjax.training.checkpoint import Checkpoints, restore_subtree
+from dermjax.training.writer import MetricsFile, Writer
+
+STAGE = "pretrain"
+# Fields that say where and how often, not what: they do not tell pretrainings apart.
+_WITHOUT_EFFECT = ("directory", "report_every", "save_every")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """A finished pretraining."""
+
+    encoder: dict[str, Any]  # {'params', 'batch_stats'} of the query encoder
+    directory: epath.Path
+    seconds: float
+    metrics: list[dict]  # the lines of its metrics.jsonl
+
+
+def pretrain(
+    config: ConfigDict,
+    dataset: Dataset,
+    devices: parallel.Devices,
+    writer: Writer,
+    workdir: epath.Path,
+) -> Pretraining:
+    """Trains the encoder, or takes the one that a run with the same settings has trained.
+
+    Raises:
+      loop.Interrupted: stopped by a signal; saved.
+      ValueError: the loss is not finite, or the queue does not fit the batch.
+    """
+    identity = _identity(config, dataset)
+    directory = _directory(config, workdir, identity)
+    with exclusive(directory, writer, wait=True):
+        claim(directory, identity)
+        metrics_file = MetricsFile(directory / "metrics.jsonl")
+        folder = directory / "checkpoints" / STAGE
+        with Checkpoints(folder) as checkpoints:
+            done = checkpoints.latest_step == config.pretrain.steps
+            if done:
+                writer.say(f"pretrain: done before, taken from {directory}")
+                seconds = metrics_file.read()[-1]["seconds"]
+            else:
+                writer.say(f"pretrain: {len(_rows(dataset))} images, in {directory}")
+                seconds = _train(config, dataset, devices, writer, checkpoints, metrics_file)
+        encoder = _encoder(config, devices, folder)
+    _link(workdir / "checkpoints" / STAGE, folder)
+    return Pretraining(encoder, directory, seconds, metrics_file.read())
+
+
+def _rows(dataset: Dataset):
+    """All training images, labelled or not."""
+    return dataset.rows("train", labelled=False)
+
+
+def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float:
+    """The loop over MoCo steps; returns its seconds over all runs."""
+    stage = config.pretrain
+    rows = _rows(dataset)
+    if len(rows) <= stage.queue_size and not stage.mask_same_image:
+        writer.warn(
+            f"the queue of {stage.queue_size} keys is longer than the {len(rows)} training "
+            "images: each query meets old keys of its own image as negatives. "
+            "--config.pretrain.mask_same_image=True leaves them out"
+        )
+    model = network.make_projected_encoder(config, devices)
+    schedule, sgd = _optimizer(stage)
+    state = moco.create_state(
+        _first_variables(config, model),
+        sgd,
+        queue_size=stage.queue_size,
+        dim=stage.dim,
+        batch_size=stage.batch_size,
+        seed=config.seed,
+    )
+    step = functools.partial(
+        moco.train_step,
+        apply=model.apply,
+        optimizer=sgd,
+        augment=make_augmentation(stage),
+        momentum=lambda step: jnp.float32(stage.momentum),
+        temperature=stage.temperature,
+        mask_same_image=stage.mask_same_image,
+        axis=parallel.AXIS,
+    )
+
+    def batches(start):
+        return map(
+            devices.put,
+            dataset.training_batches(
+                rows, batch_size=stage.batch_size, seed=config.seed, start=start
+            ),
+        )
+
+    _, seconds = loop.train(
+        devices.replicate(state),
+        train_step=devices.map_train_step(step),
+        batches=batches,
+        schedule=loop.Schedule(
+            STAGE, stage.steps, stage.report_every, stage.save_every, batch_size=stage.batch_size
+        ),
+        checkpoints=checkpoints,
+        metrics_file=metrics_file,
+        writer=writer,
+        abstract=devices.abstract,
+        host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
+    )
+    return seconds
+
+
+def _optimizer(stage: ConfigDict):
+    """The learning rate schedule, and SGD on it."""
+    schedule = optimizer.make_schedule(
+        stage.learning_rate,
+        steps=stage.steps,
+        schedule=stage.schedule,
+        warmup_steps=stage.warmup_steps,
+        milestones=stage.milestones,
+        decay=stage.decay,
+    )
+    sgd = optimizer.make_sgd(
+        schedule,
+        momentum=stage.sgd_momentum,
+        nesterov=stage.nesterov,
+        weight_decay=stage.weight_decay,
+    )
+    return schedule, sgd
+
+
+def _first_variables(config: ConfigDict, model) -> dict[str, Any]:
+    """Random weights, with ImageNet's in the encoder if the config asks for them."""
+    variables = network.initialize(model, config.pretrain.image_size, config.seed)
+    if config.pretrain.init == "random":
+        return variables
+    encoder = {name: variables[name]["encoder"] for name in ("params", "batch_stats")}
+    encoder = network.load_imagenet(config.init.weights, encoder, model.encoder.CLASSIFIER)
+    return {
+        "params": {**variables["params"], "encoder": encoder["params"]},
+        "batch_stats": {**variables["batch_stats"], "encoder": encoder["batch_stats"]},
+    }
+
+
+def _encoder(config: ConfigDict, devices: parallel.Devices, folder: epath.Path) -> dict[str, Any]:
+    """The query encoder out of the last checkpoint, without head, queue and optimizer."""
+    model = network.make_projected_encoder(config, devices)
+    shapes = jax.eval_shape(
+        lambda: network.initialize(model, config.pretrain.image_size, config.seed)
+    )
+    target = {name: {"encoder": shapes[name]["encoder"]} for name in ("params", "batch_stats")}
+    restored = restore_subtree(folder, config.pretrain.steps, devices.abstract(target))
+    return {name: restored[name]["encoder"] for name in restored}
+
+
+def _identity(config: ConfigDict, dataset: Dataset) -> dict:
+    """All that the result of a pretraining depends on: not alpha, not the trial."""
+    stage = {k: v for k, v in config.pretrain.to_dict().items() if k not in _WITHOUT_EFFECT}
+    weights = ""
+    if config.pretrain.init == "weights":
+        weights = hashlib.sha256(pathlib.Path(config.init.weights).read_bytes()).hexdigest()
+    return {
+        "pretrain": stage,
+        "model": config.model.name,
+        "dtype": config.model.dtype,
+        "max_side": config.data.max_side,
+        "data_fingerprint": dataset.fingerprint,
+        "training_images": dataset.split_key(),
+        "seed": config.seed,
+        "weights": weights,
+    }
+
+
+def _directory(config: ConfigDict, workdir: epath.Path, identity: dict) -> epath.Path:
+    """Next to the workdir, where the other runs of a study find it."""
+    if config.pretrain.directory:
+        return epath.Path(config.pretrain.directory)
+    text = json.dumps(identity, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return workdir.parent / f"{STAGE}-{config.model.name}-{key}"
+
+
+def _link(link: epath.Path, folder: epath.Path) -> None:
+    """The run's folder shows its pretraining too, where the file system knows links."""
+    if "://" in str(link) or link.exists():
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    path = pathlib.Path(link)
+    path.unlink(missing_ok=True)  # a link whose target was moved away
+    path.symlink_to(os.path.relpath(pathlib.Path(folder).resolve(), path.parent.resolve()))

@@ -1,0 +1,94 @@
+"""One run from config to results: prepare, pretrain, fine-tune, evaluate."""
+
+import json
+import time
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.report.summary import summary
+from dermjax.stages import check, network
+from dermjax.stages.evaluate import evaluate, write_results
+from dermjax.stages.finetune import finetune
+from dermjax.stages.prepare import Dataset, prepare, write_splits
+from dermjax.stages.pretrain import pretrain
+from dermjax.stages.workdir import RESULTS, cache_dir, claim, default_workdir, exclusive
+from dermjax.training import loop, parallel
+from dermjax.training.writer import MetricsFile, Writer
+
+
+def run(config: ConfigDict, workdir: str = "") -> int:
+    """Does what is not done yet; returns the process's exit status.
+
+    Raises:
+      ValueError: a user's mistake, in words.
+    """
+    check.check(config)
+    directory = epath.Path(workdir or default_workdir(config))
+    parallel.prepare_host(cache_dir(config) / "xla")
+    devices = parallel.all_devices()
+    check.check_devices(config, devices)
+    writer = Writer()
+    with exclusive(directory, writer, wait=False):
+        claim(directory, config.to_dict())
+        results = directory / RESULTS
+        if results.exists():
+            writer.say(f"this run is done\n\n{summary(json.loads(results.read_text()), directory)}")
+            return 0
+        try:
+            writer.say("\n" + summary(_run(config, directory, devices, writer), directory))
+        except loop.Interrupted as stop:
+            writer.say(f"{stop}; the same command continues it")
+    return 0
+
+
+def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, Any]:
+    """The stages in order; returns the results."""
+    writer.say(f"{config.strategy} in {directory}, on {devices.count} x {devices.kind}")
+    clock = time.monotonic()
+    dataset = prepare(config, writer)
+    write_splits(dataset, directory / "splits.csv")
+    seconds = {"prepare": time.monotonic() - clock}
+
+    encoder, pretraining = None, None
+    if config.strategy == "SS":
+        done = pretrain(config, dataset, devices, writer, directory)
+        encoder, pretraining = done.encoder, str(done.directory)
+        seconds["pretrain"] = done.seconds
+        _adopt_metrics(directory, done.metrics)
+    elif config.strategy == "IN":
+        encoder = _imagenet_encoder(config, dataset, devices)
+
+    variables, best_step, seconds["finetune"] = finetune(
+        config, dataset, devices, writer, directory, encoder
+    )
+    clock = time.monotonic()
+    measured = evaluate(config, dataset, devices, variables, directory)
+    seconds["evaluate"] = time.monotonic() - clock
+    return write_results(
+        config,
+        dataset,
+        devices,
+        directory / RESULTS,
+        measured=measured,
+        best_step=best_step,
+        seconds=seconds,
+        pretraining=pretraining,
+    )
+
+
+def _adopt_metrics(directory: epath.Path, lines: list[dict]) -> None:
+    """The run's metrics begin with those of its pretraining, whichever run trained it."""
+    metrics_file = MetricsFile(directory / "metrics.jsonl")
+    own = [line for line in metrics_file.read() if line["stage"] != "pretrain"]
+    metrics_file.replace(lines + own)
+
+
+def _imagenet_encoder(config: ConfigDict, dataset: Dataset, devices) -> dict[str, Any]:
+    """ImageNet's encoder weights in the classifier's names."""
+    model = network.make_classifier(config, devices, len(dataset.classes))
+    variables = network.initialize(model, config.finetune.image_size, config.seed)
+    loaded = network.load_imagenet(config.init.weights, variables, model.CLASSIFIER)
+    params = {k: v for k, v in loaded["params"].items() if k != model.CLASSIFIER}
+    return {"params": params, "batch_stats": loaded["batch_stats"]}

@@ -1,0 +1,108 @@
+"""A run's folder: whose config it belongs to, who is working in it, where the caches are."""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+import filelock
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.training.writer import Writer
+
+RESULTS = "results.json"
+
+
+def default_workdir(config: ConfigDict) -> str:
+    """`runs/` and a name made of what tells runs of a study apart."""
+    data = pathlib.Path(config.data.source)
+    name = data.stem if data.suffix else data.name
+    model = config.model.name.replace("efficientnet_", "")
+    parts = [config.strategy.lower(), config.scale, model, name]
+    return f"runs/{'-'.join(parts)}-alpha{config.data.alpha:g}-trial{config.data.trial}"
+
+
+def cache_dir(config: ConfigDict) -> pathlib.Path:
+    """Where prepared images, the embedded data and compiled programs are kept between runs."""
+    named = config.data.cache_dir or os.environ.get("DERMJAX_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
+
+
+def claim(directory: epath.Path, config: dict) -> None:
+    """Writes `config.json`, or holds the one that is there against `config`.
+
+    Raises:
+      ValueError: the folder belongs to another config; names the fields that differ.
+    """
+    path = directory / "config.json"
+    if path.exists():
+        differing = _differences(json.loads(path.read_text()), json.loads(json.dumps(config)))
+        if differing:
+            raise ValueError(
+                f"{directory} holds a run of another config ({'; '.join(differing)}); "
+                "take another --workdir, or set these fields back"
+            )
+        return
+    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """The whole text under its name, or nothing: a killed process leaves no half file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Iterator[None]:
+    """Nobody else works in `directory` meanwhile; a process that dies lets go of it.
+
+    Args:
+      wait: for the other process to finish, rather than refusing.
+
+    Raises:
+      ValueError: another process is at work there, and `wait` is false.
+    """
+    directory = epath.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    if "://" in str(directory):  # object stores have no locks
+        yield
+        return
+    lock = filelock.FileLock(pathlib.Path(directory) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if not wait:
+            raise ValueError(
+                f"another process is running in {directory}; wait for it, or take another --workdir"
+            ) from None
+        writer.say(f"another process is at work in {directory}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _differences(old: dict, new: dict) -> list[str]:
+    """`field: old -> new` for every field that differs."""
+    old, new = _flat(old), _flat(new)
+    absent = "(none)"
+    return [
+        f"{field}: {old.get(field, absent)!r} there, {new.get(field, absent)!r} here"
+        for field in sorted(old.keys() | new.keys())
+        if old.get(field, absent) != new.get(field, absent)
+    ]
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

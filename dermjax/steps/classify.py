@@ -1,0 +1,116 @@
+"""Stage 2: the supervised step of the classifier, and its predictions.
+
+Letters: b images on this device, H, W pixels, N classes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+
+@struct.dataclass
+class ClassifierState:
+    """Everything a fine-tuning needs to go on exactly where it stopped."""
+
+    step: jax.Array  # int32, steps done
+    params: Any  # float32
+    batch_stats: Any
+    opt_state: Any
+    rng: jax.Array  # uint32 key data; what a step draws is folded from it and `step`
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the network needs to predict."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    variables: Any, optimizer: optax.GradientTransformation, *, seed: int
+) -> ClassifierState:
+    """A fresh state around `variables = {'params', 'batch_stats'}`."""
+    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731  the step donates its state
+    return ClassifierState(
+        step=jnp.int32(0),
+        params=copy(variables["params"]),
+        batch_stats=copy(variables["batch_stats"]),
+        opt_state=optimizer.init(variables["params"]),
+        rng=jax.random.key_data(jax.random.key(seed)),
+    )
+
+
+def train_step(
+    state: ClassifierState,
+    batch: dict[str, jax.Array],
+    *,
+    apply: Callable,
+    optimizer: optax.GradientTransformation,
+    augment: Callable,
+    label_smoothing: float,
+    axis: str,
+) -> tuple[ClassifierState, dict[str, jax.Array]]:
+    """One step of softmax cross-entropy, per device.
+
+    Args:
+      state: replicated over the devices.
+      batch: this device's share: `image [b, S, S, 3]` uint8, `size [b, 2]` int32, `label [b]`
+        int32 in [0, N).
+      apply: `module.apply` of the classifier: images `[b, H, W, 3]` -> logits `[b, N]`.
+      augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`.
+      label_smoothing: share of the target spread over all classes, in [0, 1).
+      axis: name of the collective axis.
+
+    Returns:
+      The new state, and scalars equal on all devices.
+    """
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    view_rng, dropout_rng = jax.random.split(rng)
+    share = batch["label"].shape[0]
+    positions = jax.lax.axis_index(axis) * share + jnp.arange(share)
+    view = augment(view_rng, positions, batch["image"], batch["size"])
+
+    def loss_of(params):
+        logits, updates = apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            view,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_rng},
+        )
+        target = optax.smooth_labels(
+            jax.nn.one_hot(batch["label"], logits.shape[-1]), label_smoothing
+        )
+        loss = optax.softmax_cross_entropy(logits.astype(jnp.float32), target).mean()
+        accuracy = (logits.argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
+        return loss, (accuracy, updates["batch_stats"])
+
+    (loss, (accuracy, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    # One mean over all devices makes gradient, statistics and scalars those of the global batch.
+    grads, batch_stats, loss, accuracy = jax.lax.pmean((grads, batch_stats, loss, accuracy), axis)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    new_state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return new_state, {"loss": loss, "accuracy": accuracy, "grad_norm": optax.global_norm(grads)}
+
+
+def predict_step(
+    variables: dict[str, Any], batch: dict[str, jax.Array], *, apply: Callable, normalize: Callable
+) -> dict[str, jax.Array]:
+    """Logits of one device's share.
+
+    Args:
+      variables: `{'params', 'batch_stats'}`.
+      batch: `image [b, H, W, 3]` uint8 at the network's size, `id [b]` int32.
+
+    Returns:
+      `logits [b, N]` float32 and `id [b]`, in the order of the batch.
+    """
+    logits = apply(variables, normalize(batch["image"]), train=False)
+    return {"logits": logits.astype(jnp.float32), "id": batch["id"]}

@@ -1,0 +1,218 @@
+"""The ONE training loop: step, report, evaluate, save, resume. Both stages run on it."""
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+
+from dermjax.training.checkpoint import Checkpoints
+from dermjax.training.writer import MetricsFile, Writer
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved; the same command continues it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When a stage does what; all numbers are steps."""
+
+    stage: str
+    steps: int
+    report_every: int
+    save_every: int
+    evaluate_every: int = 0  # 0: never
+    batch_size: int = 1  # images a step, for the rate
+
+    def __post_init__(self):
+        for name in ("save_every", "evaluate_every"):
+            value = getattr(self, name)
+            if value % self.report_every:
+                # Otherwise a resumed run would report means over other steps than a whole one.
+                raise ValueError(
+                    f"{self.stage}.{name} = {value} must be a multiple of "
+                    f"{self.stage}.report_every = {self.report_every}"
+                )
+
+    def due(self, every: int, step: int) -> bool:
+        """Whether something done `every` so many steps, and at the end, is due after `step`."""
+        return bool(every) and (step % every == 0 or step == self.steps)
+
+
+class StopRequest:
+    """SIGTERM or Ctrl-C turned into a flag that the loop reads between two steps."""
+
+    def __init__(self):
+        self._requested = False
+        self._previous = {}
+
+    def __bool__(self) -> bool:
+        return self._requested
+
+    def __enter__(self):
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python delivers signals to the main thread alone
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number, _frame):
+        if self._requested and number == signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C twice: the user does not want to wait for a save
+        self._requested = True
+
+
+class Meter:
+    """Scalars of the steps since the last report, read from the device one step late.
+
+    Reading the scalars of the step just dispatched would stall the device until it is done; those
+    of the step before are there.
+    """
+
+    def __init__(self, stage: str):
+        self._stage = stage
+        self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self.waited = 0.0  # seconds spent waiting for data
+        self._since = time.monotonic()
+
+    def add(self, step: int, scalars: Mapping[str, jax.Array]) -> None:
+        """Take the scalars of `step`; read those of the step before."""
+        self.flush()
+        self._pending = (step, scalars)
+
+    def flush(self) -> None:
+        """Read what is pending.
+
+        Raises:
+          ValueError: a scalar is not finite; names stage, scalar and step.
+        """
+        if self._pending is None:
+            return
+        step, scalars = self._pending
+        self._pending = None
+        for name, value in jax.device_get(dict(scalars)).items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"{self._stage}: {name} is {value} at step {step}; the last good checkpoint is "
+                    f"kept. A lower --config.{self._stage}.learning_rate is the usual remedy"
+                )
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._count += 1
+
+    def report(self, batch_size: int) -> dict[str, float]:
+        """Means since the last report, and the pace; starts anew."""
+        self.flush()
+        seconds = time.monotonic() - self._since
+        scalars = {name: total / self._count for name, total in self._sums.items()}
+        scalars["images_per_second"] = batch_size * self._count / seconds
+        scalars["seconds_waiting_for_data"] = self.waited
+        self._sums, self._count, self.waited = {}, 0, 0.0
+        self._since = time.monotonic()
+        return scalars
+
+    def exclude(self, seconds: float) -> None:
+        """Leave time that was not training (compiling, evaluating, saving) out of the pace."""
+        self._since += seconds
+
+
+def train(
+    state: Any,
+    *,
+    train_step: Callable,
+    batches: Callable[[int], Iterator[Mapping[str, Any]]],
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    metrics_file: MetricsFile,
+    writer: Writer,
+    abstract: Callable[[Any], Any],
+    evaluate: Callable[[Any], tuple[dict[str, float], float]] | None = None,
+    host_scalars: Callable[[int], dict[str, float]] = lambda step: {},
+) -> tuple[Any, float]:
+    """Train from the newest checkpoint, or from `state`, to the last step.
+
+    Args:
+      state: a fresh state, replicated; has a `step`. It is donated.
+      train_step: mapped `(state, batch) -> (state, scalars)`.
+      batches: `step -> iterator` of device batches, from that step on: the step is the whole
+        position of the data.
+      schedule: lengths and intervals.
+      checkpoints: where states are kept.
+      metrics_file: where scalars are reported.
+      writer: the screen.
+      abstract: state -> shapes, dtypes and layout to restore into.
+      evaluate: state -> scalars and a score (higher is better) that selects the best checkpoint.
+      host_scalars: step -> scalars known without the device, such as the learning rate.
+
+    Returns:
+      The state after the last step, and the seconds the stage has taken over all its runs.
+
+    Raises:
+      Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
+      ValueError: a scalar is not finite; the last good checkpoint is kept.
+    """
+    restored = checkpoints.restore_latest(abstract(state), writer.warn)
+    seconds = 0.0
+    if restored is not None:
+        state, meta = restored
+        seconds = meta["seconds"]
+        if int(state.step) < schedule.steps:
+            writer.say(f"{schedule.stage}: continues at step {int(state.step)}")
+    started = time.monotonic()
+    start = int(state.step)
+    metrics_file.rewind(schedule.stage, start)
+    if start >= schedule.steps:
+        return state, seconds
+
+    def elapsed() -> float:
+        return seconds + time.monotonic() - started
+
+    def save(step: int, score: float | None) -> None:
+        checkpoints.save(state, {"seconds": elapsed()}, score=score)
+
+    iterator = batches(start)
+    meter = Meter(schedule.stage)
+    with StopRequest() as stop, writer.bar(schedule.steps, schedule.stage, start) as bar:
+        for step in range(start + 1, schedule.steps + 1):
+            asked = time.monotonic()
+            batch = next(iterator)
+            meter.waited += time.monotonic() - asked
+            dispatched = time.monotonic()
+            state, scalars = train_step(state, batch)
+            if step == start + 1:
+                meter.exclude(time.monotonic() - dispatched)  # the first call compiles
+            meter.add(step, scalars)
+            bar.update(1)
+            if schedule.due(schedule.report_every, step) or stop:
+                line = meter.report(schedule.batch_size) | host_scalars(step)
+                paused, score = time.monotonic(), None
+                if evaluate is not None and schedule.due(schedule.evaluate_every, step):
+                    measured, score = evaluate(state)
+                    line |= measured
+                metrics_file.append(schedule.stage, step, line | {"seconds": elapsed()})
+                bar.note(_brief(line))
+                # Reporting has read every scalar up to here: what is saved now is known finite.
+                if score is not None or schedule.due(schedule.save_every, step) or stop:
+                    save(step, score)
+                meter.exclude(time.monotonic() - paused)
+            if stop and step < schedule.steps:
+                checkpoints.wait()
+                raise Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
+    checkpoints.wait()
+    return state, elapsed()
+
+
+def _brief(line: Mapping[str, float]) -> str:
+    """The scalars that fit on a line of the screen."""
+    shown = {k: v for k, v in line.items() if k not in ("seconds_waiting_for_data", "grad_norm")}
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())

@@ -1,0 +1,51 @@
+"""Packaging for dermjax; settings of the tools live in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "dermjax/__init__.py").read_text()).group(1)
+
+setup(
+    name="dermjax",
+    version=VERSION,
+    description="Self-supervised classification of skin photographs with few labels, in JAX",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # The configs stand at the top level for whoever reads the project, and travel inside the
+    # package for whoever installs it: `--config=configs/ss.py` works from any folder.
+    packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
+    package_dir={"dermjax.configs": "configs"},
+    entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "etils[epath]>=1.9",
+        "filelock>=3.15",
+        "flax>=0.12.4,<0.13",
+        "grain>=0.2.15",
+        "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
+        "jax>=0.10,<0.13",
+        "ml-collections>=1.1",
+        "numpy>=2.0",
+        "optax>=0.2.6",
+        "orbax-checkpoint>=0.11.30,<0.13",
+        "pandas>=2.2",
+        "pillow>=10.3",
+        "scikit-learn>=1.6",
+        "scipy>=1.14",
+        "tensorflow-datasets>=4.9.9",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]>=0.10,<0.13"],
+        "tpu": ["jax[tpu]>=0.10,<0.13"],
+        "safetensors": ["safetensors>=0.5"],
+        # The versions that were found to work together on CPU; only comparisons need them.
+        "parity": ["torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31", "safetensors>=0.5"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.6"],
+    },
+)

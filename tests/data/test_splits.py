@@ -1,0 +1,221 @@
+"""No group in two sets, every class in every set, shares as wanted; labels kept nested."""
+
+import itertools
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from dermjax.data import splits
+from dermjax.data.splits import SETS
+
+SHARES = (0.6, 0.2, 0.2)
+CLASSES = "abcd"
+
+
+@st.composite
+def one_class_groups(draw):
+    """Rows whose groups have one class each, at least three groups per class, some unlabelled."""
+    labels, groups = [], []
+    for name in CLASSES[:draw(st.integers(1, 4))]:
+        for index, size in enumerate(draw(st.lists(st.integers(1, 9), min_size=3, max_size=25))):
+            labels += [name] * size
+            groups += [f"{name}{index}"] * size
+    blank = draw(st.integers(0, 5))
+    return labels + [""] * blank, groups + [f"u{i}" for i in range(blank)]
+
+
+rows = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", *CLASSES[:3]])),
+                min_size=1, max_size=25)
+
+
+def _ours(labels, groups, **options):
+    return splits.split_by_group(labels, groups, **{"seed": 0, **options})
+
+
+def _covered(labels, sets):
+    return {(name, s) for name, s in zip(labels, sets, strict=True) if name}
+
+
+@settings(max_examples=60, deadline=None)
+@given(one_class_groups(), st.integers(0, 2**31))
+def test_groups_whole_and_classes_everywhere(data, seed):
+    labels, groups = data
+    sets = _ours(labels, groups, seed=seed)
+    assert splits.check_given_split(sets, groups) == []
+    assert _covered(labels, sets) == set(itertools.product(set(labels) - {""}, SETS))
+    assert all(s == "train" for s, name in zip(sets, labels, strict=True) if not name)
+    np.testing.assert_array_equal(sets, _ours(labels, groups, seed=seed))
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows)
+def test_a_cover_is_found_whenever_there_is_one(data):
+    groups, labels = map(list, zip(*data, strict=True))
+    names = sorted(set(groups))
+    wanted = set(itertools.product(set(labels) - {""}, SETS))
+    possible = any(_covered(labels, [choice[names.index(g)] for g in groups]) == wanted
+                   for choice in itertools.product(SETS, repeat=len(names)))
+    if possible:
+        sets = _ours(labels, groups)
+        assert _covered(labels, sets) == wanted
+        assert splits.check_given_split(sets, groups) == []
+    else:
+        with pytest.raises(ValueError, match="class '.' has [0-9]+ group"):
+            _ours(labels, groups)
+
+
+@settings(max_examples=40, deadline=None)
+@given(one_class_groups(), st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(data, random):
+    labels, groups = data
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    sets = _ours(labels, groups)
+    moved = _ours([labels[i] for i in order], [groups[i] for i in order])
+    assert moved.tolist() == [sets[i] for i in order]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_shares_with_many_groups(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 1500, 5000)
+    labels = np.array(list(CLASSES), object)[rng.choice(4, 5000, p=[.7, .2, .08, .02])]
+    sets = _ours(labels, groups, seed=seed)
+    for name in CLASSES:
+        count = (labels == name).sum()
+        for share, s in zip(SHARES, SETS, strict=True):
+            assert abs((sets[labels == name] == s).sum() - share * count) <= max(3, .02 * count)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_not_worse_than_stratified_group_k_fold(seed):
+    """An independent splitter: five folds, three of them for training."""
+    rng = np.random.default_rng(seed)
+    size = rng.geometric(0.3, 400)
+    main = rng.choice(5, 400, p=[.5, .3, .12, .05, .03])
+    groups = np.repeat(np.arange(400), size)
+    labels = np.where(rng.random(len(groups)) < .85, main[groups], rng.integers(0, 5, len(groups)))
+    names = np.array(list("abcde"), object)[labels]
+    fold = np.empty(len(groups), int)
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    for index, (_, held) in enumerate(folds.split(names, names, groups)):
+        fold[held] = index
+    theirs = np.array(["train", "train", "train", "validation", "test"], object)[fold]
+
+    def worst(sets):
+        table = pd.crosstab(names, sets, normalize="index")
+        return (table[list(SETS)] - SHARES).abs().to_numpy().max()
+
+    assert worst(_ours(names, groups, seed=seed)) <= worst(theirs) + 0.01
+
+
+def test_seed_changes_the_split():
+    labels, groups = ["a", "b"] * 50, np.arange(100)
+    assert (_ours(labels, groups, seed=1) != _ours(labels, groups, seed=2)).any()
+
+
+def test_other_fractions():
+    labels, groups = ["a", "b"] * 500, np.arange(1000)
+    sets = _ours(labels, groups, fractions=(0.8, 0.1, 0.1))
+    assert [(sets == s).sum() for s in SETS] == [800, 100, 100]
+
+
+@pytest.mark.parametrize("bad", [(0.6, 0.4, 0.0), (0.6, 0.2, 0.3), (0.5, 0.5)])
+def test_bad_fractions(bad):
+    with pytest.raises(ValueError, match="must be three positive shares that sum to 1"):
+        _ours(["a"] * 9, range(9), fractions=bad)
+
+
+def test_too_few_groups_is_told():
+    labels, groups = ["a"] * 6 + ["b"] * 3, [1, 1, 2, 2, 3, 4, 5, 5, 6]
+    with pytest.raises(ValueError, match=r"class 'b' has 2 groups \('5', '6'\): train"):
+        _ours(labels, groups)
+
+
+def test_no_labels_at_all_is_training_only():
+    assert set(_ours([""] * 4, range(4))) == {"train"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_left_out_of_the_test_set_do_not_cover_it(seed):
+    labels, groups = np.array(["a", "b"] * 20, object), np.arange(40)
+    testable = np.isin(groups, [4, 5, 6, 7])
+    sets = _ours(labels, groups, seed=seed, testable=testable)
+    assert set(labels[(sets == "test") & testable]) == {"a", "b"}
+    with pytest.raises(ValueError, match="class 'a': all its images are left out of the test set"):
+        _ours(labels, groups, testable=labels == "b")
+
+
+def test_given_split():
+    sets = ["train", "test", "train", "", "validation", "test"]
+    assert splits.check_given_split(sets, list("abcadd")) == [
+        "the split leaks: 'd' in validation and test: give a group one set, or leave the column "
+        "out"]
+    assert splits.check_given_split(sets, list("abcadd"), range(2, 8))[0].startswith("rows 6, 7: ")
+    assert splits.check_given_split(sets, list("abcdef")) == []
+    many = splits.check_given_split(["train", "test"] * 12, [i // 2 for i in range(24)])
+    assert len(many) == 1 and "and 2 more (12 groups)" in many[0]
+
+
+def test_merged_groups_are_transitive():
+    frame = pd.DataFrame({
+        "patient": ["p1", "p2", "", "", "p9", "", "L1"], "lesion": ["L1", "L1", "L2", "L2", *"   "],
+        "path": list("abcddef"), "image": list("abcddef"),
+        "content": ["x", "y", "y", "z", "z", "w", "v"]}).replace(" ", "")
+    groups = splits.merge_groups(frame).tolist()
+    assert groups == ["patient:p1"] * 5 + ["photo:e", "patient:L1"]
+    alone = splits.merge_groups(frame.drop(columns="content")).tolist()
+    assert alone == ["patient:p1"] * 2 + ["patient:p9"] * 3 + ["photo:e", "patient:L1"]
+
+
+kept_rows = st.lists(st.tuples(st.sampled_from(["", *CLASSES]), st.booleans()), max_size=80)
+
+
+@settings(max_examples=80, deadline=None)
+@given(kept_rows, st.floats(0.001, 1), st.floats(0.001, 1), st.integers(0, 99), st.integers(0, 2))
+def test_kept_labels(data, one, two, seed, trial):
+    assume(data)
+    labels, eligible = (np.array(column) for column in zip(*data, strict=True))
+    less, more = (splits.keep_labels(labels, eligible, alpha, seed=seed, trial=trial)
+                  for alpha in sorted((one, two)))
+    assert not (less & ~more).any() and not (more & (~eligible | (labels == ""))).any()
+    for name in set(labels[eligible]) - {""}:
+        count = (eligible & (labels == name)).sum()
+        kept = more[labels == name].sum()
+        assert 1 <= kept and (abs(kept - max(one, two) * count) <= 0.5 or kept == 1)
+    whole = splits.keep_labels(labels, eligible, 1, seed=seed, trial=trial)
+    np.testing.assert_array_equal(whole, eligible & (labels != ""))
+
+
+def test_trial_and_seed_choose_anew():
+    labels, eligible = np.repeat(list("ab"), 100), np.ones(200, bool)
+    chosen = [splits.keep_labels(labels, eligible, 0.3, seed=seed, trial=trial)
+              for seed in range(2) for trial in range(3)]
+    for one, two in itertools.combinations(chosen, 2):
+        assert (one != two).any() and one.sum() == two.sum() == 60
+    # Classes draw apart: the same positions in each would mean one shared permutation.
+    assert (chosen[0][:100] != chosen[0][100:]).any()
+
+
+@pytest.mark.parametrize("alpha", [0, -0.1, 1.01, 10, float("nan")])
+def test_alpha_outside_its_range(alpha):
+    with pytest.raises(ValueError, match="must be above 0 and at most 1; try 0.1"):
+        splits.keep_labels(["a"], [True], alpha, seed=0, trial=0)
+
+
+def test_time_grows_about_linearly():
+    rng = np.random.default_rng(0)
+    times = []
+    for count in (20_000, 80_000):
+        groups = rng.integers(0, count // 4, count)
+        labels = np.array(list(CLASSES), object)[rng.integers(0, 4, count)]
+        start = time.perf_counter()
+        _ours(labels, groups)
+        times.append(time.perf_counter() - start)
+    assert times[1] < 12 * max(times[0], 0.1)

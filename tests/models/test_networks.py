@@ -1,0 +1,188 @@
+"""Networks by name: sizes, outputs, training mode on any number of devices, errors."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from dermjax import models
+from dermjax.models.layers import Dropout, DropPath
+
+TINY = "efficientnet_tiny"
+IMAGES = np.random.default_rng(0).normal(size=(8, 17, 17, 3)).astype(np.float32)
+
+
+@functools.cache
+def tiny_variables(num_classes=3):
+    model = models.create(TINY, num_classes=num_classes)
+    return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 17, 17, 3)))
+
+
+def shapes(name, num_classes, size=32):
+    model = models.create(name, num_classes=num_classes)
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return model, variables, jax.eval_shape(model.apply, variables, images)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "count"),
+    [
+        ("efficientnet_b4", 1000, 19_341_616),
+        ("efficientnet_b4", 10, 17_566_546),
+        ("efficientnet_b4", 0, 17_548_616),
+        ("tf_efficientnet_b0", 1000, 5_288_548),
+        ("resnet18", 1000, 11_689_512),
+        ("resnet50", 1000, 25_557_032),
+    ],
+)
+def test_parameter_count_is_timms(name, num_classes, count):
+    model, variables, output = shapes(name, num_classes)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
+    assert output.dtype == jnp.float32 and output.shape[0] == 2
+    if num_classes:
+        assert output.shape == (2, num_classes)
+        assert sorted(variables["params"][model.CLASSIFIER]) == ["bias", "kernel"]
+    else:
+        assert output.shape == (2, 1792) and model.CLASSIFIER not in variables["params"]
+
+
+def test_b4_has_the_layers_of_the_table():
+    _, variables, _ = shapes("efficientnet_b4", 0)
+    params = variables["params"]
+    kernels = traverse_util.flatten_dict(params, sep="/")
+    depths = [sum(name.startswith(f"blocks_{i}_") for name in params) for i in range(7)]
+    assert depths == [2, 4, 4, 6, 6, 8, 2]
+    assert sum(name.endswith("scale") for name in kernels) == 96
+    assert kernels["blocks_2_1/se/conv_reduce/kernel"].shape == (1, 1, 336, 14)
+    assert kernels["blocks_6_1/conv_dw/kernel"].shape == (3, 3, 1, 2688)
+    counts = [
+        sum(leaf.size for name, leaf in kernels.items() if name.startswith(f"blocks_{i}_"))
+        for i in range(7)
+    ]
+    assert counts == [4_146, 66_238, 197_586, 1_059_898, 2_306_724, 8_636_228, 4_470_004]
+
+
+def test_initial_kernels_have_timms_variance():
+    model = models.create("efficientnet_b0", num_classes=0)
+    params = jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))()["params"]
+    head, dw = params["conv_head"]["kernel"], params["blocks_5_3"]["conv_dw"]["kernel"]
+    np.testing.assert_allclose(head.std(), np.sqrt(2 / 1280), rtol=1e-2)
+    np.testing.assert_allclose(dw.std(), np.sqrt(2 / 25), rtol=2e-2)
+    np.testing.assert_allclose(head.mean(), 0.0, atol=2e-4)
+    neighbours = params["blocks_5_1"]["conv_dw"]["kernel"], params["blocks_5_2"]["conv_dw"]["kernel"]
+    assert abs(np.corrcoef(*[np.ravel(kernel) for kernel in neighbours])[0, 1]) < 0.02
+
+
+def test_features_are_what_the_classifier_gets():
+    variables = tiny_variables()
+    logits = models.create(TINY, num_classes=3).apply(variables, IMAGES)
+    encoder = {name: v for name, v in variables["params"].items() if name != "classifier"}
+    features = models.create(TINY, num_classes=0).apply(
+        {"params": encoder, "batch_stats": variables["batch_stats"]}, IMAGES
+    )
+    assert features.shape == (8, 64)
+    dense = variables["params"]["classifier"]
+    np.testing.assert_allclose(features @ dense["kernel"] + dense["bias"], logits, atol=1e-5)
+
+
+def train_outputs(devices, groups):
+    """Tiny's training outputs, dropping at random, with the batch over some devices."""
+    axis = None if devices == 1 else "batch"
+    model = models.create(
+        TINY,
+        num_classes=3,
+        drop_rate=0.5,
+        drop_path_rate=0.5,
+        bn_groups=groups,
+        axis_name=axis,
+    )
+
+    def step(images):
+        y, new = model.apply(
+            tiny_variables(),
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(1)},
+        )
+        return y, new if axis is None else jax.lax.pmean(new, axis)
+
+    if axis is None:
+        return jax.jit(step)(IMAGES)
+    split = IMAGES.reshape(devices, -1, *IMAGES.shape[1:])
+    y, new = jax.pmap(step, axis_name=axis, devices=jax.devices()[:devices])(split)
+    return y.reshape(-1, 3), jax.tree.map(lambda leaf: leaf[0], new)
+
+
+def test_training_does_not_depend_on_the_device_count():
+    (one, one_stats), (many, many_stats) = train_outputs(1, 4), train_outputs(4, 4)
+    np.testing.assert_allclose(many, one, rtol=1e-4, atol=1e-4)
+    for a, b in zip(jax.tree.leaves(one_stats), jax.tree.leaves(many_stats), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [DropPath, Dropout])
+def test_dropping_is_random_per_sample_and_keeps_the_mean(layer):
+    x = jnp.ones((400, 10))
+
+    def dropped(seed, x, axis=None):
+        rngs = {"dropout": jax.random.key(seed)}
+        return layer(0.25, axis).apply({}, x, train=True, rngs=rngs)
+
+    y = np.asarray(dropped(0, x))
+    assert set(np.unique(y).round(5)) == {0.0, np.float32(4 / 3).round(5)}
+    np.testing.assert_allclose((y == 0).mean(), 0.25, atol=0.05)
+    assert (y.std(1) == 0).all() == (layer is DropPath)
+    assert not np.array_equal(y, dropped(1, x))
+    spread = jax.vmap(lambda x: dropped(0, x, "batch"), axis_name="batch")(x.reshape(8, 50, 10))
+    np.testing.assert_array_equal(spread.reshape(x.shape), y)
+    np.testing.assert_array_equal(layer(0.25).apply({}, x, train=False), x)
+
+
+def test_only_blocks_with_a_skip_are_dropped():
+    model = models.create(TINY, num_classes=0, drop_path_rate=0.9)
+    variables = tiny_variables(0)
+    flat = traverse_util.flatten_dict(variables["params"])
+    assert ("blocks_1_1", "conv_pwl", "kernel") in flat  # the only one with a rate above zero
+    same = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
+    outputs = [
+        model.apply(variables, IMAGES, train=True, mutable=["batch_stats"], rngs=rngs)[0]
+        for rngs in same
+    ]
+    assert np.isfinite(outputs[0]).all() and not np.allclose(*outputs)
+
+
+def test_bfloat16_stays_near_float32():
+    variables = tiny_variables()
+    full = models.create(TINY, num_classes=3).apply(variables, IMAGES)
+    half = models.create(TINY, num_classes=3, dtype=jnp.bfloat16).apply(variables, IMAGES)
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, full, atol=0.03 * float(np.abs(full).max()))
+
+
+def test_names_build_and_unknown_ones_are_explained():
+    assert {"efficientnet_b0", "efficientnet_b7", "tf_efficientnet_b4", "resnet50", TINY} <= set(
+        models.names()
+    )
+    for name in models.names():
+        assert models.create(name, num_classes=2).num_classes == 2
+    with pytest.raises(ValueError, match="did you mean 'efficientnet_b4'"):
+        models.create("efficientnetb4", num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": -1}, "num_classes -1"),
+        ({"drop_rate": 1.0}, r"drop_rate 1.0 is outside \[0, 1\)"),
+        ({"drop_path_rate": -0.1}, "drop_path_rate -0.1"),
+        ({"bn_groups": 0}, "bn_groups 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.create(TINY, **{"num_classes": 2, **options})

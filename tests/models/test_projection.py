@@ -1,0 +1,67 @@
+"""The projection head on an encoder."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dermjax import models
+
+IMAGES = jnp.ones((2, 17, 17, 3))
+
+
+def network(num_classes=0, **sizes):
+    return models.ProjectedEncoder(
+        models.create("efficientnet_tiny", num_classes=num_classes), **sizes
+    )
+
+
+def shape_tree(model):
+    return jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+
+
+def test_tree_and_shapes():
+    variables = shape_tree(network())
+    assert sorted(variables["params"]) == ["encoder", "head"]
+    assert sorted(variables["batch_stats"]) == ["encoder"]
+    head = jax.tree.map(jnp.shape, variables["params"]["head"])
+    assert head["hidden"] == {"kernel": (64, 2048), "bias": (2048,)}
+    assert head["output"] == {"kernel": (2048, 128), "bias": (128,)}
+    alone = jax.eval_shape(
+        models.create("efficientnet_tiny", num_classes=0).init, jax.random.key(0), IMAGES
+    )
+    assert jax.tree.map(jnp.shape, variables["params"]["encoder"]) == jax.tree.map(
+        jnp.shape, alone["params"]
+    )
+
+
+def test_no_hidden_layer():
+    head = shape_tree(network(hidden_dim=0, dim=16))["params"]["head"]
+    assert jax.tree.map(jnp.shape, head) == {"output": {"kernel": (64, 16), "bias": (16,)}}
+
+
+def test_embedding_is_the_head_of_the_features():
+    model = network(hidden_dim=8, dim=4)
+    images = jax.random.normal(jax.random.key(1), IMAGES.shape)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    inner = {kind: tree["encoder"] for kind, tree in variables.items()}
+    features, _ = model.encoder.apply(inner, images, train=True, mutable=["batch_stats"])
+    head = variables["params"]["head"]
+    hidden = np.maximum(features @ head["hidden"]["kernel"] + head["hidden"]["bias"], 0)
+    expected = hidden @ head["output"]["kernel"] + head["output"]["bias"]
+    embedding, new = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    assert embedding.dtype == jnp.float32 and list(new["batch_stats"]) == ["encoder"]
+    np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 5}, "classifier of 5 classes"),
+        ({"dim": 0}, "dim 0"),
+        ({"hidden_dim": -1}, "hidden_dim -1"),
+    ],
+)
+def test_wrong_parts_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        shape_tree(network(**options))
