@@ -226,18 +226,19 @@ def sample_crops(tries, top, left, sizes, scale, ratio):
 def default_samples(source, target):
     """Number of bilinear samples per output pixel and axis, for buffers of side `source` px.
 
-    One sample reads a stretch of two source pixels, so it skips none up to a reduction by two;
-    real crops are smaller than the buffer. Above 1.5 the samples keep at most two source pixels
-    between them, at n * n times the cost of the warp.
+    One sample reads a stretch of two source pixels, so up to a reduction by two none is skipped;
+    n samples keep that up to 2 n, at n * n times the cost of the warp. Measured on skin photographs
+    against an area-weighted resize: root mean square error of 1 gray level (of 255) at a reduction
+    by two; at three 2.5 with one sample and .8 with two.
 
     Args:
-        source: side S of the image buffer in px.
+        source: side S of the image buffer in px; real crops are smaller.
         target: side of the output in px.
 
     Returns:
         n >= 1.
     """
-    return 1 if source <= 1.5 * target else max(2, math.ceil(source / target / 2))
+    return max(1, math.ceil(source / target / 2))
 
 
 def warp(images, sizes, crops, size, mirror=None, upend=None, angles=None, samples=1):
@@ -302,8 +303,8 @@ def _reflect(place, size):
 def _pack_neighbours(images):
     """Packs every pixel with its right, lower and diagonal neighbour: uint32 `[3, B, S * S]`.
 
-    A bilinear tap is then one read per channel instead of four: 1.5x faster than gathering
-    pixels at 160 -> 128, although this pass touches the whole buffer.
+    A bilinear tap is then one read per channel instead of four: 1.4 to 2x faster than
+    gathering pixels, although this pass touches the whole buffer.
     """
     # Neighbours past the end are zero. They are never used: the last pixel's next has share 0.
     p = jnp.pad(images, ((0, 0), (0, 1), (0, 1), (0, 0))).astype(jnp.uint32)

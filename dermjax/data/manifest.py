@@ -23,6 +23,8 @@ _SPLITS = {"": "", "train": "train", "training": "train", "val": "validation",
            "valid": "validation", "validation": "validation", "test": "test"}
 _EXCLUDES = {"": "", "0": "", "0.0": "", "false": "", "no": "", "test": "test",
              "1": "all", "1.0": "all", "true": "all", "yes": "all", "all": "all"}
+_ALLOWED = {"split": "train, validation or test, or leave the column out",
+            "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)"}
 # A patient column that goes unrecognised would leak patients between sets in silence, so its
 # common spellings are taken (and told); a missing image or label stops the run anyway.
 _ALIASES = {"patient": {"patientid", "patientnr", "patientno", "pid", "subject", "subjectid"},
@@ -162,6 +164,7 @@ def build(frame: pd.DataFrame, *, root, source: str, notes=()) -> tuple[Manifest
     if 0 < len(present) < 4:
         missing = [name for name in BOX if name not in frame]
         problems.append(f"a box needs the columns x, y, w, h: {quoted(missing)} missing")
+        frame = frame.drop(columns=present)  # or every row would be told as partly blank, too
     no_patient = "patient" not in frame
     for name in KNOWN:
         frame = frame if name in frame else frame.assign(**{name: ""})
@@ -210,7 +213,7 @@ def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
     bad = ~lower.isin(list(words))
     problems = [at_rows(frame.loc[bad, "row"],
                         f"unknown {name} {quoted(frame.loc[bad, name])}: "
-                        f"use {', '.join(word for word in words if word)} or blank")]
+                        f"use {_ALLOWED[name]}")]
     return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
 
 
@@ -274,12 +277,12 @@ def _notes(frame, no_patient) -> list[str]:
         notes.append(f"no column 'patient': sets are kept apart by {key}, so a patient with "
                      f"several {key}s may be in two sets")
     elif blank := int((frame["patient"] == "").sum()):
-        notes.append(f"{blank} rows have no patient: each photo counts as its own patient")
+        notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
     if blank := int((frame["label"] == "")[kept].sum()):
-        notes.append(f"{blank} rows are unlabelled: used for pretraining only")
+        notes.append(f"unlabelled rows: {blank} (used for pretraining only)")
     for value, where in (("test", "the test set"), ("all", "everything")):
         if count := int((frame["exclude"] == value).sum()):
-            notes.append(f"{count} rows are left out of {where}")
+            notes.append(f"rows left out of {where}: {count}")
     further = [name for name in frame if name not in (*KNOWN, *OURS)]
     return notes + ([f"further columns kept: {', '.join(further)}"] if further else [])
 

@@ -10,7 +10,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax.data import builder, layouts, pipeline, splits
+from dermjax.data import builder, layouts, pipeline, splits, synthetic
 from dermjax.stages.workdir import cache_dir, exclusive
 from dermjax.training.writer import Writer
 

@@ -97,7 +97,7 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return new_state, {"loss": loss, "accuracy": accuracy, "grad_norm": optax.global_norm(grads)}
+    return new_state, {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
 
 
 def predict_step(

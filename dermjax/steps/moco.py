@@ -213,7 +213,7 @@ def train_step(
         "positive_similarity": similarity,
         # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
         "key_std": keys.std(0).mean(),
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
     }
     new_state = state.replace(
         step=state.step + 1,

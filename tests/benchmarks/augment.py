@@ -4,6 +4,8 @@
 
 Pin it to one core (`taskset -c 0`) for figures that compare across machines. The ratio column is
 the operation's time over the full chain's; the operations run alone, so they need not add up.
+At 512 px on CPU half of the full chain is page faults of glibc's allocator: set
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the start, as for training.
 """
 
 import argparse

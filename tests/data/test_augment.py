@@ -1,6 +1,7 @@
 """The augmentation against plain NumPy, Pillow, SciPy and colorsys, and its distributions."""
 
 import colorsys
+import functools
 import math
 import random
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 from PIL import Image, ImageEnhance
 from scipy import ndimage, stats
 
@@ -27,19 +28,24 @@ def _planes(batch=3, size=20, seed=0):
     return np.random.default_rng(seed).random((3, batch, size, size), np.float32)
 
 
+# Compiling is what takes the time here: unoptimised code, and one compilation per configuration.
+_QUICK = dict(compiler_options={"xla_backend_optimization_level": 0})
+_jit = functools.cache(functools.partial(jax.jit, **_QUICK))
+
+
 def _apply(augmentation, images, sizes=None, key=0, positions=None):
     batch, side = images.shape[:2]
-    sizes = jnp.full((batch, 2), side) if sizes is None else jnp.asarray(sizes)
-    positions = jnp.arange(batch) if positions is None else jnp.asarray(positions)
-    return np.asarray(
-        jax.jit(augmentation)(jax.random.key(key), positions, jnp.asarray(images), sizes)
-    )
+    sizes = np.full((batch, 2), side) if sizes is None else np.asarray(sizes)
+    positions = np.arange(batch) if positions is None else np.asarray(positions)
+    return np.asarray(_jit(augmentation)(jax.random.key(key), positions, images, sizes))
+
+
+_jit_warp = jax.jit(augment.warp, static_argnames=("size", "samples"), **_QUICK)
 
 
 def _warp(images, sizes, crops, size, **options):
     """`warp` with NumPy in and channels last out, in [0, 255]."""
-    run = jax.jit(augment.warp, static_argnames=("size", "samples"))
-    planes = run(*map(jnp.asarray, (images, sizes, crops)), size=size, **options)
+    planes = _jit_warp(*map(np.asarray, (images, sizes, crops)), size=size, **options)
     return 255 * np.moveaxis(np.asarray(planes), 0, -1)
 
 
@@ -108,7 +114,7 @@ def test_supersampling_comes_closer_to_the_area_average():
     image = _noise((1, 48, 48, 3))
     area = image.reshape(16, 3, 16, 3, 3).mean((1, 3))
     assert augment.default_samples(48, 16) == 2
-    assert augment.default_samples(160, 128) == 1
+    assert augment.default_samples(160, 128) == augment.default_samples(32, 16) == 1
     assert augment.default_samples(512, 96) == 3
     whole = [(0, 0, 48, 48)]
     error = [np.abs(_warp(image, [(48, 48)], whole, 16, samples=n) - area).mean() for n in (1, 2)]
@@ -140,7 +146,7 @@ def test_without_randomness_it_is_a_plain_resize_and_normalisation():
 def test_blends_equal_pillow_to_its_rounding(adjust, enhance):
     images, factors = _noise((4, 16, 16, 3)), [0.3, 0.8, 1.0, 1.7]
     planes = jnp.moveaxis(jnp.asarray(images, jnp.float32) / 255, -1, 0)
-    got = adjust(planes, jnp.array(factors))
+    got = jax.jit(adjust)(planes, jnp.array(factors))
     for i, factor in enumerate(factors):
         expected = np.asarray(enhance(Image.fromarray(images[i])).enhance(factor), float)
         np.testing.assert_allclose(255 * np.moveaxis(got[:, i], 0, -1), expected, atol=1.6)
@@ -164,7 +170,7 @@ def test_hue_equals_colorsys():
     planes[:, :, 0, 0] = 0.3  # gray has no hue
     planes[:, :, 0, 1] = 0  # nor has black
     planes[:2, :, 0, 2] = planes[:2, :, 0, 2].max()  # two channels tie
-    got = np.asarray(color.adjust_hue(jnp.asarray(planes), jnp.array(shifts)))
+    got = np.asarray(jax.jit(color.adjust_hue)(jnp.asarray(planes), jnp.array(shifts)))
     for i, y, x in np.ndindex(5, 8, 8):
         h, s, v = colorsys.rgb_to_hsv(*planes[:, i, y, x].tolist())
         expected = colorsys.hsv_to_rgb((h + shifts[i]) % 1, s, v)
@@ -174,7 +180,7 @@ def test_hue_equals_colorsys():
 
 def test_blur_equals_scipy_and_spares_the_rest():
     planes, sigmas = _planes(batch=4), [0.0, 0.1, 1.0, 2.0]
-    got = np.asarray(color.gaussian_blur(jnp.asarray(planes), jnp.array(sigmas)))
+    got = np.asarray(jax.jit(color.gaussian_blur)(jnp.asarray(planes), jnp.array(sigmas)))
     np.testing.assert_array_equal(got[:, 0], planes[:, 0])
     for i, sigma in enumerate(sigmas[1:], 1):
         expected = ndimage.gaussian_filter(
@@ -197,8 +203,8 @@ def test_jitter_applies_its_parts_in_the_given_order(order):
     expected = planes
     for index in order:
         adjust, value = parts[index]
-        expected = adjust(expected, value)
-    got = color.color_jitter(planes, jnp.array(order), *(value for _, value in parts))
+        expected = _jit(adjust)(expected, value)
+    got = _jit(color.color_jitter)(planes, jnp.array(order), *(value for _, value in parts))
     np.testing.assert_allclose(got, expected, atol=1e-6)
     two = color.color_jitter(planes, jnp.array([1, 0]), contrast=factors, hue=0 * factors)
     np.testing.assert_allclose(two, color.adjust_contrast(planes, factors), atol=1e-6)
@@ -222,13 +228,13 @@ def _torchvision_crop(rng, height, width, scale, ratio):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
+_jit_crops = jax.jit(augment.sample_crops, static_argnames=("scale", "ratio"), **_QUICK)
+
+
 def _sample(size, scale, ratio, count):
-    tries, top, left = (
-        jax.random.uniform(jax.random.key(i), shape)
-        for i, shape in enumerate([(count, 2, 10), (count,), (count,)])
-    )
-    sizes = jnp.tile(jnp.array(size), (count, 1))
-    return np.asarray(augment.sample_crops(tries, top, left, sizes, scale, ratio))
+    rng = np.random.default_rng(1)
+    shares = (rng.random(shape, np.float32) for shape in ((count, 2, 10), count, count))
+    return np.asarray(_jit_crops(*shares, np.tile(size, (count, 1)), scale=scale, ratio=ratio))
 
 
 @pytest.mark.parametrize("size", [(96, 96), (200, 130), (60, 150)])
@@ -274,20 +280,25 @@ def test_every_operation_happens_as_often_as_asked():
     off = dict(crop_scale=(1, 1), crop_ratio=(1, 1), flip_horizontal=0, **_GEOMETRY, **_RAW)
     plain = _apply(Augmentation(8, **off), images)
     for change, probability in (
-        (dict(flip_horizontal=0.5), 0.5),
-        (dict(flip_vertical=0.3), 0.3),
-        (dict(grayscale_probability=0.2), 0.2),
         (dict(blur_probability=0.5, blur_sigma=(1, 2)), 0.5),
         (dict(jitter_probability=0.8), 0.8),
+        (dict(grayscale_probability=0.2), 0.2),
     ):
         changed = (_apply(Augmentation(8, **(off | change)), images) != plain).any((1, 2, 3))
         assert _share_within(changed.mean(), probability, count), (change, changed.mean())
-        assert not changed.all()  # and the images left out are exactly what they were
-        if "flip_horizontal" in change:
-            flips = changed
-    # Operations are drawn independently of each other.
-    gray = _apply(Augmentation(8, **(off | dict(grayscale_probability=0.5))), images) != plain
-    assert _share_within((flips & gray.any((1, 2, 3))).mean(), 0.25, count)
+        # Those left out are bit for bit what they were, or all would have changed.
+
+
+def test_flips_are_independent_and_as_frequent_as_asked():
+    count, images = 2000, np.repeat(_noise((1, 4, 4, 3)), 2000, axis=0)
+    still = dict(crop_scale=(1, 1), crop_ratio=(1, 1), **_GEOMETRY, **_RAW)
+    views = _apply(Augmentation(4, flip_horizontal=0.5, flip_vertical=0.3, **still), images)
+    whole = images[0] / 255
+    forms = [whole, whole[:, ::-1], whole[::-1], whole[::-1, ::-1]]
+    equal = np.array([np.isclose(views, form, atol=1e-5).all((1, 2, 3)) for form in forms])
+    assert (equal.sum(0) == 1).all()
+    for form, probability in zip(equal, (0.35, 0.35, 0.15, 0.15), strict=True):
+        assert _share_within(form.mean(), probability, count)
 
 
 def test_strengths_span_torchvisions_intervals():
@@ -320,15 +331,15 @@ def test_rotation_spans_its_interval():
 _FULL = Augmentation(16, rotation=180, flip_vertical=0.5)
 
 
-@pytest.mark.parametrize("size", [16, 40])
+@pytest.mark.parametrize("size", [20, 40])
 def test_padding_never_leaks(size):
     """Also at strong reductions, where several samples are averaged (buffer 40, output 16)."""
-    images, sizes = _noise((6, size, size, 3)), np.array([(size, 9), (7, size), (11, 13)] * 2)
+    images, sizes = _noise((4, size, size, 3)), np.array([(size, 9), (7, size), (11, 13), (1, 2)])
     inside = np.arange(size)[:, None] < sizes[:, None, None, 0]
     inside = inside & (np.arange(size) < sizes[:, None, None, 1])
     views = [
         _apply(_FULL, np.where(inside[..., None], images, filler), sizes)
-        for filler in (0, 255, _noise((6, size, size, 3), seed=9))
+        for filler in (0, 255, _noise((4, size, size, 3), seed=9))
     ]
     np.testing.assert_array_equal(views[0], views[1])
     np.testing.assert_array_equal(views[0], views[2])
@@ -338,21 +349,21 @@ def test_an_image_draws_by_its_position_in_the_global_batch():
     images = _noise((8, 20, 20, 3))
     whole = _apply(_FULL, images)
     halves = [_apply(_FULL, images[i : i + 4], positions=range(i, i + 4)) for i in (0, 4)]
-    np.testing.assert_allclose(np.concatenate(halves), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(halves), whole, atol=1e-4)
     repeated = _apply(_FULL, np.repeat(images[:1], 8, axis=0))
     assert all((repeated[0] != other).any() for other in repeated[1:])
 
 
 def test_eight_devices_draw_what_one_draws():
-    images = jnp.asarray(_noise((8, 20, 20, 3)))
-    batch = jnp.arange(8), images, jnp.full((8, 2), 20)
-    mesh = jax.make_mesh((8,), ("batch",))
+    images = _noise((8, 20, 20, 3))
+    batch = np.arange(8), images, np.full((8, 2), 20)
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Auto,))
     split = PartitionSpec("batch")
     spread = jax.shard_map(
         _FULL, mesh=mesh, in_specs=(PartitionSpec(), split, split, split), out_specs=split
     )
     got = jax.jit(spread)(jax.random.key(3), *batch)
-    np.testing.assert_allclose(got, jax.jit(_FULL)(jax.random.key(3), *batch), atol=1e-5)
+    np.testing.assert_allclose(got, _apply(_FULL, images, key=3), atol=1e-4)
 
 
 def test_the_key_decides():
@@ -380,7 +391,7 @@ def test_what_is_off_is_not_in_the_program():
 
 
 def test_empty_examples_stay_finite():
-    views = _apply(_FULL, _noise((2, 20, 20, 3)), sizes=[(0, 0), (1, 1)])
+    views = _apply(_FULL, _noise((4, 20, 20, 3)), sizes=[(0, 0), (1, 1), (1, 20), (20, 1)])
     assert np.isfinite(views).all()
 
 

@@ -110,7 +110,7 @@ def test_not_worse_than_stratified_group_k_fold(seed):
 
     def worst(sets):
         table = pd.crosstab(names, sets, normalize="index")
-        return (table[list(SETS)] - SHARES).abs().to_numpy().max()
+        return (table[list(SETS)] - np.array(SHARES)).abs().to_numpy().max()
 
     assert worst(_ours(names, groups, seed=seed)) <= worst(theirs) + 0.01
 
@@ -219,3 +219,10 @@ def test_time_grows_about_linearly():
         _ours(labels, groups)
         times.append(time.perf_counter() - start)
     assert times[1] < 12 * max(times[0], 0.1)
+
+
+def test_missing_values():
+    labels, groups = ["a", None, float("nan")] * 9, list(range(27))
+    assert (_ours(labels, groups)[1::3] == "train").all()
+    with pytest.raises(ValueError, match="1 rows have no group: give each photo its own"):
+        _ours(labels, [None, *groups[1:]])

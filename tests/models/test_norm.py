@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
+from jax.test_util import check_grads
 
 from dermjax.models.norm import BatchNorm
 
@@ -99,7 +100,7 @@ def test_gradients_are_right():
         return jnp.sum(y**2 * WEIGHTS[:4])
 
     x = X[:4] - np.float32([0, 5, -5, 20])  # finite differences lose digits far from zero
-    jax.test_util.check_grads(jax.jit(loss), (x,), order=1, modes=["rev"], rtol=2e-2, atol=2e-2)
+    check_grads(jax.jit(loss), (x,), order=1, modes=["rev"], rtol=2e-2, atol=2e-2)
 
 
 def test_variance_survives_a_large_mean():

@@ -45,11 +45,18 @@ def test_embedding_is_the_head_of_the_features():
     images = jax.random.normal(jax.random.key(1), IMAGES.shape)
     variables = jax.jit(model.init)(jax.random.key(0), images)
     inner = {kind: tree["encoder"] for kind, tree in variables.items()}
-    features, _ = model.encoder.apply(inner, images, train=True, mutable=["batch_stats"])
+
+    def apply(model, variables):
+        def train(variables):
+            return model.apply(variables, images, train=True, mutable=["batch_stats"])
+
+        return jax.jit(train)(variables)
+
+    features, _ = apply(model.encoder, inner)
     head = variables["params"]["head"]
     hidden = np.maximum(features @ head["hidden"]["kernel"] + head["hidden"]["bias"], 0)
     expected = hidden @ head["output"]["kernel"] + head["output"]["bias"]
-    embedding, new = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    embedding, new = apply(model, variables)
     assert embedding.dtype == jnp.float32 and list(new["batch_stats"]) == ["encoder"]
     np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
 

@@ -28,9 +28,9 @@ def acne_vulgaris(patch: Patch, severity: float, phenotype) -> None:
         elif kind < comedonal + 0.30:
             patch.dome(u, v, 2.0 * size, erythema=(0.22, 1))
             patch.dome(
-                u, v, size, erythema=(0.60 + 0.5 * severity, 1.3), height=(0.7 * size, 1.2)
+                u, v, size, erythema=(0.70 + 0.5 * severity, 1.3), height=(0.6 * size, 1.2)
             )
-        elif kind < comedonal + 0.30 + 0.22:
+        elif kind < comedonal + 0.30 + 0.15:
             _pustule(patch, u, v, size)
         else:
             patch.dome(u, v, size, pigment=(0.14, 1.2), erythema=(0.28, 1.2))
@@ -53,7 +53,7 @@ def _pustule(patch: Patch, u: float, v: float, size: float) -> None:
     """A yellow head on a red halo."""
     patch.dome(u, v, 1.6 * size, erythema=(0.75, 1.2))
     patch.dome(u, v, size, height=(0.7 * size, 1.2))
-    patch.dome(u, v, 0.55 * size, pus=(0.9, 2), gloss=(0.6, 1))
+    patch.dome(u, v, 0.55 * size, pus=(0.80, 2), gloss=(0.10, 1))
 
 
 def furuncle(patch: Patch, severity: float, phenotype) -> None:
@@ -87,9 +87,14 @@ def granuloma_anulare(patch: Patch, severity: float, phenotype) -> None:
     """Rings of smooth firm papules, skin-coloured to violet-pink, flat and calm within."""
     random = patch.random
     arc = 2 * math.pi * (1 if phenotype[0] > 0.4 else random.uniform(0.6, 0.9))
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        ring = random.uniform(0.4, 0.75)
-        u, v = random.uniform(-0.2, 0.2, 2)
+    count = random.choice((1, 1, 1, 2, 3))
+    turn = random.uniform(0, 2 * math.pi)
+    for number in range(count):
+        ring = random.uniform(0.45, 0.75) if count == 1 else random.uniform(0.25, 0.42)
+        # Several rings lie side by side about the centre.
+        away = 0.05 if count == 1 else 0.48
+        u = away * math.cos(turn + 2 * math.pi * number / count)
+        v = away * math.sin(turn + 2 * math.pi * number / count)
         squash = random.uniform(0.7, 1)
         inside = patch.blob(u, v, ring, ring * squash, 0.10)
         patch.add(
@@ -108,21 +113,21 @@ def _papule_ring(patch: Patch, ring, severity: float, phenotype) -> None:
     coarse = 1.35 if phenotype[2] < 0.3 else 1
     angle = 0.0
     while angle < arc:
-        size = random.uniform(0.055, 0.095) * coarse
+        size = random.uniform(0.045, 0.095) * coarse
         here = start + angle
         bulge = 1 + waves[0] * math.cos(2 * here) + waves[1] * math.cos(3 * here)
-        away = radius * (bulge + 0.025 * random.randn())
+        away = radius * (bulge + 0.04 * random.randn())
         x, y = away * math.cos(here), away * squash * math.sin(here)
         patch.dome(
             u + x * math.cos(turn) - y * math.sin(turn),
             v + x * math.sin(turn) + y * math.cos(turn),
             size,
-            erythema=(0.22 + 0.30 * severity, 1.3),
+            erythema=(random.uniform(0.7, 1.2) * (0.20 + 0.28 * severity), 1.3),
             pigment=(0.05 * phenotype[1], 1),
             height=(0.50 * size, 1.4),
             gloss=(0.15, 1),
         )
-        angle += size * random.uniform(0.9, 1.4) / radius
+        angle += size * random.uniform(0.6, 1.5) / radius
 
 
 def herpes_zoster(patch: Patch, severity: float, phenotype) -> None:
@@ -136,8 +141,8 @@ def herpes_zoster(patch: Patch, severity: float, phenotype) -> None:
         along = 0.8 * ((number + 0.5) / count * 2 - 1) + random.uniform(-0.1, 0.1)
         u = along * math.cos(slope) + random.uniform(-0.10, 0.10)
         v = along * math.sin(slope) + random.uniform(-0.16, 0.16)
-        size = random.uniform(0.20, 0.34)
-        field = patch.blob(u, v, size, 0.8 * size, 0.22)
+        size = random.uniform(0.22, 0.36)
+        field = patch.blob(u, v, size, 0.8 * size, 0.14)
         patch.add(
             erythema=sigmoid(field / 0.12) * (0.45 + 0.45 * severity),
             height=0.015 * sigmoid(field / 0.15),
@@ -154,7 +159,7 @@ def _vesicle(patch: Patch, u: float, v: float, size: float, old: float) -> None:
         patch.dome(u, v, size, crust=(0.85, 2), height=(0.4 * size, 1.5))
         return
     patch.dome(u, v, 1.4 * size, erythema=(0.20, 1))
-    patch.dome(u, v, size, height=(0.9 * size, 1.8), gloss=(0.8, 2))
+    patch.dome(u, v, size, height=(0.7 * size, 1.4), gloss=(0.4, 2))
     patch.dome(u, v, 0.85 * size, pus=(random.uniform(0.15, 0.55), 3))
     if random.rand() < 0.3:
         patch.dome(u, v, 0.35 * size, height=(-0.5 * size, 1), erythema=(0.25, 1))
@@ -163,16 +168,16 @@ def _vesicle(patch: Patch, u: float, v: float, size: float, old: float) -> None:
 def larva_migrans(patch: Patch, severity: float, phenotype) -> None:
     """The winding raised track of a creeping larva, freshest at one end; vesicles along it."""
     random = patch.random
-    for _ in range(random.choice((1, 1, 1, 2, 2, 3))):
-        start = random.uniform(-0.4, 0.4, 2)
+    for _ in range(random.choice((1, 1, 1, 1, 2, 2))):
         angle = random.uniform(0, 2 * math.pi)
-        length = random.uniform(2.2, 4.5)
-        track = walk(random, start, length, angle, 5.5, 0.015, pull=4.0)
-        track -= track.mean(0) * 0.8
+        length = random.uniform(2.4, 4.4)
+        track = walk(random, (0, 0), length, angle, random.uniform(1.1, 1.8), 0.012)
+        track -= (track.max(0) + track.min(0)) / 2
+        track += random.uniform(-0.25, 0.25, 2)
         track *= min(1, 0.95 / np.abs(track).max())
-        width = random.uniform(0.018, 0.030)
-        patch.stroke(track, 2.4 * width, erythema=0.16 + 0.16 * severity)
-        patch.stroke(track, width, erythema=0.50 + 0.30 * severity, height=1.3 * width)
+        width = random.uniform(0.015, 0.025)
+        patch.stroke(track, 3.0 * width, erythema=0.12 + 0.16 * severity)
+        patch.stroke(track, width, erythema=0.50 + 0.30 * severity, height=1.6 * width)
         # The old end fades and peels, the fresh end is redder.
         patch.stroke(track[-len(track) // 4 :], width, erythema=0.25)
         old = track[: max(4, len(track) // 4)]

@@ -58,7 +58,8 @@ class Patch:
         the deviation of the border.
         """
         turn = self.random.uniform(0, math.pi)
-        noise = self.texture("cloud", 110 / max(radius_u, radius_v))
+        noise = self.texture("wave", 130 / max(radius_u, radius_v))
+        noise = noise + 0.15 * self.texture("cloud", 130 / max(radius_u, radius_v))
         along = (self.u - u) * math.cos(turn) + (self.v - v) * math.sin(turn)
         across = (self.v - v) * math.cos(turn) - (self.u - u) * math.sin(turn)
         distance = np.sqrt((along / radius_u) ** 2 + (across / radius_v) ** 2)
@@ -118,31 +119,30 @@ def stroke(points: np.ndarray, width: float, shape: tuple[int, int]) -> np.ndarr
     return flat.reshape(shape)
 
 
-def walk(random, start, length: float, angle: float, bend: float, spacing: float, pull=0.0):
-    """A smooth wandering line, `[N, 2]`, in the unit of `start`.
+def walk(random, start, length: float, angle: float, wander: float, spacing: float):
+    """A smooth winding line, `[N, 2]`, in the unit of `start`.
 
     Args:
         random: the stream.
         start: (u, v).
         length: of the line.
-        angle: of the first step, radians.
-        bend: deviation of the curvature, radians per unit of length.
+        angle: the direction about which the line winds, radians.
+        wander: deviation of its heading from `angle`, radians; above 1 it doubles back.
         spacing: between points.
-        pull: how strongly the line turns back to its start (0 = never).
     """
     count = max(4, int(length / spacing))
-    # Curvature is noise that forgets over about 0.35 units: loops and hooks, not corners.
-    keep = math.exp(-spacing / 0.35)
-    kicks = random.standard_normal(count) * bend * math.sqrt(1 - keep * keep)
-    points = np.empty((count, 2))
-    u, v = start
-    curvature = random.standard_normal() * bend
+    # A heading that forgets over about 0.3 units winds like a river and seldom ties a knot.
+    keep = math.exp(-spacing / 0.3)
+    follow = 1 - math.exp(-spacing / 0.08)
+    kick = math.sqrt(1 - keep * keep)
+    noise = random.standard_normal(count + 1)
+    heading = np.empty(count)
+    state, smooth = noise[0], 0.0
     for index in range(count):
-        points[index] = u, v
-        curvature = keep * curvature + kicks[index]
-        home = math.atan2(start[1] - v, start[0] - u)
-        away = math.hypot(start[1] - v, start[0] - u)
-        angle += spacing * (curvature + pull * away * math.sin(home - angle))
-        u += spacing * math.cos(angle)
-        v += spacing * math.sin(angle)
-    return points
+        state = keep * state + kick * noise[index + 1]
+        # Smoothed once more, for the curvature of a larva is continuous.
+        smooth += follow * (state - smooth)
+        heading[index] = smooth
+    heading = angle + 1.2 * wander * heading
+    steps = spacing * np.stack([np.cos(heading), np.sin(heading)], 1)
+    return np.asarray(start) + np.cumsum(steps, 0)

@@ -178,7 +178,7 @@ def draw_patient(seed: int, label: str, member: int) -> Patient:
 
 
 def class_counts(lesions: int) -> dict[str, int]:
-    """Lesions of each class: the paper's long tail scaled to `lesions`, no class under its floor."""
+    """Lesions of each class: the long tail of the paper scaled to `lesions`, with a floor."""
     counts = dict.fromkeys(CLASSES, LESIONS_FLOOR)
     weights = dict(zip(CLASSES, PAPER_COUNTS, strict=True))
     rest = lesions

@@ -28,22 +28,23 @@ def psoriasis_vulgaris(patch: Patch, severity: float, phenotype) -> None:
             size = random.uniform(0.34, 0.66) * (1.35 if count == 1 else 1)
             spread = 0.55 if count > 1 else 0.05
         u, v = random.uniform(-spread, spread, 2)
-        plaque = patch.blob(u, v, size * random.uniform(0.75, 1.25), size, 0.15)
+        plaque = patch.blob(u, v, size * random.uniform(0.75, 1.25), size, 0.09)
         np.maximum(inside, plaque * size, out=inside)
     body = sigmoid(inside / 0.018)
     treated = phenotype[2] < 0.18
-    cap = 0.12 if treated else 0.35 + 0.6 * phenotype[1] * random.uniform(0.4, 1)
-    plates = patch.texture("plates", random.uniform(110, 200))
-    flakes = plates + 0.20 * patch.texture("fine", 130)
+    cap = 0.15 if treated else 0.45 + 0.55 * phenotype[1] * random.uniform(0.5, 1)
+    plates = patch.texture("plates", random.uniform(90, 170))
+    dust = patch.texture("fine", 120) + patch.texture("blotch", 170)
+    flakes = 0.62 + 0.35 * plates + 0.22 * dust
     # Thick and thin scale lie in islands, so that red shows between them.
     islands = sigmoid(2.2 * patch.texture("cloud", 150) + 0.4 + 1.5 * severity)
-    scale = ramp(inside, 0.0, 0.10) * islands * np.clip(cap * (1.25 * flakes - 0.1), 0, 1)
+    scale = ramp(inside, 0.0, 0.10) * islands * np.clip(cap * flakes, 0, 1)
     mottle = 1 + 0.10 * patch.texture("blotch", 160)
     patch.add(
         erythema=body * (0.45 + 0.60 * severity) * mottle,
         pigment=0.06 * body,
-        scale=scale * (0.45 + 0.55 * severity),
-        height=0.030 * body + 0.022 * scale * plates,
+        scale=scale * (0.6 + 0.4 * severity),
+        height=0.022 * ramp(inside, -0.03, 0.06) + 0.015 * scale * flakes,
     )
 
 
@@ -51,13 +52,13 @@ def atopic_dermatitis(patch: Patch, severity: float, phenotype) -> None:
     """Ill-defined, patchy, dry, rubbed skin: soft border, coarse lines, scratches, crusts."""
     random = patch.random
     inside = patch.blob(
-        0, 0, random.uniform(0.65, 0.95), random.uniform(0.5, 0.9), random.uniform(0.3, 0.5)
+        0, 0, random.uniform(0.65, 0.95), random.uniform(0.5, 0.9), random.uniform(0.25, 0.4)
     )
     # Broad clouds decide where it burns, small blotches how: no pattern repeats.
     clouds = patch.texture("cloud", random.uniform(90, 170))
     blotches = patch.texture("blotch", random.uniform(60, 110))
     body = sigmoid((inside + 0.22 * clouds) / 0.20)
-    patches = body * sigmoid(1.2 + 1.6 * clouds + 0.8 * blotches)
+    patches = body * sigmoid(0.9 + 1.4 * clouds + 0.5 * blotches)
     dry = np.clip(patch.texture("fine", random.uniform(90, 150)) + 0.5 * clouds - 0.8, 0, 1.5)
     thick = phenotype[0] * severity  # lichenification
     lines = patch.texture("crease", random.uniform(110, 170)) + 0.25
@@ -65,7 +66,7 @@ def atopic_dermatitis(patch: Patch, severity: float, phenotype) -> None:
         erythema=patches * (0.40 + 0.60 * severity) + 0.10 * body * (1 - lines * thick),
         pigment=0.12 * body * phenotype[2],
         scale=patches * dry * (0.25 + 0.35 * phenotype[1]),
-        height=body * (0.020 * lines * thick + 0.004 * blotches),
+        height=body * (0.020 * lines * thick + 0.006 * clouds),
     )
     for _ in range(random.poisson(2 + 7 * phenotype[3] * severity)):
         _excoriation(patch, severity)
@@ -85,7 +86,7 @@ def _excoriation(patch: Patch, severity: float) -> None:
     for number in range(random.randint(1, 4)):
         start = u - 0.09 * number * math.sin(angle), v + 0.09 * number * math.cos(angle)
         length = random.uniform(0.15, 0.5)
-        line = walk(random, start, length, angle + 0.1 * random.randn(), 0.4, 0.012)
+        line = walk(random, start, length, angle + 0.1 * random.randn(), 0.08, 0.012)
         patch.stroke(line, random.uniform(0.009, 0.016), erythema=0.7 * severity + 0.2)
         part = line[: max(3, int(len(line) * random.uniform(0.1, 0.6)))]
         patch.stroke(part, 0.010, crust=random.uniform(0.1, 0.65))
@@ -95,22 +96,23 @@ def erysipelas(patch: Patch, severity: float, phenotype) -> None:
     """One bright, hot, swollen, shining area with a sharp border and tongues; rarely a blister."""
     random = patch.random
     inside = patch.blob(
-        0, 0, random.uniform(0.75, 1.0), random.uniform(0.6, 0.9), 0.20 + 0.16 * phenotype[0]
+        0, 0, random.uniform(0.75, 1.0), random.uniform(0.6, 0.9), 0.08 + 0.08 * phenotype[0]
     )
     for _ in range(random.poisson(1.5)):
         angle = random.uniform(0, 2 * math.pi)
         tongue = patch.blob(
-            0.75 * math.cos(angle), 0.75 * math.sin(angle), random.uniform(0.2, 0.4), 0.2, 0.2
+            0.75 * math.cos(angle), 0.75 * math.sin(angle), random.uniform(0.25, 0.45), 0.22, 0.10
         )
-        np.maximum(inside, 0.35 * tongue, out=inside)
+        np.logaddexp(inside / 0.05, 0.35 * tongue / 0.05, out=inside)
+        inside *= 0.05
     body = sigmoid(inside / 0.035)
     uneven = 1 + 0.10 * patch.texture("cloud", 120)
     # The border is the hottest and the highest part.
     rim = np.exp(-(((inside - 0.10) / 0.14) ** 2))
     patch.add(
         erythema=body * (0.65 + 0.55 * severity) * uneven + 0.15 * rim * body,
-        height=0.10 * ramp(inside, -0.03, 0.30),
-        gloss=body * (0.20 + 0.35 * phenotype[1]),
+        height=0.055 * ramp(inside, -0.10, 0.35),
+        gloss=body * (0.15 + 0.25 * phenotype[1]),
     )
     if random.rand() < 0.2 * (0.5 + severity):
         for _ in range(random.randint(1, 4)):
@@ -125,17 +127,17 @@ def rosacea(patch: Patch, severity: float, phenotype) -> None:
     inside = patch.blob(0, 0, random.uniform(0.75, 1.1), random.uniform(0.65, 0.95), 0.28)
     body = sigmoid(inside / 0.24)
     mottle = 1 + 0.16 * patch.texture("blotch", 80) + 0.12 * patch.texture("cloud", 110)
-    patch.add(erythema=body * (0.35 + 0.50 * severity) * mottle, gloss=0.15 * body)
+    patch.add(erythema=body * (0.40 + 0.50 * severity) * mottle, gloss=0.15 * body)
     for _ in range(4 + random.poisson(14 * phenotype[0])):
         start = random.uniform(-0.7, 0.7, 2)
         angle = random.uniform(0, 2 * math.pi)
-        vessel = walk(random, start, random.uniform(0.2, 0.6), angle, 2.5, 0.012)
-        strength = random.uniform(0.45, 0.85)
+        vessel = walk(random, start, random.uniform(0.12, 0.40), angle, 0.9, 0.012)
+        strength = random.uniform(0.35, 0.65)
         patch.stroke(vessel, random.uniform(0.007, 0.012), erythema=strength)
         if random.rand() < 0.6:
             fork = vessel[len(vessel) // 2]
             side = angle + random.choice((-0.8, 0.8))
-            branch = walk(random, fork, random.uniform(0.1, 0.3), side, 2.5, 0.012)
+            branch = walk(random, fork, random.uniform(0.06, 0.2), side, 0.9, 0.012)
             patch.stroke(branch, 0.006, erythema=0.8 * strength)
     for _ in range(random.poisson(14 * phenotype[1] * severity)):
         u, v = random.uniform(-0.75, 0.75, 2)
@@ -153,7 +155,7 @@ def urticaria(patch: Patch, severity: float, phenotype) -> None:
     for _ in range(count):
         size = random.uniform(0.14, 0.40) * (1.35 if count < 4 else 1)
         u, v = random.uniform(-0.7, 0.7, 2)
-        wheal = patch.blob(u, v, size, size * random.uniform(0.6, 1), 0.15) * size
+        wheal = patch.blob(u, v, size, size * random.uniform(0.6, 1), 0.08) * size
         # A soft maximum: neighbouring wheals flow together.
         bridge = 0.06
         np.logaddexp(inside / bridge, wheal / bridge, out=inside)
@@ -165,6 +167,6 @@ def urticaria(patch: Patch, severity: float, phenotype) -> None:
     strength = 0.30 + 0.45 * severity
     patch.add(
         erythema=strength * (body * (1 - 0.75 * pale) + 0.25 * rim) + 0.14 * flare,
-        height=0.065 * ramp(inside, -0.02, 0.09),
+        height=0.050 * ramp(inside, -0.045, 0.12),
         gloss=0.10 * body,
     )

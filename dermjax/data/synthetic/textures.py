@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 
 TILE = 256  # side of a texture, texels
 VARIANTS = 4  # textures of each kind
-KINDS = ("cloud", "blotch", "fine", "grain", "crease", "plates")
 
 
 def stream(*key) -> np.random.RandomState:
@@ -65,6 +64,7 @@ class Textures:
         frequency = np.fft.fftfreq(TILE) * TILE
         radius = np.hypot(*np.meshgrid(frequency, frequency)) + 1e-6
         filters = {
+            "wave": radius**-3.0 * (radius > 1.5),  # smooth outlines
             "cloud": radius**-1.7 * (radius > 0.5),
             "blotch": _band(radius, 3, 24),
             "fine": _band(radius, 24, 64),
@@ -77,18 +77,23 @@ class Textures:
         # Creases: the polygons of skin lines (about 0 between lines, -1 on a line).
         self.tiles["crease"] = [_cells(random, 900, 2.2, 0.0) - 1 for _ in range(VARIANTS)]
         # Plates: scale that breaks into flakes of unequal thickness (0 in cracks, at most 1).
-        self.tiles["plates"] = [_cells(random, 420, 4.0, 0.6) for _ in range(VARIANTS)]
+        self.tiles["plates"] = [_cells(random, 420, 3.0, 0.7) for _ in range(VARIANTS)]
 
     def sample(
-        self, kind: str, random: np.random.RandomState, shape: tuple[int, int], step: float
+        self, kind: str, random: np.random.RandomState, shape: tuple[int, int], step
     ) -> np.ndarray:
-        """A random window of the texture `kind`, `[H, W]` float32, `step` texels per px."""
+        """A random window of the texture `kind`, `[H, W]` float32.
+
+        `step` is in texels per px, one number or (down, right): unequal ones draw streaks.
+        """
         tile = self.tiles[kind][random.randint(VARIANTS)]
         rows, columns = random.uniform(0, TILE, 2)
         if random.rand() < 0.5:
             tile = tile.T
-        height, width = shape
-        return resample(tile, rows + step * np.arange(height), columns + step * np.arange(width))
+        down, right = step if isinstance(step, tuple) else (step, step)
+        rows = rows + down * np.arange(shape[0])
+        columns = columns + right * np.arange(shape[1])
+        return resample(tile, rows, columns)
 
 
 @functools.cache
@@ -110,7 +115,7 @@ def _filtered(random: np.random.RandomState, shape: np.ndarray) -> np.ndarray:
 
 
 def _cells(random, count: int, line: float, spread: float) -> np.ndarray:
-    """Cells on a torus: 0 on the lines (width `line` texels), up to 1 within, unequal by `spread`."""
+    """Cells on a torus: 0 on lines `line` texels wide, up to 1 within, unequal by `spread`."""
     side = round(math.sqrt(count))
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
     seeds = (grid + random.uniform(0, 1, grid.shape)) * (TILE / side) % TILE

@@ -1,0 +1,190 @@
+"""The synthetic data set on disk: drawn by many processes, the same whoever draws, resumable."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import numpy as np
+from PIL import Image
+
+from dermjax.data.synthetic.patients import (
+    PhotoPlan,
+    SyntheticSettings,
+    draw_patient,
+    plan_photos,
+)
+from dermjax.data.synthetic.render import render_photo
+
+COLUMNS = ("image", "label", "patient", "lesion", "x", "y", "w", "h")
+COLUMNS += ("site", "skin_type", "sex", "age", "mask")
+DRAWING = 1  # raise it when photographs change: old directories are then not carried on
+MARGIN_PX = 2  # of a box round its mask, plus MARGIN_PART of its longer side
+MARGIN_PART = 0.05
+TEMPORARY = ".part"
+
+Box = tuple[int, int, int, int]
+
+
+def write_dataset(
+    directory: str | os.PathLike,
+    settings: SyntheticSettings,
+    *,
+    workers: int,
+    progress: Callable[[Iterable, int, str], Iterable] | None = None,
+) -> pathlib.Path:
+    """Draw the data set, or what is missing of it.
+
+    Args:
+        directory: receives photos/*.jpg, masks/*.png, settings.json and at last photos.csv.
+            One process at a time may write there.
+        settings: what to draw.
+        workers: processes that draw; 0 and 1 draw in this one. They are spawned, so a script
+            that calls this needs the guard `if __name__ == "__main__":`.
+        progress: `progress(iterable, total, label)` wraps the photographs as they are done.
+
+    Returns:
+        directory/photos.csv, one row per lesion box; it exists only if all else does.
+
+    Raises:
+        ValueError: negative workers, or a directory begun with other settings.
+    """
+    if workers < 0:
+        raise ValueError(f"workers {workers} is below 0; take 0 or 1 to draw in this process")
+    directory = pathlib.Path(directory)
+    table = directory / "photos.csv"
+    _claim(directory, settings)
+    if table.exists():
+        return table
+    plans = plan_photos(settings)
+    wrap = progress or (lambda iterable, total, label: iterable)
+    boxes: dict[str, list[Box]] = {}
+    done = _draw_all(directory, plans, settings, workers)
+    for name, found in wrap(done, len(plans), "drawing photographs"):
+        boxes[name] = found
+    rows = [row for plan in plans for row in _rows(plan, boxes[plan.name], settings)]
+    _write(table, lambda path: _write_table(path, rows))
+    return table
+
+
+def boxes_of_mask(mask: np.ndarray, count: int) -> list[Box]:
+    """The boxes (x, y, w, h in px) round lesions 1 to `count` of a mask `[H, W]`, with a margin."""
+    boxes = []
+    height, width = mask.shape
+    for value in range(1, count + 1):
+        here = mask == value
+        columns = np.flatnonzero(here.any(0))
+        rows = np.flatnonzero(here.any(1))
+        if not rows.size:
+            raise ValueError(f"lesion {value} of {count} has 0 px in the mask; draw it anew")
+        longer = max(np.ptp(columns), np.ptp(rows)) + 1
+        margin = MARGIN_PX + round(MARGIN_PART * float(longer))
+        left, top = max(0, int(columns[0]) - margin), max(0, int(rows[0]) - margin)
+        right = min(width, int(columns[-1]) + 1 + margin)
+        bottom = min(height, int(rows[-1]) + 1 + margin)
+        boxes.append((left, top, right - left, bottom - top))
+    return boxes
+
+
+def _claim(directory: pathlib.Path, settings: SyntheticSettings) -> None:
+    """Make the folders; refuse a directory of other settings; sweep up after a killed run."""
+    for folder in ("photos", "masks"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+        for stale in (directory / folder).glob(f"*{TEMPORARY}"):
+            stale.unlink(missing_ok=True)
+    note = directory / "settings.json"
+    wanted = json.dumps({**dataclasses.asdict(settings), "drawing": DRAWING}, indent=2) + "\n"
+    if not note.exists():
+        _write(note, lambda path: path.write_text(wanted, encoding="utf-8"))
+    elif json.loads(note.read_text(encoding="utf-8")) != json.loads(wanted):
+        raise ValueError(
+            f"{directory} was begun with other settings than {settings} (drawing {DRAWING}): see "
+            f"its settings.json; choose another directory or remove this one"
+        )
+
+
+def _draw_all(directory, plans: list[PhotoPlan], settings: SyntheticSettings, workers: int):
+    """Yield (name, boxes) of every photograph, in any order."""
+    if workers <= 1:
+        for plan in plans:
+            yield _draw(directory, plan, settings)
+        return
+    # Spawned, not forked: the caller may hold JAX, whose threads do not survive a fork.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_die_with_parent
+    )
+    try:
+        futures = [pool.submit(_draw, directory, plan, settings) for plan in plans]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is gone, however it went."""
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _draw(directory, plan: PhotoPlan, settings: SyntheticSettings) -> tuple[str, list[Box]]:
+    """Draw one photograph and its mask unless both are there."""
+    photo, mask_path = _paths(directory, plan)
+    if photo.exists() and mask_path.exists():
+        with Image.open(mask_path) as stored:
+            return plan.name, boxes_of_mask(np.asarray(stored), plan.boxes)
+    drawn = render_photo(plan, settings)
+    image, mask = Image.fromarray(drawn.image), Image.fromarray(drawn.mask)
+    _write(photo, lambda path: image.save(path, "JPEG", quality=95))
+    _write(mask_path, lambda path: mask.save(path, "PNG", compress_level=4))
+    return plan.name, boxes_of_mask(drawn.mask, plan.boxes)
+
+
+def _paths(directory, plan: PhotoPlan) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a photograph and its mask lie."""
+    directory = pathlib.Path(directory)
+    return directory / "photos" / f"{plan.name}.jpg", directory / "masks" / f"{plan.name}.png"
+
+
+def _rows(plan: PhotoPlan, boxes: list[Box], settings: SyntheticSettings) -> list[dict]:
+    """The rows of one photograph in the table."""
+    patient = draw_patient(settings.seed, plan.label, plan.member)
+    shared = {
+        "image": f"photos/{plan.name}.jpg",
+        "mask": f"masks/{plan.name}.png",
+        "label": plan.label,
+        "patient": plan.patient,
+        "site": plan.site,
+        "skin_type": patient.skin_type,
+        "sex": patient.sex,
+        "age": patient.age,
+    }
+    return [
+        {**shared, "lesion": f"{plan.name}_{number + 1}", **dict(zip("xywh", box, strict=True))}
+        for number, box in enumerate(boxes)
+    ]
+
+
+def _write(path: pathlib.Path, save: Callable[[pathlib.Path], object]) -> None:
+    """Write a file under another name and rename it: it is whole or it is not there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    save(temporary)
+    os.replace(temporary, path)
+
+
+def _write_table(path: pathlib.Path, rows: list[dict]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)

@@ -1,0 +1,115 @@
+"""The supervised step against NumPy and across device counts."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from dermjax import models
+from dermjax.steps import classify
+from dermjax.training.parallel import AXIS, Devices
+
+
+def view(key, positions, images, sizes):
+    del sizes
+    noise = jax.vmap(lambda p: jax.random.normal(jax.random.fold_in(key, p)))(positions)
+    return images / 255.0 + 0.1 * noise[:, None, None, None]
+
+
+def batch_of(n, classes=3, side=16):
+    rng = np.random.default_rng(1)
+    return {
+        "image": rng.integers(0, 256, (n, side, side, 3), np.uint8),
+        "size": np.full((n, 2), side, np.int32),
+        "id": np.arange(n, dtype=np.int32),
+        "label": rng.integers(0, classes, n).astype(np.int32),
+    }
+
+
+def run(devices, steps=3):
+    """A real network with dropout and stochastic depth, so that their draws are tested too."""
+    model = models.create(
+        "efficientnet_tiny",
+        num_classes=3,
+        drop_rate=0.5,
+        drop_path_rate=0.5,
+        bn_groups=1,
+        axis_name=AXIS,
+    )
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=False)
+    optimizer = optax.sgd(0.05)
+    placed = Devices(Mesh(np.array(jax.devices()[:devices]), (AXIS,)))
+    step = placed.map_train_step(
+        functools.partial(
+            classify.train_step,
+            apply=model.apply,
+            optimizer=optimizer,
+            augment=view,
+            label_smoothing=0.1,
+            axis=AXIS,
+        )
+    )
+    state = placed.replicate(classify.create_state(variables, optimizer, seed=0))
+    batch = batch_of(16)
+    for _ in range(steps):
+        state, metrics = step(state, placed.put(batch))
+    predict = placed.map_predict_step(
+        functools.partial(
+            classify.predict_step, apply=model.apply, normalize=lambda x: x / 255.0
+        )
+    )
+    return jax.device_get(state), jax.device_get(metrics), predict(state.variables, batch)
+
+
+def test_one_and_eight_devices_agree():
+    one, eight = run(1), run(8)
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True)
+    for a, b in leaves:
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    np.testing.assert_array_equal(eight[2]["id"], np.arange(16))
+
+
+class Linear(nn.Module):
+    """Logits straight from the mean colour: a step that can be done by hand."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        stats = self.variable("batch_stats", "seen", jnp.zeros, ())
+        if train:
+            stats.value = stats.value + 1
+        return nn.Dense(3)(images.mean((1, 2)))
+
+
+def test_a_step_by_hand():
+    model, batch = Linear(), batch_of(8)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    optimizer = optax.sgd(0.5)
+    state = classify.create_state(variables, optimizer, seed=0)
+    step = functools.partial(
+        classify.train_step,
+        apply=model.apply,
+        optimizer=optimizer,
+        augment=lambda key, positions, images, sizes: images / 255.0,
+        label_smoothing=0.2,
+        axis=AXIS,
+    )
+    stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], (state, batch))
+    after, metrics = jax.vmap(step, axis_name=AXIS)(*stacked)
+
+    x = (batch["image"] / 255.0).mean((1, 2))
+    kernel = np.asarray(variables["params"]["Dense_0"]["kernel"], np.float64)
+    logits = x @ kernel
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    target = np.eye(3)[batch["label"]] * 0.8 + 0.2 / 3
+    np.testing.assert_allclose(metrics["loss"][0], -(target * np.log(p)).sum(1).mean(), rtol=1e-5)
+    gradient = x.T @ (p - target) / 8
+    np.testing.assert_allclose(
+        after.params["Dense_0"]["kernel"][0], kernel - 0.5 * gradient, atol=1e-5
+    )
+    accuracy = (logits.argmax(1) == batch["label"]).mean()
+    np.testing.assert_allclose(metrics["accuracy"][0], accuracy)
+    assert after.batch_stats["seen"][0] == 1
