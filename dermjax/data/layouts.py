@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from dermjax.data import manifest as tables
@@ -46,14 +45,14 @@ def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
     found = scan.scan(frame.loc[kept & (frame["image"] != ""), "path"],
                       cache_file=Path(cache_dir) / "scan.csv", workers=workers, progress=progress)
     found = found.set_index("path").reindex(frame["path"])
-    error = found["error"].fillna("").to_numpy()
+    error = found["error"].fillna("").to_numpy(object)
     frame = frame.assign(width=found["width"].fillna(0).to_numpy(int),
                          height=found["height"].fillna(0).to_numpy(int),
                          content=found["content"].fillna("").to_numpy())
     frame["content"] = frame["content"].astype("str")
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
-    problems += _file_problems(frame, np.where(kept, error, ""))
+    problems += _file_problems(frame, error)
     problems += _box_problems(frame) + splits.group_problems(frame)
     if problems:
         raise ManifestError(source, problems)
@@ -94,7 +93,7 @@ def _read(source: Path, layout) -> tuple[Manifest, list[str]]:
 def _file_problems(frame, error) -> list[str]:
     """One line per reason: missing and unreadable photographs."""
     problems = []
-    for reason, part in frame.groupby(np.asarray(error, object), sort=False):
+    for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
             problems.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}"))
     return problems
@@ -124,7 +123,7 @@ def _copies(frame) -> list[str]:
         return []
     labels = copies[copies["label"] != ""].groupby("content")["label"].nunique()
     differ = f", {(labels > 1).sum()} of them with different labels" if (labels > 1).any() else ""
-    return [f"{copies['content'].nunique()} photographs are present under several names{differ} "
+    return [f"photographs present under several names: {copies['content'].nunique()}{differ} "
             f"({quoted(copies['image'])}); the copies stay in one set"]
 
 
@@ -187,8 +186,8 @@ def _pad_ufes20(folder: Path) -> _Raw:
     boxes, more = _table(folder, ["boxes.csv"], ["img_id", *BOX])
     lost = int((~boxes["img_id"].isin(frame["img_id"])).sum())
     bare = int((~frame["img_id"].isin(boxes["img_id"])).sum())
-    notes += more + ([f"{bare} images have no box: used whole"] if bare else [])
-    notes += [f"{lost} rows of boxes.csv match no img_id of metadata.csv"] if lost else []
+    notes += more + ([f"images without a box: {bare} (used whole)"] if bare else [])
+    notes += [f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"] if lost else []
     raw = raw.assign(img_id=frame["img_id"]).merge(
         boxes[["img_id", *BOX]], on="img_id", how="left").drop(columns="img_id")
     return raw.fillna(dict.fromkeys(BOX, "")), notes

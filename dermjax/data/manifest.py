@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import hashlib
 import io
+import itertools
 import os
 import re
 from pathlib import Path
@@ -74,7 +75,8 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header, cells, rows, odd, line = None, [], [], [], 0
+    # Columns, not rows: a million small lists would keep the garbage collector busy.
+    header, columns, rows, odd, line = None, [], [], [], 0
     try:
         for record in reader:
             start, line = line + 1, reader.line_num
@@ -82,14 +84,16 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
                 continue
             if header is None:
                 header = [cell.strip().lower() for cell in record]
+                columns = [[] for _ in header]
                 continue
             if len(record) < len(header) or any(map(str.strip, record[len(header):])):
                 odd.append((start, len(record)))
-            cells.append((record + [""] * len(header))[:len(header)])
+            for column, cell in itertools.zip_longest(columns, record[:len(header)], fillvalue=""):
+                column.append(cell.strip())
             rows.append(start)
     except csv.Error as error:
         raise ManifestError(path, [f"line {line + 1} is not valid CSV ({error})"]) from None
-    if not cells:
+    if not rows:
         raise ManifestError(path, ["the file has no rows below its header: write one per photo"])
     problems = [at_rows([row for row, _ in odd],
                         f"{odd[0][1]} cells where the header has {len(header)} (first of them): "
@@ -98,8 +102,7 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise ManifestError(path, problems + [f"columns named twice: {quoted(twice)}: rename one"])
-    frame = pd.DataFrame(cells, columns=header, dtype="str")
-    frame = frame.apply(lambda column: column.str.strip())
+    frame = pd.DataFrame(dict(zip(header, columns, strict=True)), dtype="str")
     # A user's own column called `row` must not hide ours.
     frame = frame.rename(columns={"row": "given_row"}) if "row" in frame else frame
     return frame.assign(row=rows), problems, notes

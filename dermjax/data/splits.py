@@ -64,13 +64,16 @@ def split_by_group(labels, groups, *, fractions=(0.6, 0.2, 0.2), seed: int,
         `[N]` array of 'train', 'validation', 'test'; groups without any label are in train.
 
     Raises:
-        ValueError: Fractions that are no shares, or a class that cannot be in all three sets.
+        ValueError: Fractions that are no shares, a missing group, or a class that cannot be in
+            all three sets.
     """
     shares = np.asarray(fractions, float)
     if shares.shape != (3,) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(f"fractions {tuple(fractions)} must be three positive shares that sum "
                          "to 1; try (0.6, 0.2, 0.2)")
     group, names = pd.factorize(np.asarray(groups, object), sort=True)
+    if (group < 0).any():
+        raise ValueError(f"{(group < 0).sum()} rows have no group: give each photo its own")
     counts, testing, classes = _count(labels, group, len(names), testable)
     if not classes:
         return np.full(len(group), SETS[0], dtype=object)
@@ -89,7 +92,7 @@ def split_by_group(labels, groups, *, fractions=(0.6, 0.2, 0.2), seed: int,
 
 def _count(labels, group, n_groups, testable):
     """Labelled rows per group and class `[G, K]`, the same over testable rows, and the classes."""
-    label, classes = pd.factorize(np.asarray(labels, object), sort=True)
+    label, classes = pd.factorize(pd.Series(labels, dtype=object).fillna("").to_numpy(), sort=True)
     classes = list(classes)
     counts = csr_array(
         (np.ones(len(label), np.int64), (group, label)), shape=(n_groups, len(classes)))

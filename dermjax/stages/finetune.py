@@ -73,8 +73,7 @@ def finetune(
 
     folder = workdir / "checkpoints" / STAGE
     with Checkpoints(folder, scored=True) as checkpoints:
-        state, seconds = loop.train(
-            state,
+        training = loop.Training(
             train_step=devices.map_train_step(step),
             batches=batches,
             schedule=loop.Schedule(
@@ -92,6 +91,7 @@ def finetune(
             evaluate=_validation(config, dataset, devices),
             host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
         )
+        state, seconds = training.run(state)
         best_step = checkpoints.best_step
     target = devices.abstract(state.variables)
     return restore_subtree(folder, best_step, target), best_step, seconds

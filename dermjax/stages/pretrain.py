@@ -113,8 +113,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float
             ),
         )
 
-    _, seconds = loop.train(
-        devices.replicate(state),
+    training = loop.Training(
         train_step=devices.map_train_step(step),
         batches=batches,
         schedule=loop.Schedule(
@@ -126,6 +125,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float
         abstract=devices.abstract,
         host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
     )
+    _, seconds = training.run(devices.replicate(state))
     return seconds
 
 

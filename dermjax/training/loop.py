@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from dermjax.training.checkpoint import Checkpoints
-from dermjax.training.writer import MetricsFile, Writer
+from dermjax.training.writer import MetricsFile, Progress, Writer
 
 
 class Interrupted(Exception):
@@ -126,90 +126,90 @@ class Meter:
         self._since += seconds
 
 
-def train(
-    state: Any,
-    *,
-    train_step: Callable,
-    batches: Callable[[int], Iterator[Mapping[str, Any]]],
-    schedule: Schedule,
-    checkpoints: Checkpoints,
-    metrics_file: MetricsFile,
-    writer: Writer,
-    abstract: Callable[[Any], Any],
-    evaluate: Callable[[Any], tuple[dict[str, float], float]] | None = None,
-    host_scalars: Callable[[int], dict[str, float]] = lambda step: {},
-) -> tuple[Any, float]:
-    """Train from the newest checkpoint, or from `state`, to the last step.
+@dataclasses.dataclass
+class Training:
+    """One stage's training: `Training(...).run(state)`."""
 
-    Args:
-      state: a fresh state, replicated; has a `step`. It is donated.
-      train_step: mapped `(state, batch) -> (state, scalars)`.
-      batches: `step -> iterator` of device batches, from that step on: the step is the whole
-        position of the data.
-      schedule: lengths and intervals.
-      checkpoints: where states are kept.
-      metrics_file: where scalars are reported.
-      writer: the screen.
-      abstract: state -> shapes, dtypes and layout to restore into.
-      evaluate: state -> scalars and a score (higher is better) that selects the best checkpoint.
-      host_scalars: step -> scalars known without the device, such as the learning rate.
+    train_step: Callable  # mapped `(state, batch) -> (state, scalars)`; the state is donated
+    # step -> iterator of device batches from that step on: the step is all of the data's position
+    batches: Callable[[int], Iterator[Mapping[str, Any]]]
+    schedule: Schedule
+    checkpoints: Checkpoints
+    metrics_file: MetricsFile
+    writer: Writer
+    abstract: Callable[[Any], Any]  # state -> shapes, dtypes and layout to restore into
+    # state -> scalars, and the score (higher is better) that selects the best checkpoint
+    evaluate: Callable[[Any], tuple[dict[str, float], float]] | None = None
+    # step -> scalars known without the device, such as the learning rate
+    host_scalars: Callable[[int], dict[str, float]] = lambda step: {}
 
-    Returns:
-      The state after the last step, and the seconds the stage has taken over all its runs.
+    def run(self, state: Any) -> tuple[Any, float]:
+        """Trains from the newest checkpoint, or from `state`, to the last step.
 
-    Raises:
-      Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
-      ValueError: a scalar is not finite; the last good checkpoint is kept.
-    """
-    restored = checkpoints.restore_latest(abstract(state), writer.warn)
-    seconds = 0.0
-    if restored is not None:
-        state, meta = restored
-        seconds = meta["seconds"]
-        if int(state.step) < schedule.steps:
-            writer.say(f"{schedule.stage}: continues at step {int(state.step)}")
-    started = time.monotonic()
-    start = int(state.step)
-    metrics_file.rewind(schedule.stage, start)
-    if start >= schedule.steps:
+        Args:
+          state: fresh, replicated, with a `step`.
+
+        Returns:
+          The state after the last step, and the seconds the stage has taken over all its runs.
+
+        Raises:
+          Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
+          ValueError: a scalar is not finite; the last good checkpoint is kept.
+        """
+        schedule = self.schedule
+        state, seconds = self._resume(state)
+        start = int(state.step)
+        if start >= schedule.steps:
+            return state, seconds
+        begun = time.monotonic() - seconds
+        iterator = self.batches(start)
+        meter = Meter(schedule.stage)
+        with StopRequest() as stop, self.writer.bar(schedule.steps, schedule.stage, start) as bar:
+            for step in range(start + 1, schedule.steps + 1):
+                asked = time.monotonic()
+                batch = next(iterator)
+                dispatched = time.monotonic()
+                meter.waited += dispatched - asked
+                state, scalars = self.train_step(state, batch)
+                if step == start + 1:
+                    meter.exclude(time.monotonic() - dispatched)  # the first call compiles
+                meter.add(step, scalars)
+                bar.update(1)
+                if schedule.due(schedule.report_every, step) or stop:
+                    self._report(state, step, meter, bar, begun=begun, save=bool(stop))
+                if stop and step < schedule.steps:
+                    self.checkpoints.wait()
+                    raise Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
+        self.checkpoints.wait()
+        return state, time.monotonic() - begun
+
+    def _resume(self, state: Any) -> tuple[Any, float]:
+        """The newest checkpoint's state and seconds, if there is one; metrics go back with it."""
+        stage, seconds = self.schedule.stage, 0.0
+        restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
+        if restored is not None:
+            state, meta = restored
+            seconds = meta["seconds"]
+            if int(state.step) < self.schedule.steps:
+                self.writer.say(f"{stage}: continues at step {int(state.step)}")
+        self.metrics_file.rewind(stage, int(state.step))
         return state, seconds
 
-    def elapsed() -> float:
-        return seconds + time.monotonic() - started
-
-    def save(step: int, score: float | None) -> None:
-        checkpoints.save(state, {"seconds": elapsed()}, score=score)
-
-    iterator = batches(start)
-    meter = Meter(schedule.stage)
-    with StopRequest() as stop, writer.bar(schedule.steps, schedule.stage, start) as bar:
-        for step in range(start + 1, schedule.steps + 1):
-            asked = time.monotonic()
-            batch = next(iterator)
-            meter.waited += time.monotonic() - asked
-            dispatched = time.monotonic()
-            state, scalars = train_step(state, batch)
-            if step == start + 1:
-                meter.exclude(time.monotonic() - dispatched)  # the first call compiles
-            meter.add(step, scalars)
-            bar.update(1)
-            if schedule.due(schedule.report_every, step) or stop:
-                line = meter.report(schedule.batch_size) | host_scalars(step)
-                paused, score = time.monotonic(), None
-                if evaluate is not None and schedule.due(schedule.evaluate_every, step):
-                    measured, score = evaluate(state)
-                    line |= measured
-                metrics_file.append(schedule.stage, step, line | {"seconds": elapsed()})
-                bar.note(_brief(line))
-                # Reporting has read every scalar up to here: what is saved now is known finite.
-                if score is not None or schedule.due(schedule.save_every, step) or stop:
-                    save(step, score)
-                meter.exclude(time.monotonic() - paused)
-            if stop and step < schedule.steps:
-                checkpoints.wait()
-                raise Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
-    checkpoints.wait()
-    return state, elapsed()
+    def _report(self, state, step, meter: Meter, bar: Progress, *, begun, save: bool) -> None:
+        """A line of metrics; where they are due, an evaluation and a checkpoint."""
+        schedule, score = self.schedule, None
+        line = meter.report(schedule.batch_size) | self.host_scalars(step)
+        paused = time.monotonic()
+        if self.evaluate is not None and schedule.due(schedule.evaluate_every, step):
+            measured, score = self.evaluate(state)
+            line |= measured
+        seconds = time.monotonic() - begun
+        self.metrics_file.append(schedule.stage, step, line | {"seconds": seconds})
+        bar.note(_brief(line))
+        # The report has read every scalar up to here: what is saved now is known to be finite.
+        if save or score is not None or schedule.due(schedule.save_every, step):
+            self.checkpoints.save(state, {"seconds": seconds}, score=score)
+        meter.exclude(time.monotonic() - paused)
 
 
 def _brief(line: Mapping[str, float]) -> str:

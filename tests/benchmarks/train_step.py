@@ -3,7 +3,8 @@
 python tests/benchmarks/train_step.py --model=efficientnet_b4 --size=128 --batch=8
 
 Prints, per library, the fastest round's wall time and processor time (on a busy machine the latter
-is the one to trust), and their ratios: below 1, JAX is faster. Without torch only JAX is timed.
+to trust), and their ratios: below 1, JAX is faster. Without torch only JAX is timed. One core:
+`taskset -c 0 python tests/benchmarks/train_step.py --threads=1`.
 """
 
 import argparse
@@ -99,7 +100,8 @@ def declare_torchvision_operators(torch) -> None:
     source = pathlib.Path(folder, "_meta_registrations.py").read_text()
     global library  # it must outlive this call
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in sorted(set(re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', source))):
+    names = re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', source)
+    for name in sorted(set(names)):
         library.define(f"{name}(Tensor x) -> Tensor")
 
 

@@ -94,9 +94,9 @@ def test_cmyk_jpeg():
 
 @pytest.mark.parametrize("mode, kind", [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "TIFF")])
 def test_16_bits_are_scaled(mode, kind):
-    levels = np.array([[0, 257, 32896, 65535]], np.int32 if mode == "I" else np.uint16)
+    levels = np.array([[0, 257, 32896, 65280, 65535]], np.int32 if mode == "I" else np.uint16)
     pixels = images.decode(_bytes(Image.fromarray(levels), kind))
-    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 254, 255]
 
 
 def test_one_pixel():

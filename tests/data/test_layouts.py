@@ -110,7 +110,7 @@ def test_copies_of_a_file_are_one_group(clinic):
     table = _load(clinic("photos/copy.png,b,p9,,,,,"))
     assert table.frame["group"].iloc[-1] == table.frame["group"].iloc[0] == "patient:p0"
     assert table.notes[-1] == (
-        "1 photographs are present under several names, 1 of them with different labels "
+        "photographs present under several names: 1, 1 of them with different labels "
         "('photos/bild ä 0.png', 'photos/copy.png'); the copies stay in one set")
 
 
@@ -162,7 +162,7 @@ def test_pad_ufes20():
     assert frame["label"].value_counts().to_dict() == {
         "ACK": 151, "BCC": 119, "NEV": 50, "SEK": 46, "SCC": 35, "MEL": 10}
     assert {"age", "sex", "skin_type", "site"} <= set(frame)
-    assert "8 images have no box: used whole" in table.notes
+    assert "images without a box: 8 (used whole)" in table.notes
     sets = splits.split_by_group(frame["label"], frame["group"], seed=0)
     assert splits.check_given_split(sets, frame["group"]) == []
     assert len(set(zip(frame["label"], sets, strict=True))) == 18
@@ -240,8 +240,8 @@ def test_original_folders_are_found_in_parts(tmp_path):
     assert table.frame["name"].tolist()[:2] == [f"images/imgs_part_1/PAT_0_1_2.png#xywh={box}"
                                                 for box in ("0,0,5,5", "2,2,9,5")]
     assert table.frame["row"].tolist() == [2, 2, 3, 4, 5, 6, 7]
-    assert table.notes[:2] == ("5 images have no box: used whole",
-                               "1 rows of boxes.csv match no img_id of metadata.csv")
+    assert table.notes[:2] == ("images without a box: 5 (used whole)",
+                               "rows of boxes.csv that match no img_id of metadata.csv: 1")
 
 
 def test_a_table_without_its_columns_is_not_of_the_layout(tmp_path):

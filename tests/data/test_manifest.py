@@ -37,7 +37,7 @@ def test_columns_of_a_good_table(tmp_path):
     assert np.isnan(last[["x", "y", "w", "h"]].astype(float)).all()
     assert table.classes == ("a", "b") and table.fingerprint == ""
     assert table.frame.index.tolist() == list(range(7))
-    assert table.notes == ("1 rows are unlabelled: used for pretraining only",)
+    assert table.notes == ("unlabelled rows: 1 (used for pretraining only)",)
 
 
 @pytest.mark.parametrize("text, encoding", [
@@ -86,8 +86,8 @@ def test_words_of_exclude(tmp_path, value, meaning):
     assert ("c" in table.classes) == (meaning != "all")
     # A class of one patient is a problem only while it counts.
     assert bool(problems) == (meaning != "all")
-    noted = {"": False, "test": "1 rows are left out of the test set",
-             "all": "1 rows are left out of everything"}[meaning]
+    noted = {"": False, "test": "rows left out of the test set: 1",
+             "all": "rows left out of everything: 1"}[meaning]
     assert not noted or noted in table.notes
 
 
@@ -123,11 +123,11 @@ PROBLEMS = {
         "rows 2, 8, 9, 10: the same image and box more than once ('a0.jpg', "
         "'c.jpg#xywh=1,2,3,4', './c.jpg#xywh=1,2,3,4'): keep one row"]),
     "unknown split": (GIVEN, ["c.jpg,a,p,tset", "d.jpg,a,q,hold-out"], [
-        "rows 8, 9: unknown split 'tset', 'hold-out': use train, training, val, valid, "
-        "validation, test or blank"]),
+        "rows 8, 9: unknown split 'tset', 'hold-out': use train, validation or test, or "
+        "leave the column out"]),
     "unknown exclude": (HEADER + ",exclude", ["c.jpg,a,p,maybe"], [
-        "row 8: unknown exclude 'maybe': use 0, 0.0, false, no, test, 1, 1.0, true, yes, all or "
-        "blank"]),
+        "row 8: unknown exclude 'maybe': use 'test', 'all' (or 1, true, yes) or blank (or 0, "
+        "false, no)"]),
     "few patients": (HEADER, ["c.jpg,c,p", "d.jpg,c,q", "e.jpg,c,q"], [
         "rows 8, 9, 10: class 'c' has 2 of the 3 patients it needs, one each for train, "
         "validation and test ('patient:p', 'patient:q'): add patients, merge the class into "
@@ -152,8 +152,7 @@ def test_all_problems_are_told_together(tmp_path):
                         "e.jpg,a,p,,,,,maybe", "a0.jpg,a,p,,,,,", "f.jpg,z,p,,,,,", header=header)
     assert [line.split(" (")[0] for line in problems] == [
         "row 8: no image named: fill the cell",
-        "row 11: unknown exclude 'maybe': use 0, 0.0, false, no, test, 1, 1.0, true, yes, all or "
-        "blank",
+        "row 11: unknown exclude 'maybe': use 'test', 'all'",
         "row 10: box partly blank", "row 9: box is not numeric",
         "rows 2, 12: the same image and box more than once",
         "row 13: class 'z' has 1 of the 3 patients it needs, one each for train, validation and "
@@ -237,7 +236,7 @@ def test_patient_under_another_name_is_not_lost(tmp_path):
 def test_blank_patients_are_alone(tmp_path):
     table, problems = _read(tmp_path, "c.jpg,a,", "d.jpg,a,")
     assert problems == [] and table.frame["group"].tolist()[6:] == ["photo:c.jpg", "photo:d.jpg"]
-    assert table.notes == ("2 rows have no patient: each photo counts as its own patient",)
+    assert table.notes == ("rows without a patient: 2 (each photo counts as its own patient)",)
 
 
 def test_lesions_numbered_within_patients_are_told(tmp_path):

@@ -72,7 +72,8 @@ def test_repaired_file_is_read_again(photos, tmp_path):
     path = tmp_path / "later.png"
     path.write_bytes(b"")
     cache = tmp_path / "scan.csv"
-    assert scan.scan([str(path)], cache_file=cache)["error"][0]
+    for _ in range(2):
+        assert scan.scan([str(path), *photos], cache_file=cache)["error"][0]
     Image.new("RGB", (2, 2)).save(path)
     assert scan.scan([str(path)], cache_file=cache)["error"][0] == ""
 

@@ -226,3 +226,24 @@ def test_missing_values():
     assert (_ours(labels, groups)[1::3] == "train").all()
     with pytest.raises(ValueError, match="1 rows have no group: give each photo its own"):
         _ours(labels, [None, *groups[1:]])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_hidden_cover_of_classes_that_share_patients(seed):
+    """Twelve classes of three groups each among 18: only covering the hardest first finds it."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.integers(0, 3, 18)
+    labels = np.repeat([f"c{k}" for k in range(12)], 3)
+    groups = [rng.choice(np.flatnonzero(hidden == s)) for _ in range(12) for s in range(3)]
+    sets = _ours(labels, groups)
+    assert len(_covered(labels, sets)) == 36
+
+
+def test_a_group_covers_the_test_set_with_testable_rows_only():
+    # Group 0 must be in the test set for b, but its image of a is left out there.
+    labels = ["b", "b", "b", "a", *"aaaaaaaa"]
+    groups = [0, 1, 2, 0, *range(3, 11)]
+    testable = np.array([True, False, False, False, True, *[False] * 7])
+    for seed in range(5):
+        sets = _ours(labels, groups, seed=seed, testable=testable)
+        assert sets[0] == "test" and sets[4] == "test"

@@ -88,7 +88,7 @@ def limb(part: Anatomy, random, width: float) -> tuple[np.ndarray, np.ndarray]:
     angle = random.uniform(-0.5, 0.5) + (math.pi / 2 if upright else 0)
     along, across = axes(part, angle, random.uniform(-0.2, 0.2), random.uniform(-0.2, 0.2))
     across = across - random.uniform(-0.10, 0.10) * along * along
-    taper, muscle = random.uniform(-0.10, 0.10, 2)
+    taper, muscle = random.uniform(-0.10, 0.10, 2).tolist()
     half = width * random.uniform(0.8, 1.4) * (1 + taper * along + muscle * np.sin(1.5 * along))
     half = np.maximum(half, 0.2)
     part.depth = half - np.abs(across)
@@ -169,7 +169,7 @@ def neck(part: Anatomy, random) -> None:
 
 def scalp(part: Anatomy, random) -> None:
     """The top of a head; its hair is drawn with the body hair."""
-    x, y = random.uniform(-0.4, 0.4, 2)
+    x, y = random.uniform(-0.4, 0.4, 2).tolist()
     part.relief = -0.18 * ((part.x - x) ** 2 + (part.y - y) ** 2)
 
 
@@ -181,7 +181,7 @@ def hand(part: Anatomy, random) -> None:
     view_u, view_v = random.uniform(-0.25, 0.25), random.uniform(-0.35, 0.75)
     along, across = axes(part, angle, 0.0, 0.0)
     u, v = across / scale + view_u, along / scale + view_v  # v points to the fingertips
-    side = random.choice((-1.0, 1.0))
+    side = float(random.choice((-1.0, 1.0)))
     u = u * side
     spread = random.uniform(0.03, 0.17)
     dorsal = random.rand() < 0.65
@@ -215,7 +215,7 @@ def foot(part: Anatomy, random) -> None:
     """A foot from above or its sole: heel, instep, ball and five toes."""
     scale = random.uniform(0.75, 1.25)
     along, across = axes(part, random.uniform(0, 2 * math.pi), 0.0, 0.0)
-    side = random.choice((-1.0, 1.0))
+    side = float(random.choice((-1.0, 1.0)))
     u = (across / scale + random.uniform(-0.2, 0.2)) * side
     v = along / scale + random.uniform(-0.8, 0.6)
     bodies = [

@@ -23,7 +23,7 @@ def face(part: Anatomy, random) -> None:
 def cheek(part: Anatomy, random) -> None:
     """One cheek from near, with what borders it: nose, mouth, an eye."""
     scale = random.uniform(1.5, 2.2)
-    side = random.choice((-1, 1))
+    side = int(random.choice((-1, 1)))
     _portrait(part, random, scale, (side * random.uniform(0.4, 0.6), random.uniform(0.1, 0.35)))
 
 
@@ -53,8 +53,11 @@ def _portrait(part: Anatomy, random, scale: float, view) -> None:
         _hill(u - 0.40, v + 0.36, 0.28, 0.17), _hill(u + 0.40, v + 0.36, 0.28, 0.17)
     )
     part.avoid = np.maximum(part.avoid, eyes)
-    half, reach = random.uniform(0.15, 0.20), random.choice((0.75, 0.9, 9.0))
-    part.bar = ramp(np.maximum(np.abs(v + 0.36) - half, np.abs(u) - reach), 0.01, -0.01)
+    half, reach = random.uniform(0.15, 0.20), float(random.choice((0.75, 0.9, 9.0)))
+    beyond = np.maximum(np.abs(v + 0.36) - half, np.abs(u) - reach)
+    part.bar = ramp(beyond, 0.01, -0.01)
+    # A lesion is photographed for its own sake: the bar may cut it, not hide its heart.
+    part.avoid = np.maximum(part.avoid, ramp(beyond, 0.22, 0.18))
     cosine, sine = math.cos(tilt), math.sin(tilt)
     for x, y in SPOTS:
         x, y = (x - view[0]) * scale, (y - view[1]) * scale
@@ -119,8 +122,10 @@ def _hair(part: Anatomy, u, v, random, scale: float) -> None:
     strands = part.noise("blotch", random, (25, 420))
     border = np.hypot(u / (1.16 * line), v / (1.38 * line))
     wild = 0.02 * strands + 0.03 * part.noise("wave", random, 60)
-    low = random.choice((-0.1, 0.2, 2.0))  # how far down it hangs
+    low = float(random.choice((-0.1, 0.2, 2.0)))  # how far down it hangs
     fall = ramp(v + 0.1 * np.abs(u), low + 0.1, low - 0.4)
+    # Long hair hangs at the sides; a chin has none.
+    fall = fall * ramp(np.abs(u) - 0.55 * ramp(v, 0.1, 0.5), 0.0, 0.1)
     hair = ramp(border + wild, 0.98, 1.06) * fall
     outer = 1 - np.hypot(u / (0.96 + 0.18 * fall), v / (1.35 + 0.2 * fall)) + 0.01 * strands
     outer = np.where(fall > 0.01, outer * scale, -9)

@@ -57,9 +57,9 @@ class Patch:
         1 at the centre, 0 at the border, negative outside, in radii of the ellipse; `rough` is
         the deviation of the border.
         """
+        u, v = float(u), float(v)  # NumPy's own scalars would turn the fields into float64
         turn = self.random.uniform(0, math.pi)
-        noise = self.texture("wave", 130 / max(radius_u, radius_v))
-        noise = noise + 0.15 * self.texture("cloud", 130 / max(radius_u, radius_v))
+        noise = self.texture("outline", 130 / max(radius_u, radius_v))
         along = (self.u - u) * math.cos(turn) + (self.v - v) * math.sin(turn)
         across = (self.v - v) * math.cos(turn) - (self.u - u) * math.sin(turn)
         distance = np.sqrt((along / radius_u) ** 2 + (across / radius_v) ** 2)
@@ -68,7 +68,7 @@ class Patch:
     def dome(self, u: float, v: float, radius: float, **amounts: tuple[float, float]) -> None:
         """One round spot; `amounts` gives a map's (amount, sharpness), sharpness 1 = Gaussian."""
         # Never under a pixel: a spot that falls between pixels would vanish at low resolution.
-        radius = max(radius, 0.8 / self.radius)
+        u, v, radius = float(u), float(v), float(max(radius, 0.8 / self.radius))
         reach = 2.2 * radius
         columns = slice(*np.searchsorted(self.u[0], (u - reach, u + reach)))
         rows = slice(*np.searchsorted(self.v[:, 0], (v - reach, v + reach)))

@@ -35,7 +35,7 @@ def psoriasis_vulgaris(patch: Patch, severity: float, phenotype) -> None:
     cap = 0.15 if treated else 0.45 + 0.55 * phenotype[1] * random.uniform(0.5, 1)
     plates = patch.texture("plates", random.uniform(90, 170))
     dust = patch.texture("fine", 120) + patch.texture("blotch", 170)
-    flakes = 0.62 + 0.35 * plates + 0.22 * dust
+    flakes = 0.75 + 0.35 * plates + 0.25 * dust
     # Thick and thin scale lie in islands, so that red shows between them.
     islands = sigmoid(2.2 * patch.texture("cloud", 150) + 0.4 + 1.5 * severity)
     scale = ramp(inside, 0.0, 0.10) * islands * np.clip(cap * flakes, 0, 1)
@@ -44,7 +44,7 @@ def psoriasis_vulgaris(patch: Patch, severity: float, phenotype) -> None:
         erythema=body * (0.45 + 0.60 * severity) * mottle,
         pigment=0.06 * body,
         scale=scale * (0.6 + 0.4 * severity),
-        height=0.022 * ramp(inside, -0.03, 0.06) + 0.015 * scale * flakes,
+        height=0.022 * ramp(inside, -0.03, 0.06) + 0.007 * scale * flakes,
     )
 
 
@@ -166,7 +166,7 @@ def urticaria(patch: Patch, severity: float, phenotype) -> None:
     flare = sigmoid((inside + 0.12) / 0.05) * (1 - body)
     strength = 0.30 + 0.45 * severity
     patch.add(
-        erythema=strength * (body * (1 - 0.75 * pale) + 0.25 * rim) + 0.14 * flare,
+        erythema=strength * (body * (1 - 0.70 * pale) + 0.30 * rim) + 0.18 * flare,
         height=0.050 * ramp(inside, -0.045, 0.12),
         gloss=0.10 * body,
     )

@@ -91,8 +91,9 @@ def render_photo(plan: PhotoPlan, settings: SyntheticSettings) -> Rendered:
         _merge(maps, patch, seen[patch.window])
     _nuisances(maps, random, patient, plan.site, frame)
     image = _skin_colour(maps, part, random, patient, frame)
-    image *= _light(maps, part, patient, frame)
-    image += _highlights(maps, patient)
+    slopes = _slopes(maps["height"], patient)
+    image *= _light(slopes, part, patient, frame)
+    image += _highlights(slopes, maps["gloss"], patient)
     _background(image, skin, part, random, patient)
     if part.bar is not None:
         image *= 1 - enlarge(part.bar, frame)
@@ -105,8 +106,6 @@ def _place(part: Anatomy, random, plan: PhotoPlan, frame) -> list[tuple[float, f
     edge_x, edge_y = frame[1] / 2 / unit, frame[0] / 2 / unit
     inner = np.minimum(edge_x - np.abs(part.x), edge_y - np.abs(part.y))
     avoid = part.avoid if part.hair is None else np.maximum(part.avoid, part.hair)
-    if part.bar is not None:
-        avoid = np.maximum(avoid, part.bar)
     room = np.minimum(np.where(avoid > 0.5, -1, part.depth) / 0.55, inner / 0.8)
     placed = []
     for _ in range(plan.boxes):
@@ -117,11 +116,11 @@ def _place(part: Anatomy, random, plan: PhotoPlan, frame) -> list[tuple[float, f
             free = np.minimum(free, apart)
         # Where a group does not fit it shrinks; at the last it takes the roomiest place.
         size = min(size, max(0.15, 0.98 * float(free.max())))
-        weight = (free >= min(size, free.max())).astype(np.float64)
+        weight = (free >= min(size, float(free.max()))).astype(np.float32)
         if plan.label in FACIAL and part.spots:
             near = [np.hypot(part.x - x, part.y - y) for x, y in part.spots]
             weight *= np.exp(-((np.min(near, 0) / 0.15) ** 2)) + 1e-6
-        total = np.cumsum(weight.ravel())
+        total = np.cumsum(weight.ravel(), dtype=np.float64)
         cell = int(np.searchsorted(total, random.rand() * total[-1], side="right"))
         row, column = divmod(min(cell, weight.size - 1), weight.shape[1])
         placed.append((float(part.x[0, column]), float(part.y[row, 0]), size))
@@ -202,16 +201,21 @@ def _skin_colour(maps, part: Anatomy, random, patient: Patient, frame) -> np.nda
     blood = np.maximum(patient.blood * (1 + 0.10 * clouds + 0.08 * flush) + redness, 0)
     image = np.empty((3, *frame), np.float32)
     for channel in range(3):
-        depth = BASE[channel] + MELANIN[channel] * melanin + BLOOD[channel] * blood
-        image[channel] = np.exp(-depth)
+        depth = -MELANIN[channel] * melanin
+        depth -= BLOOD[channel] * blood
+        depth -= BASE[channel]
+        np.exp(depth, out=image[channel])
     dim = 0.55 + 0.45 * (1 - patient.melanin)  # scale on dark skin looks greyer
     for name, colour in LAYERS:
-        cover = np.clip(maps[name], 0, 1)
-        if not cover.any():
+        rows = np.flatnonzero(maps[name].max(1) > 0)
+        if not rows.size:
             continue
+        columns = np.flatnonzero(maps[name].max(0) > 0)
+        where = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        cover = np.clip(maps[name][where], 0, 1)
         tone = 1 if name == "crust" else dim
         for channel in range(3):
-            image[channel] += cover * (tone * colour[channel] - image[channel])
+            image[channel][where] += cover * (tone * colour[channel] - image[channel][where])
     grain = noise.sample("grain", random, frame, max(0.6, 160 * texel))
     lines = noise.sample("crease", random, frame, 190 * texel)
     image *= 1 + patient.texture * (0.012 * grain + 0.02 * (lines + 0.2))
@@ -230,7 +234,7 @@ def _slopes(relief: np.ndarray, patient: Patient) -> tuple[np.ndarray, np.ndarra
     return rise, np.sqrt(1 + down * down + right * right)
 
 
-def _light(maps, part: Anatomy, patient: Patient, frame) -> np.ndarray:
+def _light(slopes, part: Anatomy, patient: Patient, frame) -> np.ndarray:
     """Lambert's shading of the body's and the lesions' relief, `[H, W]`, 1 on a flat place."""
     cell = float(part.y[1, 0] - part.y[0, 0])
     rise, normal = _slopes(part.relief / cell, patient)
@@ -240,21 +244,25 @@ def _light(maps, part: Anatomy, patient: Patient, frame) -> np.ndarray:
     body = body * (1 + 0.25 * patient.falloff * distance)
     corner = part.x * part.x + part.y * part.y
     body = body * (1 - 0.10 * patient.falloff * corner)
-    rise, normal = _slopes(maps["height"], patient)
+    rise, normal = slopes
     lesion = np.clip((1 - patient.grazing * rise) / normal, 0.35, 1.5)
     return enlarge(body.astype(np.float32), frame) * lesion
 
 
-def _highlights(maps, patient: Patient) -> np.ndarray:
+def _highlights(slopes, gloss: np.ndarray, patient: Patient) -> np.ndarray:
     """Gloss where the surface mirrors the light (Blinn), `[H, W]`."""
-    gloss = maps["gloss"] + 0.05 * patient.shine
-    rise, normal = _slopes(maps["height"], patient)
+    rise, normal = slopes
     elevation = math.atan(1 / patient.grazing)
     # The half vector between the light and the camera overhead.
     half = (math.pi / 2 - elevation) / 2
     cosine = (math.cos(half) - math.sin(half) * rise) / normal
-    flat = math.cos(half) ** 24
-    return gloss * np.clip(np.clip(cosine, 0, 1) ** 24 - flat, 0, 1)
+    np.clip(cosine, 0, 1, out=cosine)
+    # To the 24th power by products: a power of floats costs ten times as much.
+    fourth = np.square(np.square(cosine))
+    mirror = np.square(fourth) * np.square(np.square(fourth))
+    mirror -= math.cos(half) ** 24
+    np.clip(mirror, 0, 1, out=mirror)
+    return mirror * (gloss + 0.05 * patient.shine)
 
 
 def _background(image, skin, part: Anatomy, random, patient: Patient) -> None:
@@ -263,7 +271,7 @@ def _background(image, skin, part: Anatomy, random, patient: Patient) -> None:
     bright = random.uniform(0.7, 1.15)
     if skin.min() > 0.99:
         return
-    shadow = 0.8 + 0.2 * ramp(enlarge(part.depth, frame), 0.0, -0.35)
+    shadow = enlarge(0.8 + 0.2 * ramp(part.depth, 0.0, -0.35), frame)
     weave = textures().sample("cloud", random, frame, 120 / min(frame))
     cloth = (1 - skin) * shadow * bright * (1 + 0.05 * weave)
     for channel in range(3):
@@ -276,16 +284,18 @@ def _camera(image: np.ndarray, random, patient: Patient) -> np.ndarray:
     shift = 0.02 * random.standard_normal(3)
     exposure = math.exp(patient.exposure + 0.07 * random.randn())
     for channel in range(3):
-        image[channel] *= (patient.balance[channel] + shift[channel]) * exposure
+        image[channel] *= float((patient.balance[channel] + shift[channel]) * exposure)
     blurs = random.choice((0, 0, 0, 1, 2))
     for _ in range(blurs):
         image[:, 1:-1] = 0.25 * (image[:, :-2] + image[:, 2:]) + 0.5 * image[:, 1:-1]
         image[..., 1:-1] = 0.25 * (image[..., :-2] + image[..., 2:]) + 0.5 * image[..., 1:-1]
     grain = textures().sample("grain", random, image.shape[1:], 1.7)
-    colour = textures().sample("grain", random, image.shape[1:], 1.3)
-    image += patient.noise * grain
-    image[0] += 0.5 * patient.noise * colour
-    image[2] -= 0.5 * patient.noise * colour
+    grain *= patient.noise
+    # Upside down it serves as colour noise: far apart, so nobody sees that it is the same.
+    colour = 0.5 * grain[::-1]
+    image += grain
+    image[0] += colour
+    image[2] -= colour
     np.clip(image, 0, 1, out=image)
     image *= 255
     image += 0.5

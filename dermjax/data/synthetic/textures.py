@@ -24,7 +24,11 @@ def stream(*key) -> np.random.RandomState:
 
 def sigmoid(field: np.ndarray) -> np.ndarray:
     """Logistic step of `field`, any shape, to (0, 1)."""
-    return 1 / (1 + np.exp(-np.clip(field, -20, 20)))
+    result = np.clip(field, -20, 20)
+    np.negative(result, out=result)
+    np.exp(result, out=result)
+    result += 1
+    return np.reciprocal(result, out=result)
 
 
 def ramp(field: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -44,16 +48,22 @@ def resample(field: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     Returns:
         `[H, W]`, the type of `field`.
     """
-    # Rows first, then columns: two cheap passes instead of a gather of four.
-    for axis, positions in ((0, rows), (1, columns)):
-        size = field.shape[axis]
-        lower = np.floor(positions)
-        part = (positions - lower).astype(field.dtype)
-        part = part[:, None] if axis == 0 else part[None, :]
-        lower = lower.astype(np.int64) % size
-        first = field.take(lower, axis)
-        field = first + part * (field.take((lower + 1) % size, axis) - first)
-    return field
+    # Columns first, on the transpose: both passes then copy whole rows, which is fast.
+    narrow = _resample_rows(np.ascontiguousarray(field.T), columns)
+    return _resample_rows(np.ascontiguousarray(narrow.T), rows)
+
+
+def _resample_rows(field: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Rows of `field` between rows, `[N, C]`."""
+    lower = np.floor(positions)
+    part = (positions - lower).astype(field.dtype)[:, None]
+    lower = lower.astype(np.int64) % len(field)
+    result = field.take((lower + 1) % len(field), 0)
+    first = field.take(lower, 0)
+    result -= first
+    result *= part
+    result += first
+    return result
 
 
 class Textures:
@@ -64,7 +74,9 @@ class Textures:
         frequency = np.fft.fftfreq(TILE) * TILE
         radius = np.hypot(*np.meshgrid(frequency, frequency)) + 1e-6
         filters = {
-            "wave": radius**-3.0 * (radius > 1.5),  # smooth outlines
+            "wave": radius**-3.0 * (radius > 1.5),
+            # The border of a lesion: broad bays with a little fraying.
+            "outline": (radius**-3.0 + 0.02 * radius**-1.7) * (radius > 1.5),
             "cloud": radius**-1.7 * (radius > 0.5),
             "blotch": _band(radius, 3, 24),
             "fine": _band(radius, 24, 64),

@@ -1,0 +1,185 @@
+"""The loop: resuming exactly, stopping, refusing what is not finite, choosing the best."""
+
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+from dermjax.training import loop
+from dermjax.training.checkpoint import Checkpoints, restore_subtree
+from dermjax.training.parallel import all_devices
+from dermjax.training.writer import MetricsFile, Writer
+
+
+@struct.dataclass
+class State:
+    step: jax.Array
+    total: jax.Array
+
+
+def fresh():
+    return State(step=jnp.int32(0), total=jnp.float32(0))
+
+
+@jax.jit
+def add(state, batch):
+    """Remembers the order of all batches: any repeated, lost or swapped one shows."""
+    total = state.total * 1.01 + batch["x"]
+    return State(step=state.step + 1, total=total), {"loss": total}
+
+
+def numbers(start):
+    """Batches whose content is a function of their step."""
+    step = start
+    while True:
+        yield {"x": jnp.float32(np.sin(step))}
+        step += 1
+
+
+def train(folder, *, steps=12, save_every=4, **options):
+    devices = all_devices()
+    settings = dict(
+        train_step=add,
+        batches=numbers,
+        schedule=loop.Schedule("stage", steps, 2, save_every, options.pop("evaluate_every", 0)),
+        metrics_file=MetricsFile(folder / "metrics.jsonl"),
+        writer=Writer(active=False),
+        abstract=devices.abstract,
+    )
+    scored = options.get("evaluate") is not None
+    with Checkpoints(folder / "checkpoints", scored=scored) as checkpoints:
+        training = loop.Training(checkpoints=checkpoints, **settings | options)
+        state, _ = training.run(devices.replicate(fresh()))
+        return float(state.total), checkpoints.best_step
+
+
+def lines(folder):
+    """What was reported, without what the clock says."""
+    clocked = ("images_per_second", "seconds_waiting_for_data", "seconds")
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in clocked}
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+class Dies(Exception):
+    pass
+
+
+def dying(at):
+    """Batches that stop a run without warning before step `at`."""
+
+    def batches(start):
+        for step, batch in enumerate(numbers(start), start):
+            if step == at:
+                raise Dies
+            yield batch
+
+    return batches
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 9, 11])
+def test_a_run_that_died_ends_as_if_it_had_not(tmp_path, at):
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(Dies):
+        train(tmp_path / "torn", batches=dying(at))
+    resumed, _ = train(tmp_path / "torn")
+    assert resumed == whole
+    assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    whole, _ = train(tmp_path)
+    again, _ = train(tmp_path, batches=dying(0))
+    assert again == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(tmp_path, number):
+    def batches(start):
+        for step, batch in enumerate(numbers(start), start):
+            if step == 5:
+                os.kill(os.getpid(), number)
+            yield batch
+
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(loop.Interrupted, match="stopped at step 6"):
+        train(tmp_path / "torn", batches=batches)
+    assert (tmp_path / "torn" / "checkpoints" / "6").is_dir()
+    assert train(tmp_path / "torn")[0] == whole
+
+
+def test_a_loss_that_is_not_finite_stops_by_name_and_keeps_the_last_good_state(tmp_path):
+    @jax.jit
+    def breaking(state, batch):
+        state, scalars = add(state, batch)
+        return state, {"loss": jnp.where(state.step >= 7, jnp.nan, scalars["loss"])}
+
+    with pytest.raises(ValueError, match="stage: loss is nan at step 7; the last good checkpoint"):
+        train(tmp_path, train_step=breaking)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")) == ["4"]
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
+    scores = {2: 0.1, 4: 0.9, 6: 0.3, 8: 0.2, 10: 0.4, 12: 0.05}
+
+    def evaluate(state):
+        score = scores[int(state.step)]
+        return {"validation": score}, score
+
+    _, best = train(tmp_path, evaluate=evaluate, evaluate_every=2, save_every=2)
+    assert best == 4
+    kept = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
+    assert kept == {4, 10, 12}
+    assert [line["validation"] for line in lines(tmp_path)] == list(scores.values())
+    target = {"total": jax.ShapeDtypeStruct((), jnp.float32, sharding=all_devices().replicated)}
+    restored = restore_subtree(tmp_path / "checkpoints", 4, target)
+    expected = fresh()
+    for _, batch in zip(range(4), numbers(0), strict=False):
+        expected, _ = add(expected, batch)
+    assert float(restored["total"]) == float(expected.total)
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, capsys):
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(Dies):
+        train(tmp_path / "torn", batches=dying(11))
+    newest = tmp_path / "torn" / "checkpoints" / "8"
+    for path in newest.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:3])
+    resumed, _ = train(tmp_path / "torn", writer=Writer())
+    assert resumed == whole
+    assert "torn/checkpoints/8 cannot be read" in capsys.readouterr().out
+
+
+def test_intervals_that_would_change_a_resumed_run_s_report_are_refused():
+    with pytest.raises(ValueError, match=r"save_every = 5 must be a multiple of .*report_every = 2"):
+        loop.Schedule("stage", 10, 2, 5)
+
+
+def test_metrics_are_read_one_step_late(tmp_path):
+    """The scalars of a step must not be asked for before the next step is dispatched."""
+    events = []
+
+    class Scalar:
+        def __init__(self, step):
+            self.step = step
+
+        def __array__(self, *_, **__):
+            events.append(f"read {self.step}")
+            return np.float32(1)
+
+    def step(state, batch):
+        state, _ = add(state, batch)
+        events.append(f"step {int(state.step)}")
+        return state, {"loss": Scalar(int(state.step))}
+
+    train(tmp_path, train_step=step, steps=4, save_every=4)
+    first_read = events.index("read 1")
+    assert events.index("step 2") < first_read
