@@ -21,7 +21,7 @@ class _Absent(Exception):
 
 
 def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
-         progress: Callable[[int, int], None] | None = None) -> Manifest:
+         track: scan.Track = lambda items, total, label: items) -> Manifest:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
 
     Args:
@@ -29,7 +29,7 @@ def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
         layout: 'auto', 'csv' or a name in LAYOUTS.
         cache_dir: Folder for the scan's results.
         workers: Threads that open photographs.
-        progress: Called as progress(done, total).
+        track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
         The manifest with `fingerprint` and the columns width, height and content. Rows left out
@@ -43,7 +43,7 @@ def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
     frame = manifest.frame
     kept = frame["exclude"] != "all"
     found = scan.scan(frame.loc[kept & (frame["image"] != ""), "path"],
-                      cache_file=Path(cache_dir) / "scan.csv", workers=workers, progress=progress)
+                      cache_file=Path(cache_dir) / "scan.csv", workers=workers, track=track)
     found = found.set_index("path").reindex(frame["path"])
     error = found["error"].fillna("").to_numpy(object)
     frame = frame.assign(width=found["width"].fillna(0).to_numpy(int),

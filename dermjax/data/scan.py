@@ -16,10 +16,11 @@ _CHUNK = 256
 _SAVE_SECONDS = 20.0
 _HEADER = ["path", "size", "mtime_ns", "width", "height", "content"]
 _Key = tuple[str, int, int]
+Track = Callable[[Iterable, int, str], Iterable]
 
 
 def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
-         progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+         track: Track = lambda items, total, label: items) -> pd.DataFrame:
     """Decodes every file and hashes its bytes; what was seen before is taken from the cache.
 
     Args:
@@ -27,7 +28,7 @@ def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
         cache_file: CSV that keeps the results by (path, size, mtime_ns); written atomically, also
             on the way, so an interrupted scan goes on where it was. None: no cache.
         workers: Threads (Pillow and hashlib release the GIL).
-        progress: Called as progress(done, total) from the calling thread.
+        track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
         One row per distinct path, in order of appearance: path, width, height (px, upright),
@@ -36,20 +37,15 @@ def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
     paths = list(dict.fromkeys(map(str, paths)))
     known, found, used = _read(cache_file), [], {}
     written = time.monotonic()
-    changed, cost, told = False, 0.0, 0.0
+    changed, cost = False, 0.0
     with ThreadPoolExecutor(max(workers, 1)) as pool:
+        looks = _look_all(paths, known, pool)
         try:
-            for start in range(0, len(paths), _CHUNK):
-                part = paths[start:start + _CHUNK]
-                for path, (key, result) in zip(
-                        part, pool.map(lambda path: _look(path, known), part), strict=True):
-                    found.append((path, *result))
-                    if key and not result[3]:
-                        changed |= key not in known
-                        used[key] = result[:3]
-                    if progress and (time.monotonic() - told > 0.2 or len(found) == len(paths)):
-                        told = time.monotonic()
-                        progress(len(found), len(paths))
+            for path, (key, result) in track(looks, len(paths), "checking images"):
+                found.append((path, *result))
+                if key and not result[3]:
+                    changed |= key not in known
+                    used[key] = result[:3]
                 # Never more than a tenth of the time on saving, whatever the size of the table.
                 if changed and time.monotonic() - written > max(_SAVE_SECONDS, 10 * cost):
                     cost = _write(cache_file, known | used)
@@ -59,6 +55,13 @@ def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
                 _write(cache_file, known | used)
     return pd.DataFrame(found, columns=["path", "width", "height", "content", "error"]).astype(
         {"path": "str", "width": int, "height": int, "content": "str", "error": "str"})
+
+
+def _look_all(paths, known, pool):
+    """(path, its look) in order, a bounded number ahead of whoever takes them."""
+    for start in range(0, len(paths), _CHUNK):
+        part = paths[start:start + _CHUNK]
+        yield from zip(part, pool.map(lambda path: _look(path, known), part), strict=True)
 
 
 def _look(path, known) -> tuple[_Key | None, tuple[int, int, str, str]]:

@@ -53,15 +53,13 @@ class BatchNorm(nn.Module):
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         local_groups, span = _split_groups(self.groups, devices, x.shape[0])
-        width = x.shape[-2] if x.ndim > 2 else 1
-        grouped = x.reshape(local_groups, -1, width, channels)  # rows of a group's images stacked
-        count = grouped.shape[1] * width * span
+        count = x.size // channels // local_groups * span
         if count < 2:
             raise ValueError(
                 "batch normalisation over 1 element returns its bias: "
                 f"use fewer groups than {self.groups}, a larger batch or larger images"
             )
-        mean, var = _moments(grouped)
+        mean, var = _moments(x, local_groups)
         if span > 1:
             mean, var = _span_devices(mean, var, span, self.axis_name)
         if self.is_mutable_collection("batch_stats"):
@@ -70,7 +68,8 @@ class BatchNorm(nn.Module):
             running_mean.value = kept * running_mean.value + new * mean.mean(0)
             running_var.value = kept * running_var.value + new * unbiased
         factor = scale * lax.rsqrt(var + self.epsilon)
-        return _normalise(grouped, mean, factor, bias, self.dtype).reshape(x.shape)
+        y = (x.astype(jnp.float32) - _spread(mean, x)) * _spread(factor, x) + bias
+        return y.astype(self.dtype)
 
 
 def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
@@ -95,14 +94,32 @@ def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
     return local, span
 
 
-def _moments(x):
-    """Mean and biased variance `[G, C]` of `[G, N, W, C]`, float32, in two passes.
+def _moments(x, groups):
+    """Mean and biased variance `[G, C]` of `[B, ..., C]`, float32, in two passes.
 
     E[x^2] - E[x]^2 would save a pass and lose the variance of channels far from zero.
     """
     x = x.astype(jnp.float32)
-    mean = x.mean((1, 2))
-    return mean, jnp.square(x - mean[:, None, None]).mean((1, 2))
+    mean = _group_mean(x, groups)
+    return mean, _group_mean(jnp.square(x - _spread(mean, x)), groups)
+
+
+# The two functions below leave the shape of the images alone and regroup only `[B, C]`: a reshape
+# of the images to [G, B / G, ...] makes XLA's CPU code of the neighbouring layers 3x slower.
+
+
+def _group_mean(x, groups):
+    """`[B, ..., C]` -> `[G, C]`."""
+    per_sample = x.mean(range(1, x.ndim - 1))
+    return per_sample.reshape(groups, -1, x.shape[-1]).mean(1)
+
+
+def _spread(values, x):
+    """`[G, C]` -> something that broadcasts against `[B, ..., C]`: each sample gets its group's."""
+    groups, channels = values.shape
+    if groups > 1:
+        values = jnp.repeat(values, x.shape[0] // groups, axis=0)
+    return values.reshape(-1, *(1,) * (x.ndim - 2), channels)
 
 
 def _span_devices(mean, var, span, axis_name):
@@ -115,9 +132,3 @@ def _span_devices(mean, var, span, axis_name):
     variances = lax.dynamic_slice_in_dim(variances, own, span)
     mean = means.mean(0, keepdims=True)
     return mean, (variances + jnp.square(means - mean)).mean(0, keepdims=True)
-
-
-def _normalise(x, mean, factor, bias, dtype):
-    """`(x - mean) * factor + bias` for `[G, N, W, C]` with `[G, C]` statistics."""
-    y = (x.astype(jnp.float32) - mean[:, None, None]) * factor[:, None, None] + bias
-    return y.astype(dtype)

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.data import builder, layouts, pipeline, splits, synthetic
-from dermjax.stages.workdir import cache_dir, exclusive
+from dermjax.stages.workdir import cache_dir, exclusive, write_text
 from dermjax.training.writer import Writer
 
 
@@ -84,7 +84,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
             layout=config.data.layout,
             cache_dir=cache / "scans",
             workers=workers,
-            progress=None,
+            track=writer.track,
         )
         for note in manifest.notes:
             writer.say(f"data: {note}")
@@ -131,8 +131,12 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
     )
 
 
-def write_splits(dataset: Dataset, path: epath.Path) -> None:
-    """`splits.csv`: image, patient, label, split, labelled; left out rows are not in it."""
+def write_splits(dataset: Dataset, directory: epath.Path) -> None:
+    """`splits.csv` (left out rows are not in it), and the fingerprint of what it was made from.
+
+    Raises:
+      ValueError: the run began with other data.
+    """
     table = pd.DataFrame(
         {
             "image": dataset.frame["name"],
@@ -142,16 +146,25 @@ def write_splits(dataset: Dataset, path: epath.Path) -> None:
             "labelled": dataset.labelled.astype(int),
         }
     )
-    path.write_text(table[table["split"] != "excluded"].to_csv(index=False))
+    text = table[table["split"] != "excluded"].to_csv(index=False)
+    path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
+    begun = mark.exists() and path.exists()
+    if begun and (mark.read_text() != dataset.fingerprint or path.read_text() != text):
+        raise ValueError(
+            f"the data have changed since this run began in {directory}: going on would mix two "
+            "splits; take another --workdir"
+        )
+    write_text(path, text)
+    write_text(mark, dataset.fingerprint)
 
 
 def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:
     """The synthetic data set's manifest, made on first use."""
     settings = synthetic.SyntheticSettings(**settings.to_dict())
-    name = "-".join(str(v) for v in dataclasses.astuple(settings))
+    name = "-".join(str(v) for v in (synthetic.DRAWING, *dataclasses.astuple(settings)))
     directory = cache / "synthetic" / hashlib.sha256(name.encode()).hexdigest()[:12]
     return str(
-        synthetic.write_dataset(directory, settings, workers=workers, progress=writer.track)
+        synthetic.write_dataset(directory, settings, workers=workers, track=writer.track)
     )
 
 

@@ -48,7 +48,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     writer.say(f"{config.strategy} in {directory}, on {devices.count} x {devices.kind}")
     clock = time.monotonic()
     dataset = prepare(config, writer)
-    write_splits(dataset, directory / "splits.csv")
+    write_splits(dataset, directory)
     seconds = {"prepare": time.monotonic() - clock}
 
     encoder, pretraining = None, None

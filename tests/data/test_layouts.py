@@ -55,8 +55,8 @@ def _problems(source, **options):
 
 def test_csv(clinic):
     told = []
-    table = _load(clinic(), progress=lambda done, total: told.append((done, total)))
-    assert len(table.frame) == 6 and told[-1] == (6, 6)
+    table = _load(clinic(), track=lambda items, total, label: told.append(total) or items)
+    assert len(table.frame) == 6 and told == [6]
     assert (table.frame["width"] == 12).all() and (table.frame["height"] == 10).all()
     assert table.frame["content"].str.len().eq(64).all() and len(table.fingerprint) == 16
     assert (clinic().parent / ".cache" / "scan.csv").is_file()

@@ -110,7 +110,7 @@ PROBLEMS = {
     "infinite box": (BOXED, ["c.jpg,a,p,1,2,inf,4"], [
         "row 8: box is not numeric (x='1', y='2', w='inf', h='4'): write pixels such as 12 or "
         "12.5"]),
-    "empty box": (BOXED, ["c.jpg,a,p,1,2,0,4", "d.jpg,a,p,1,2,3,-4"], [
+    "empty box": (BOXED, ["c.jpg,a,p,1,2,0,4", "c.jpg,a,p,1,2,3,-4"], [
         "rows 8, 9: box without area (x='1', y='2', w='0', h='4'): w and h must be positive"]),
     "relative box": (BOXED, ["c.jpg,a,p,0.1,0.2,0.5,0.4"], [
         "row 8: box smaller than a pixel (x='0.1', y='0.2', w='0.5', h='0.4'): write pixels, not "

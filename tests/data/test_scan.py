@@ -29,13 +29,13 @@ def _counting(monkeypatch):
 def test_columns_and_order(photos, tmp_path):
     told = []
     found = scan.scan(photos + photos[:2], cache_file=tmp_path / "c" / "scan.csv", workers=3,
-                      progress=lambda done, total: told.append((done, total)))
+                      track=lambda items, total, label: told.append((total, label)) or items)
     assert list(found) == ["path", "width", "height", "content", "error"]
     assert found["path"].tolist() == photos
     assert found["width"].tolist() == [4, 5, 6, 7, 8, 9] and (found["height"] == 3).all()
     with open(photos[0], "rb") as file:
         assert found["content"][0] == hashlib.sha256(file.read()).hexdigest()
-    assert (found["error"] == "").all() and told[-1] == (6, 6)
+    assert (found["error"] == "").all() and told == [(6, "checking images")]
 
 
 def test_errors_are_one_line_each(photos, tmp_path):
@@ -89,11 +89,12 @@ def test_damaged_cache_is_made_again(photos, tmp_path, content):
 def test_interrupted_scan_keeps_what_it_saw(photos, tmp_path, monkeypatch):
     cache = tmp_path / "scan.csv"
 
-    def stop(done, total):
+    def stop(items, total, label):
+        yield next(iter(items))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan.scan(photos, cache_file=cache, workers=1, progress=stop)
+        scan.scan(photos, cache_file=cache, workers=1, track=stop)
     seen = _counting(monkeypatch)
     scan.scan(photos, cache_file=cache)
     assert len(seen) == 5

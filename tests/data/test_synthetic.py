@@ -102,7 +102,7 @@ def test_another_setting_is_refused(dataset):
 def test_progress_sees_every_photograph(tmp_path):
     seen = []
 
-    def progress(iterable, total, label):
+    def track(iterable, total, label):
         for item in iterable:
             seen.append((total, label))
             yield item
@@ -110,7 +110,7 @@ def test_progress_sees_every_photograph(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_dataset(tmp_path, SMALL, workers=1, progress=progress)
+        write_dataset(tmp_path, SMALL, workers=1, track=track)
     assert seen[0][0] == len(plan_photos(SMALL))
     assert len(list((tmp_path / "photos").iterdir())) == 3
     assert not (tmp_path / "photos.csv").exists()

@@ -10,7 +10,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from dermjax import models
 from dermjax.models.norm import BatchNorm

@@ -159,7 +159,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, capsys):
 
 
 def test_intervals_that_would_change_a_resumed_run_s_report_are_refused():
-    with pytest.raises(ValueError, match=r"save_every = 5 must be a multiple of .*report_every = 2"):
+    with pytest.raises(ValueError, match=r"save_every = 5 must be a multiple .*report_every = 2"):
         loop.Schedule("stage", 10, 2, 5)
 
 

@@ -38,7 +38,7 @@ def write_dataset(
     settings: SyntheticSettings,
     *,
     workers: int,
-    progress: Callable[[Iterable, int, str], Iterable] | None = None,
+    track: Callable[[Iterable, int, str], Iterable] = lambda items, total, label: items,
 ) -> pathlib.Path:
     """Draw the data set, or what is missing of it.
 
@@ -48,7 +48,7 @@ def write_dataset(
         settings: what to draw.
         workers: processes that draw; 0 and 1 draw in this one. They are spawned, so a script
             that calls this needs the guard `if __name__ == "__main__":`.
-        progress: `progress(iterable, total, label)` wraps the photographs as they are done.
+        track: wraps an iterable of known length to show progress: `(items, total, label)`.
 
     Returns:
         directory/photos.csv, one row per lesion box; it exists only if all else does.
@@ -64,10 +64,9 @@ def write_dataset(
     if table.exists():
         return table
     plans = plan_photos(settings)
-    wrap = progress or (lambda iterable, total, label: iterable)
     boxes: dict[str, list[Box]] = {}
     done = _draw_all(directory, plans, settings, workers)
-    for name, found in wrap(done, len(plans), "drawing photographs"):
+    for name, found in track(done, len(plans), "drawing photographs"):
         boxes[name] = found
     rows = [row for plan in plans for row in _rows(plan, boxes[plan.name], settings)]
     _write(table, lambda path: _write_table(path, rows))

@@ -1,0 +1,119 @@
+"""Batches: position is the step, each image once per epoch, padding never counts as an image."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dermjax.data import pipeline
+
+
+class Source:
+    """JPEGs of one colour and of different shapes; remembers nothing."""
+
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, row):
+        pixels = np.full((10 + row, 21 - row, 3), 20 * row, np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+        return buffer.getvalue()
+
+
+LABELS = np.arange(11, dtype=np.int32) * 3
+
+
+def training(count, *, rows=range(11), batch_size=4, seed=0, start=0, **reading):
+    iterator = pipeline.training_batches(
+        Source(),
+        np.array(rows),
+        LABELS,
+        side=24,
+        batch_size=batch_size,
+        seed=seed,
+        start=start,
+        reading=pipeline.Reading(**reading),
+    )
+    return [next(iterator) for _ in range(count)]
+
+
+def test_a_batch_holds_pixels_size_id_and_label():
+    (batch,) = training(1)
+    assert batch["image"].shape == (4, 24, 24, 3) and batch["image"].dtype == np.uint8
+    fields = ("image", "size", "id", "label")
+    for image, size, row, label in zip(*(batch[k] for k in fields), strict=True):
+        assert tuple(size) == (10 + row, 21 - row)
+        assert label == 3 * row
+        valid = image[: size[0], : size[1]].astype(int)
+        assert np.abs(valid - 20 * row).max() <= 2  # JPEG
+        assert not image[size[0] :].any() and not image[:, size[1] :].any()
+
+
+def test_every_epoch_holds_every_image_once_in_a_new_order():
+    ids = np.concatenate([b["id"] for b in training(11)]).reshape(4, 11)
+    assert all(sorted(epoch) == list(range(11)) for epoch in ids)
+    assert len({tuple(epoch) for epoch in ids}) == 4
+
+
+def test_few_rows_fill_a_large_batch():
+    (batch,) = training(1, rows=[2, 5, 7], batch_size=8)
+    counts = np.unique(batch["id"], return_counts=True)
+    assert list(counts[0]) == [2, 5, 7] and counts[1].min() >= 2
+
+
+@settings(deadline=None, max_examples=12)
+@given(start=st.integers(0, 40), threads=st.integers(1, 4))
+def test_a_resumed_position_gives_the_same_batches(start, threads):
+    whole = training(start + 2, threads=1)[start:]
+    resumed = training(2, start=start, threads=threads)
+    for a, b in zip(whole, resumed, strict=True):
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_processes_divide_the_global_batch():
+    whole = training(6)
+    parts = [training(6, process_index=i, process_count=2) for i in range(2)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert first["id"].shape == second["id"].shape == (2,)
+        together = np.concatenate([first["id"], second["id"]])
+        assert sorted(together) == sorted(batch["id"])
+
+
+def test_the_seed_changes_the_order():
+    a, b = (np.concatenate([x["id"] for x in training(3, seed=s)]) for s in (0, 1))
+    assert not np.array_equal(a, b)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ValueError, match="no images to train on"):
+        training(1, rows=[])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("batch_size", [2, 4, 8, 16])
+def test_evaluation_gives_every_row_exactly_once(batch_size, processes):
+    rows = np.array([9, 1, 4, 0, 7, 3, 10])
+    seen, steps = [], []
+    for index in range(processes):
+        reading = pipeline.Reading(process_index=index, process_count=processes)
+        batches = list(
+            pipeline.evaluation_batches(
+                Source(), rows, size=16, batch_size=batch_size, reading=reading
+            )
+        )
+        steps.append(len(batches))
+        for batch in batches:
+            assert batch["image"].shape == (batch_size // processes, 16, 16, 3)
+            for image, row in zip(batch["image"], batch["id"], strict=True):
+                if row == pipeline.PADDING_ID:
+                    assert not image.any()
+                else:
+                    assert abs(int(image.mean()) - 20 * row) <= 2
+                    seen.append(row)
+    assert sorted(seen) == sorted(rows)
+    assert len(set(steps)) == 1  # every process takes part in every step

@@ -1,0 +1,277 @@
+"""A whole run on a miniature clinic: its contract, its sharing, its resuming."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from dermjax.stages import run
+from dermjax.training import loop
+from tests.stages.clinic import CLASSES, tiny_config, write_clinic
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """One clinic, one cache, and one finished SS run for the tests that only look."""
+    folder = tmp_path_factory.mktemp("clinic")
+    manifest = write_clinic(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+        assert run.run(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
+        yield folder
+
+
+def read_csv(path):
+    with pathlib.Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_lines(path):
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+
+def config_of(base, strategy="SS", **fields):
+    return tiny_config(strategy, base / "photos.csv", **fields)
+
+
+def test_the_workdir_keeps_its_contract(base):
+    ss = base / "runs" / "ss"
+    config = json.loads((ss / "config.json").read_text())
+    assert config["data"]["alpha"] == 0.5 and config["strategy"] == "SS"
+
+    splits = read_csv(ss / "splits.csv")
+    assert list(splits[0]) == ["image", "patient", "label", "split", "labelled"]
+    assert len(splits) == 54
+    assert {row["split"] for row in splits} == {"train", "validation", "test"}
+    sets = {}
+    for row in splits:
+        sets.setdefault(row["patient"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in sets.values())
+    test_rows = [row for row in splits if row["split"] == "test"]
+
+    predictions = read_csv(ss / "predictions.csv")
+    assert list(predictions[0]) == [
+        "image", "patient", "label", "predicted", *(f"p_{name}" for name in CLASSES)
+    ]  # fmt: skip
+    assert [row["image"] for row in predictions] == [row["image"] for row in test_rows]
+    for row in predictions:
+        shares = {name: float(row[f"p_{name}"]) for name in CLASSES}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(shares, key=shares.get)
+
+    lines = read_lines(ss / "metrics.jsonl")
+    assert [(x["stage"], x["step"]) for x in lines] == [
+        (stage, step) for stage in ("pretrain", "finetune") for step in (2, 4, 6)
+    ]
+    for line in lines:
+        assert {"loss", "images_per_second", "seconds_waiting_for_data"} <= set(line)
+    assert (ss / "checkpoints" / "finetune" / "6").is_dir()
+    assert (ss / "checkpoints" / "pretrain" / "6").is_dir()
+
+
+def test_results_agree_with_the_predictions(base):
+    ss = base / "runs" / "ss"
+    results = json.loads((ss / "results.json").read_text())
+    assert set(results) >= {
+        "strategy", "alpha", "trial", "model", "classes", "n", "accuracy", "macro_precision",
+        "macro_sensitivity", "per_class", "confusion_matrix", "best_step", "seconds", "versions",
+        "devices", "data_fingerprint",
+    }  # fmt: skip
+    predictions, splits = read_csv(ss / "predictions.csv"), read_csv(ss / "splits.csv")
+    hits = [row["label"] == row["predicted"] for row in predictions]
+    assert results["accuracy"] == pytest.approx(np.mean(hits))
+    assert results["classes"] == sorted(CLASSES)
+    matrix = np.array(results["confusion_matrix"])
+    assert matrix.sum() == len(predictions) == results["n"]["test"]
+    for i, name in enumerate(results["classes"]):
+        assert results["per_class"][name]["n"] == matrix[i].sum()
+    train = [row for row in splits if row["split"] == "train"]
+    assert results["n"]["train"] == len(train)
+    assert results["n"]["train_labelled"] == sum(row["labelled"] == "1" for row in train)
+    assert set(results["seconds"]) == {"prepare", "pretrain", "finetune", "evaluate"}
+    assert results["devices"]["count"] == 8
+    scores = {
+        x["step"]: x["validation_macro_sensitivity"]
+        for x in read_lines(ss / "metrics.jsonl")
+        if x["stage"] == "finetune"
+    }
+    assert scores[results["best_step"]] == max(scores.values())
+
+
+def test_the_same_command_again_says_that_it_is_done(base, capsys):
+    ss = base / "runs" / "ss"
+    before = {p: p.stat().st_mtime_ns for p in ss.rglob("*") if p.name != ".lock"}
+    assert run.run(config_of(base), str(ss)) == 0
+    out = capsys.readouterr().out
+    assert "this run is done" in out and "macro mean" in out
+    assert {p: p.stat().st_mtime_ns for p in ss.rglob("*") if p.name != ".lock"} == before
+
+
+def test_another_config_in_the_same_workdir_is_refused_by_field(base):
+    config = config_of(base, finetune__steps=8, data__trial=1)
+    with pytest.raises(ValueError) as error:
+        run.run(config, str(base / "runs" / "ss"))
+    assert "data.trial: 0 there, 1 here" in str(error.value)
+    assert "finetune.steps: 6 there, 8 here" in str(error.value)
+    assert "pretrain.steps" not in str(error.value)
+
+
+def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
+    config = config_of(base, data__alpha=1.0, data__trial=1)
+    second = base / "runs" / "second"
+    assert run.run(config, str(second)) == 0
+    assert "pretrain: done before" in capsys.readouterr().out
+    assert len(list((base / "runs").glob("pretrain-*"))) == 1
+    results = [
+        json.loads((base / "runs" / name / "results.json").read_text())
+        for name in ("ss", "second")
+    ]
+    assert results[0]["pretraining"] == results[1]["pretraining"]
+    assert results[0]["n"]["train_labelled"] < results[1]["n"]["train_labelled"]
+    # metrics.jsonl tells of the pretraining in both
+    assert sum(x["stage"] == "pretrain" for x in read_lines(second / "metrics.jsonl")) == 3
+
+
+def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
+    """The key follows the data, the network and the numbers, and nothing else."""
+    from dermjax.stages import pretrain
+    from dermjax.stages.prepare import prepare
+    from dermjax.training.writer import Writer
+
+    config = config_of(base)
+    dataset = prepare(config, Writer(active=False))
+
+    def key(**fields):
+        return pretrain._identity(config_of(base, **fields), dataset)
+
+    same = key()
+    for fields in (
+        dict(data__alpha=0.1),
+        dict(data__trial=2),
+        dict(finetune__steps=2),
+        dict(pretrain__report_every=3),
+        dict(data__read_threads=1),
+    ):
+        assert key(**fields) == same
+    for fields in (
+        dict(pretrain__steps=8),
+        dict(pretrain__augment__hue=0.2),
+        dict(model__name="efficientnet_b0"),
+        dict(seed=1),
+        dict(data__max_side=24),
+    ):
+        assert key(**fields) != same
+    assert pretrain._identity(config, _other_split(dataset)) != same
+
+
+def _other_split(dataset):
+    import dataclasses
+
+    return dataclasses.replace(dataset, split=np.roll(dataset.split, 1))
+
+
+def test_fs_needs_no_pretraining(base):
+    fs = base / "runs" / "fs"
+    assert run.run(config_of(base, "FS"), str(fs)) == 0
+    assert {x["stage"] for x in read_lines(fs / "metrics.jsonl")} == {"finetune"}
+    results = json.loads((fs / "results.json").read_text())
+    assert results["strategy"] == "FS" and results["pretraining"] is None
+
+
+def test_in_starts_from_a_weights_file(base):
+    """The hook of the IN strategy: encoder weights with timm's names from a local .npz."""
+    import jax
+    import jax.numpy as jnp
+
+    from dermjax import models
+    from dermjax.models import timm
+
+    model = models.create("efficientnet_tiny", num_classes=7)
+    variables = model.init(jax.random.key(9), jnp.zeros((1, 16, 16, 3)), train=False)
+    path = base / "imagenet.npz"
+    np.savez(path, **timm.to_timm(variables))
+    fields = dict(finetune__learning_rate=1e-9, finetune__weight_decay=0.0)
+    config = config_of(base, "IN", init__weights=str(path), **fields)
+    folder = base / "runs" / "in"
+    assert run.run(config, str(folder)) == 0
+    from dermjax.training.checkpoint import restore_subtree
+    from dermjax.training.parallel import all_devices
+
+    params = dict(variables["params"])
+    params.pop(model.CLASSIFIER)
+    target = {"params": all_devices().abstract(params)}
+    restored = restore_subtree(folder / "checkpoints" / "finetune", 6, target)
+    for a, b in zip(
+        jax.tree.leaves(restored["params"]), jax.tree.leaves(params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_stopped_run_says_so_and_the_same_command_finishes_it(base, capsys, monkeypatch):
+    """As after SIGTERM: exit status 0, then the rest of the work, with the same result."""
+    folder = base / "runs" / "stopped"
+    config = config_of(base, "FS", data__trial=5)
+    interrupted = loop.Training._report
+    calls = []
+
+    def stop_once(self, *args, **kwargs):
+        interrupted(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 2:
+            raise loop.Interrupted("finetune: stopped at step 4, which is saved")
+
+    monkeypatch.setattr(loop.Training, "_report", stop_once)
+    assert run.run(config, str(folder)) == 0
+    assert "the same command continues it" in capsys.readouterr().out
+    assert not (folder / "results.json").exists()
+    assert run.run(config, str(folder)) == 0
+    assert "finetune: continues at step 4" in capsys.readouterr().out
+    assert (folder / "results.json").exists()
+
+
+def test_a_manifest_that_changed_under_a_run_is_noticed(base, tmp_path):
+    """Same config, other data: a half-done run must not go on with another split."""
+    manifest = write_clinic(tmp_path / "clinic")
+    folder = tmp_path / "runs" / "a"
+    config = tiny_config("FS", manifest)
+    assert run.run(config, str(folder)) == 0
+    (folder / "results.json").unlink()
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(lines[:-2]) + "\n")
+    with pytest.raises(ValueError, match="the data have changed since this run began"):
+        run.run(config, str(folder))
+
+
+def test_bad_values_stop_before_anything_is_made(base):
+    folder = base / "runs" / "never"
+    cases = {
+        "config.data.alpha = 1.5, but it must be above 0 and at most 1": dict(data__alpha=1.5),
+        "alpha=VALUE behind the config's colon": dict(data__alpha=0.0),
+        "config.data.trial = -1, but it must be at least 0": dict(data__trial=-1),
+        "efficientnet_b99.*did you mean": dict(model__name="efficientnet_b99"),
+        "pretrain.batch_size = 12 cannot be divided over 8 devices; .* 8 or 16": dict(
+            pretrain__batch_size=12, pretrain__bn_groups=2
+        ),
+        "pretrain.queue_size = 8 must be at least pretrain.batch_size = 16": dict(
+            pretrain__queue_size=8
+        ),
+        "pretrain.bn_groups = 3 does not divide": dict(pretrain__bn_groups=3),
+        "pretrain.bn_groups = 16 leaves one image": dict(pretrain__bn_groups=16),
+        "finetune.warmup_steps = 9 .* below finetune.steps = 6": dict(finetune__warmup_steps=9),
+        "finetune.evaluate_every = 3 must be a multiple of": dict(finetune__evaluate_every=3),
+        "config.pretrain.augment: hue": dict(pretrain__augment__hue=0.9),
+        "config.pretrain.schedule = 'linear'.*cosine, step": dict(pretrain__schedule="linear"),
+        "config.finetune.select = 'f1'": dict(finetune__select="f1"),
+        "config.init.weights = 'x.npz' is not a file|would not be used": dict(
+            init__weights="x.npz"
+        ),
+    }
+    for message, fields in cases.items():
+        with pytest.raises(ValueError, match=message) as error:
+            run.run(config_of(base, **fields), str(folder))
+        assert "\n" not in str(error.value)
+    assert not folder.exists()
+    with pytest.raises(ValueError, match=r"--config.init.weights=FILE"):
+        run.run(config_of(base, "IN"), str(folder))
