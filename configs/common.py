@@ -228,22 +228,23 @@ def _demo(config: ConfigDict) -> None:
     config.model.drop_path_rate = 0.1
     config.data.max_side = 96
     config.data.read_threads = 2
-    config.data.synthetic = _synthetic(lesions=1_600, width=480, height=270)
+    config.data.synthetic = _synthetic(lesions=1_200, width=480, height=270)
     pretrain = config.pretrain
-    pretrain.steps = 300
-    pretrain.batch_size = 64
+    pretrain.steps = 200
+    pretrain.batch_size = 32
     pretrain.image_size = 64
+    pretrain.bn_groups = 4
     pretrain.queue_size = 512
     pretrain.hidden_dim = 512
-    pretrain.report_every = 20
-    pretrain.save_every = 100
+    pretrain.report_every = 10
+    pretrain.save_every = 50
     finetune = config.finetune
-    finetune.steps = 200
+    finetune.steps = 160
     finetune.batch_size = 32
     finetune.image_size = 64
     finetune.learning_rate = 1e-3
     finetune.warmup_steps = 20
-    finetune.report_every = 20
+    finetune.report_every = 10
     finetune.evaluate_every = 40
     config.evaluate.batch_size = 128
 

@@ -110,7 +110,7 @@ def _moments(x, groups):
 
 def _group_mean(x, groups):
     """`[B, ..., C]` -> `[G, C]`."""
-    per_sample = x.mean(range(1, x.ndim - 1))
+    per_sample = jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
     return per_sample.reshape(groups, -1, x.shape[-1]).mean(1)
 
 

@@ -44,9 +44,10 @@ def finetune(
     model = network.make_classifier(config, devices, len(dataset.classes))
     # The trial changes the labelled subset and all that is random in this stage.
     seed = config.seed + 1000 * (config.data.trial + 1)
-    variables = network.initialize(model, stage.image_size, seed)
-    if encoder is not None:
-        variables = network.with_encoder(variables, encoder)
+    if encoder is None:
+        variables = network.initialize(model, stage.image_size, seed)
+    else:
+        variables = network.initialize_around(encoder, model, stage.image_size, seed)
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,

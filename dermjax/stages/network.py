@@ -1,6 +1,5 @@
 """From config to networks and their first weights."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -46,24 +45,40 @@ def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
     )
 
 
-def initialize(model: nn.Module, image_size: int, seed: int) -> dict[str, Any]:
-    """Random `{'params', 'batch_stats'}`.
+# Drawing weights runs once and compiles for seconds: half of them are saved this way.
+_QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 
-    Jitted: only the random numbers are computed, the forward pass is dropped by the compiler.
+
+def initialize(model: nn.Module, image_size: int, seed: int) -> dict[str, Any]:
+    """Random `{'params', 'batch_stats'}`; a function of the seed alone."""
+    return _drawn(lambda variables: variables, model, image_size, seed)
+
+
+def initialize_around(
+    encoder: dict[str, Any], model: nn.Module, image_size: int, seed: int
+) -> dict[str, Any]:
+    """A classifier's variables: the given encoder, and `initialize`'s classifier layer."""
+    name = model.CLASSIFIER
+    layer = _drawn(lambda variables: variables["params"][name], model, image_size, seed)
+    return {
+        "params": {**encoder["params"], name: layer},
+        "batch_stats": encoder["batch_stats"],
+    }
+
+
+def _drawn(select, model: nn.Module, image_size: int, seed: int):
+    """`select(variables)` of fresh variables; what is not selected is not computed.
+
+    That goes for the forward pass too, which `init` needs only for the shapes.
     """
     images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    init = jax.jit(functools.partial(model.init, train=False))
-    return init(jax.random.key(seed), images)
+    draw = jax.jit(
+        lambda key: select(model.init(key, images, train=False)),
+        compiler_options=_QUICK_COMPILE if jax.default_backend() == "cpu" else None,
+    )
+    return draw(jax.random.key(seed))
 
 
 def load_imagenet(path: str, variables: dict[str, Any], classifier: str) -> dict[str, Any]:
     """`variables` with the encoder's weights read from a file of timm's names."""
     return timm.load(path, variables, classifier=classifier)
-
-
-def with_encoder(variables: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Any]:
-    """A classifier's variables, its encoder replaced; the classifier layer stays as it is."""
-    return {
-        "params": {**variables["params"], **encoder["params"]},
-        "batch_stats": encoder["batch_stats"],
-    }

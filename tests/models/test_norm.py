@@ -1,5 +1,7 @@
 """Batch normalisation: PyTorch's convention, and one result however the batch is spread."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,7 @@ def device_step(norm, axis):
     return step
 
 
+@functools.cache
 def run(kind, groups, devices):
     """The results on one device or over several, laid out as on one."""
     axis = None if kind == "plain" else "batch"
