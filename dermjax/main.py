@@ -43,6 +43,7 @@ def cli() -> None:
     if {"--help", "-h", "--helpshort"} & set(sys.argv[1:]):
         print(__doc__)
         return
+    command_line.restart_with_huge_pages()
     app.run(main, flags_parser=command_line.parse)
 
 

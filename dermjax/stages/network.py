@@ -54,6 +54,12 @@ def initialize(model: nn.Module, image_size: int, seed: int) -> dict[str, Any]:
     return _drawn(lambda variables: variables, model, image_size, seed)
 
 
+def shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
+    """Shapes and dtypes of `initialize`'s variables, without drawing them."""
+    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    return jax.eval_shape(lambda key: model.init(key, images, train=False), jax.random.key(0))
+
+
 def initialize_around(
     encoder: dict[str, Any], model: nn.Module, image_size: int, seed: int
 ) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import os
 import pathlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from etils import epath
 from ml_collections import ConfigDict
@@ -164,9 +163,7 @@ def _first_variables(config: ConfigDict, model) -> dict[str, Any]:
 def _encoder(config: ConfigDict, devices: parallel.Devices, folder: epath.Path) -> dict[str, Any]:
     """The query encoder out of the last checkpoint, without head, queue and optimizer."""
     model = network.make_projected_encoder(config, devices)
-    shapes = jax.eval_shape(
-        lambda: network.initialize(model, config.pretrain.image_size, config.seed)
-    )
+    shapes = network.shapes(model, config.pretrain.image_size)
     target = {name: {"encoder": shapes[name]["encoder"]} for name in ("params", "batch_stats")}
     restored = restore_subtree(folder, config.pretrain.steps, devices.abstract(target))
     return {name: restored[name]["encoder"] for name in restored}

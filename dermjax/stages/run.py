@@ -26,7 +26,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     """
     check.check(config)
     directory = epath.Path(workdir or default_workdir(config))
-    parallel.prepare_host(cache_dir(config) / "xla")
+    parallel.keep_compiled(cache_dir(config) / "xla")
     devices = parallel.all_devices()
     check.check_devices(config, devices)
     writer = Writer()

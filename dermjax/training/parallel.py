@@ -6,11 +6,9 @@ whose global arrays Orbax can save from several hosts. The same step runs under 
 `vmap(axis_name=AXIS)`; tests/steps/test_mapping.py holds the three equal.
 """
 
-import ctypes
 import dataclasses
 import functools
 import pathlib
-import platform
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -141,19 +139,7 @@ def check_division(batch_size: int, bn_groups: int, devices: int, *, field: str)
         )
 
 
-def prepare_host(compile_cache: pathlib.Path | None) -> None:
-    """Process-wide settings: a persistent compile cache, and an allocator that keeps its memory.
-
-    XLA on CPU frees its arena after every step and glibc returns it to the system, so that every
-    step faults all of its pages in again (about 1.6x the CPU time of a training step). The call
-    must come before the first large allocation.
-    """
-    if compile_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(compile_cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    if platform.libc_ver()[0] == "glibc" and jax.default_backend() == "cpu":
-        mmap_max, trim_threshold, arena_max = -4, -1, -8  # names of <malloc.h>
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(arena_max, 1)
+def keep_compiled(folder: pathlib.Path) -> None:
+    """Programs that took over a second to compile are kept in `folder` for later processes."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
