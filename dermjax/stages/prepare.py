@@ -91,6 +91,8 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         frame = manifest.frame
         left_out = frame["exclude"] == "all"
         frame = frame[~left_out].reset_index(drop=True)
+        # Who has no patient id is known by what keeps the sets apart: a lesion, or the photo.
+        frame["patient"] = frame["patient"].where(frame["patient"] != "", frame["group"])
         crops = _crops(frame)
         records = builder.prepare(
             cache / "prepared" / _crops_key(frame["content"], crops, config.data.max_side),
