@@ -57,14 +57,14 @@ def parse_argument(argument: str | None) -> dict:
             raise ValueError(
                 f"config argument {name!r} is not known; there are {', '.join(ARGUMENTS)}{hint}"
             )
+        if not equals or text == "":
+            raise ValueError(f"config argument {name!r} needs a value, as in {name}=...")
         kind = type(ARGUMENTS[name])
         try:
             values[name] = kind(text)
         except ValueError:
             wanted = {int: "an integer", float: "a number"}[kind]
             raise ValueError(f"config argument {name}={text!r} is not {wanted}") from None
-        if not equals or text == "":
-            raise ValueError(f"config argument {name!r} needs a value, as in {name}=...")
     return values
 
 

@@ -27,11 +27,11 @@ _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results.")
 
 def main(_) -> int:
     """Runs what the flags say; a user's mistake ends as one line, not as a traceback."""
-    from dermjax.stages import run  # jax is imported here: --help must not wait for it
-
     logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
+    from dermjax.stages import run  # imports jax: help and a mistyped flag need not wait for it
+
     try:
         return run.run(_CONFIG.value, _WORKDIR.value)
     except ValueError as error:

@@ -1,0 +1,87 @@
+"""The command line: help at once, and every mistake answered by one line."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+def dermjax(*arguments, cwd=REPOSITORY):
+    return subprocess.run(
+        [sys.executable, "-m", "dermjax.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_waits_for_nothing():
+    """jax and its companions take seconds to import; help must not."""
+    script = (
+        "import sys; sys.argv = ['dermjax', '--help']\n"
+        "from dermjax import main; main.cli()\n"
+        "print('imported', sorted({'jax', 'flax', 'grain', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert "--config=configs/ss.py:alpha=0.1" in done.stdout
+    assert "imported []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/ss.py:alpah=0.1"], "'alpah' is not known.*did you mean 'alpha'"),
+        (["--config=configs/ss.py:alpha=ten"], "alpha='ten' is not a number"),
+        (["--config=configs/ss.py:alpha"], "config argument 'alpha' needs a value"),
+        (["--config=configs/ss.py:trial=0.5"], "trial='0.5' is not an integer"),
+        (["--config=configs/ss.py:scale=huge"], "scale=huge is not known; take one of paper"),
+        (["--config=configs/simclr.py"], "does not exist; there are configs/fs.py"),
+        (["--config=configs/ss.py", "--config.finetune.step=5"], "did you mean 'steps'"),
+        (["--config=configs/ss.py", "--config.finetune.steps=few"], "steps=few.*wrong type"),
+        (["--config=configs/fs.py", "--config.pretrain.steps=5"], "no field 'pretrain'"),
+        (["--config=configs/ss.py", "--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
+        (["--config=configs/ss.py", "stray"], "'stray' is not understood"),
+        ([], "--config is missing"),
+    ],
+)
+def test_a_mistake_is_answered_by_one_line(arguments, message):
+    done = dermjax(*arguments)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("dermjax: "), done.stderr
+    assert re.search(message, lines[0]), lines[0]
+
+
+def test_configs_are_found_from_any_folder(tmp_path):
+    done = dermjax("--config=configs/ss.py:alpha=2,scale=demo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "config.data.alpha = 2.0, but it must be above 0 and at most 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_problems_of_a_manifest_come_together_with_their_rows(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"not a photograph")
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text(
+        "image,label,patient,x,y,w,h\n"
+        "gone.jpg,acne,p1,,,,\n"
+        "broken.jpg,acne,p2,0,0,ten,5\n"
+        "broken.jpg,acne,p2,0,0,ten,5\n"
+    )
+    done = dermjax(
+        f"--config=configs/fs.py:alpha=0.5,scale=demo,data={manifest}",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.cache_dir={tmp_path / 'cache'}",
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    for problem in ("row 2: file not found", "rows 3, 4: box is not", "only one class|one class"):
+        assert re.search(problem, done.stderr), (problem, done.stderr)
+    assert not (tmp_path / "run" / "checkpoints").exists()
