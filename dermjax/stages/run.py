@@ -13,7 +13,7 @@ from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.prepare import Dataset, prepare, write_splits
 from dermjax.stages.pretrain import pretrain
-from dermjax.stages.workdir import RESULTS, cache_dir, claim, default_workdir, exclusive
+from dermjax.stages.workdir import RESULTS, cache_dir, check_claim, claim, default_workdir, exclusive
 from dermjax.training import loop, parallel
 from dermjax.training.writer import MetricsFile, Writer
 
@@ -31,7 +31,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     check.check_devices(config, devices)
     writer = Writer()
     with exclusive(directory, writer, wait=False):
-        claim(directory, config.to_dict())
+        check_claim(directory, config.to_dict())
         results = directory / RESULTS
         if results.exists():
             writer.say(f"this run is done\n\n{summary(json.loads(results.read_text()), directory)}")
@@ -48,6 +48,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     writer.say(f"{config.strategy} in {directory}, on {devices.count} x {devices.kind}")
     clock = time.monotonic()
     dataset = prepare(config, writer)
+    claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
     seconds = {"prepare": time.monotonic() - clock}
 

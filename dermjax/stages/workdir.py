@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from dermjax.training.writer import Writer
 
 RESULTS = "results.json"
+_CONFIG = "config.json"
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -31,22 +32,27 @@ def cache_dir(config: ConfigDict) -> pathlib.Path:
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
 
 
-def claim(directory: epath.Path, config: dict) -> None:
-    """Writes `config.json`, or holds the one that is there against `config`.
+def check_claim(directory: epath.Path, config: dict) -> None:
+    """Whether a folder is free, or belongs to this very config.
 
     Raises:
-      ValueError: the folder belongs to another config; names the fields that differ.
+      ValueError: it belongs to another config; names the fields that differ.
     """
-    path = directory / "config.json"
-    if path.exists():
-        differing = _differences(json.loads(path.read_text()), json.loads(json.dumps(config)))
-        if differing:
-            raise ValueError(
-                f"{directory} holds a run of another config ({'; '.join(differing)}); "
-                "take another --workdir, or set these fields back"
-            )
+    path = directory / _CONFIG
+    if not path.exists():
         return
-    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    differing = _differences(json.loads(path.read_text()), json.loads(json.dumps(config)))
+    if differing:
+        raise ValueError(
+            f"{directory} holds a run of another config ({'; '.join(differing)}); "
+            "take another --workdir, or set these fields back"
+        )
+
+
+def claim(directory: epath.Path, config: dict) -> None:
+    """Writes `config.json` into a folder that is free; raises as `check_claim` where it is not."""
+    check_claim(directory, config)
+    write_text(directory / _CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def write_text(path: epath.Path, text: str) -> None:
