@@ -25,9 +25,7 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
     """
     given = parse_argument(argument)
     if given["scale"] not in _SCALES:
-        raise ValueError(
-            f"scale={given['scale']} is not known; take one of {', '.join(_SCALES)}"
-        )
+        raise ValueError(f"scale={given['scale']} is not known; take one of {', '.join(_SCALES)}")
     config = _paper()
     _SCALES[given["scale"]](config)
     config.strategy = strategy

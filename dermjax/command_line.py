@@ -77,7 +77,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if "Traceback (most recent call last)" in text:  # raised inside get_config
         return text.rpartition("Error: ")[2]
     if isinstance(error, (AttributeError, KeyError)):
-        unknown = re.search(r"'(\w+)'|(\w+)", text.strip("\"")).group(1, 2)
+        unknown = re.search(r"'(\w+)'|(\w+)", text.strip('"')).group(1, 2)
         name = next(filter(None, unknown))
         flag = next((a for a in arguments if re.search(rf"config\..*\b{name}\b", a)), name)
         near = re.search(r'Did you mean "(\w+)"', text)

@@ -11,10 +11,15 @@ from PIL import Image
 # low enough that a forged header cannot fill the memory (about 0.7 GB).
 MAX_PIXELS = 178_956_970
 _ORIENTATION = 0x0112
-_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-          8: Image.Transpose.ROTATE_90}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Between half the bound and the bound Pillow only warns; the bound here is the documented one.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -97,8 +102,10 @@ def crop(image: Image.Image, box) -> Image.Image:
     right = min(max(int(np.floor(x + w + 0.5)), left + 1), image.width)
     bottom = min(max(int(np.floor(y + h + 0.5)), top + 1), image.height)
     if right <= left or bottom <= top:
-        raise ValueError(f"box x={x:g} y={y:g} w={w:g} h={h:g} lies outside the image of "
-                         f"{image.width} x {image.height} px: correct the box")
+        raise ValueError(
+            f"box x={x:g} y={y:g} w={w:g} h={h:g} lies outside the image of "
+            f"{image.width} x {image.height} px: correct the box"
+        )
     return image.crop((left, top, right, bottom))
 
 
@@ -168,8 +175,9 @@ def _open(data) -> tuple[Image.Image, int]:
             raise ValueError(f"not an image file that can be read: {remedy}") from None
         raise ValueError(f"damaged image header ({_line(error)}): copy it again") from None
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels: "
-                         "save it smaller")
+        raise ValueError(
+            f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels: save it smaller"
+        )
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range: save it as 8-bit RGB")
     if image.format == "TIFF":

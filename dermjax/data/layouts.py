@@ -20,8 +20,14 @@ class _Absent(Exception):
     """Why a folder is not of a layout."""
 
 
-def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
-         track: scan.Track = lambda items, total, label: items) -> Manifest:
+def load(
+    source,
+    *,
+    layout: str = "auto",
+    cache_dir,
+    workers: int = 2,
+    track: scan.Track = lambda items, total, label: items,
+) -> Manifest:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
 
     Args:
@@ -42,13 +48,19 @@ def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
     manifest, problems = _read(Path(source), layout)
     frame = manifest.frame
     kept = frame["exclude"] != "all"
-    found = scan.scan(frame.loc[kept & (frame["image"] != ""), "path"],
-                      cache_file=Path(cache_dir) / "scan.csv", workers=workers, track=track)
+    found = scan.scan(
+        frame.loc[kept & (frame["image"] != ""), "path"],
+        cache_file=Path(cache_dir) / "scan.csv",
+        workers=workers,
+        track=track,
+    )
     found = found.set_index("path").reindex(frame["path"])
     error = found["error"].fillna("").to_numpy(object)
-    frame = frame.assign(width=found["width"].fillna(0).to_numpy(int),
-                         height=found["height"].fillna(0).to_numpy(int),
-                         content=found["content"].fillna("").to_numpy())
+    frame = frame.assign(
+        width=found["width"].fillna(0).to_numpy(int),
+        height=found["height"].fillna(0).to_numpy(int),
+        content=found["content"].fillna("").to_numpy(),
+    )
     frame["content"] = frame["content"].astype("str")
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
@@ -56,8 +68,12 @@ def load(source, *, layout: str = "auto", cache_dir, workers: int = 2,
     problems += _box_problems(frame) + splits.group_problems(frame)
     if problems:
         raise ManifestError(source, problems)
-    return dataclasses.replace(manifest, frame=frame, fingerprint=tables.fingerprint(frame),
-                               notes=manifest.notes + tuple(_copies(frame)))
+    return dataclasses.replace(
+        manifest,
+        frame=frame,
+        fingerprint=tables.fingerprint(frame),
+        notes=manifest.notes + tuple(_copies(frame)),
+    )
 
 
 def _read(source: Path, layout) -> tuple[Manifest, list[str]]:
@@ -85,9 +101,13 @@ def _read(source: Path, layout) -> tuple[Manifest, list[str]]:
         return tables.build(frame, root=source, source=str(source), notes=notes)
     own = sorted(path.name for path in source.glob("*.csv"))[:5]
     hint = f" such as {quoted(own)} in it" if own else ""
-    raise ManifestError(source, [
-        f"is a folder of no known layout; tried {'; '.join(tried)}: name a CSV instead{hint}, with "
-        "the columns image, label and patient"])
+    raise ManifestError(
+        source,
+        [
+            f"is a folder of no known layout; tried {'; '.join(tried)}: name a CSV instead{hint}, with "
+            "the columns image, label and patient"
+        ],
+    )
 
 
 def _file_problems(frame, error) -> list[str]:
@@ -102,17 +122,27 @@ def _file_problems(frame, error) -> list[str]:
 def _box_problems(frame) -> list[str]:
     """Boxes that leave their photograph by more than rounding."""
     slack = 0.5
-    outside = (frame["width"] > 0) & frame["x"].notna() & (
-        (frame["x"] < -slack) | (frame["y"] < -slack)
-        | (frame["x"] + frame["w"] > frame["width"] + slack)
-        | (frame["y"] + frame["h"] > frame["height"] + slack))
+    outside = (
+        (frame["width"] > 0)
+        & frame["x"].notna()
+        & (
+            (frame["x"] < -slack)
+            | (frame["y"] < -slack)
+            | (frame["x"] + frame["w"] > frame["width"] + slack)
+            | (frame["y"] + frame["h"] > frame["height"] + slack)
+        )
+    )
     if not outside.any():
         return []
     first = frame[outside].iloc[0]
     box = " ".join(f"{side}={first[side]:g}" for side in BOX)
-    return [at_rows(frame.loc[outside, "row"],
-                    f"box outside the image ({box} in {first['image']} of {first['width']} x "
-                    f"{first['height']} px): correct it, counted on the upright photograph")]
+    return [
+        at_rows(
+            frame.loc[outside, "row"],
+            f"box outside the image ({box} in {first['image']} of {first['width']} x "
+            f"{first['height']} px): correct it, counted on the upright photograph",
+        )
+    ]
 
 
 def _copies(frame) -> list[str]:
@@ -123,8 +153,10 @@ def _copies(frame) -> list[str]:
         return []
     labels = copies[copies["label"] != ""].groupby("content")["label"].nunique()
     differ = f", {(labels > 1).sum()} of them with different labels" if (labels > 1).any() else ""
-    return [f"photographs present under several names: {copies['content'].nunique()}{differ} "
-            f"({quoted(copies['image'])}); the copies stay in one set"]
+    return [
+        f"photographs present under several names: {copies['content'].nunique()}{differ} "
+        f"({quoted(copies['image'])}); the copies stay in one set"
+    ]
 
 
 def _table(folder: Path, names, columns) -> tuple[pd.DataFrame, list[str]]:
@@ -159,8 +191,10 @@ def _photos(folder: Path, roots) -> dict[str, str]:
 def _located(ids, photos) -> list[str]:
     """Where each id's photograph is; an absent one keeps its usual place, for the message."""
     stems = [os.path.splitext(name)[0] if name.lower().endswith(_PHOTOS) else name for name in ids]
-    return [photos.get(stem, f"images/{name}" if name else "")
-            for stem, name in zip(stems, ids, strict=True)]
+    return [
+        photos.get(stem, f"images/{name}" if name else "")
+        for stem, name in zip(stems, ids, strict=True)
+    ]
 
 
 def _kept(frame, names) -> dict[str, pd.Series]:
@@ -173,14 +207,20 @@ def _pad_ufes20(folder: Path) -> _Raw:
     frame, notes = _table(folder, ["metadata.csv"], ["img_id", "diagnostic", "patient_id"])
     photos = _photos(folder, ["images", "imgs_part_*"])
     lesion = frame.get("lesion_id", pd.Series("", index=frame.index))
-    raw = pd.DataFrame({
-        "row": frame["row"], "image": _located(frame["img_id"], photos),
-        "label": frame["diagnostic"], "patient": frame["patient_id"],
-        # Numbered over all patients in the original; joined, so that a mirror's renumbering
-        # cannot merge two patients.
-        "lesion": (frame["patient_id"] + "_" + lesion).where(lesion != "", ""),
-        **_kept(frame, {"age": "age", "gender": "sex", "fitspatrick": "skin_type",
-                        "region": "site"})})
+    raw = pd.DataFrame(
+        {
+            "row": frame["row"],
+            "image": _located(frame["img_id"], photos),
+            "label": frame["diagnostic"],
+            "patient": frame["patient_id"],
+            # Numbered over all patients in the original; joined, so that a mirror's renumbering
+            # cannot merge two patients.
+            "lesion": (frame["patient_id"] + "_" + lesion).where(lesion != "", ""),
+            **_kept(
+                frame, {"age": "age", "gender": "sex", "fitspatrick": "skin_type", "region": "site"}
+            ),
+        }
+    )
     if not (folder / "boxes.csv").is_file():
         return raw, notes + ["no boxes.csv: whole images are used"]
     boxes, more = _table(folder, ["boxes.csv"], ["img_id", *BOX])
@@ -188,8 +228,11 @@ def _pad_ufes20(folder: Path) -> _Raw:
     bare = int((~frame["img_id"].isin(boxes["img_id"])).sum())
     notes += more + ([f"images without a box: {bare} (used whole)"] if bare else [])
     notes += [f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"] if lost else []
-    raw = raw.assign(img_id=frame["img_id"]).merge(
-        boxes[["img_id", *BOX]], on="img_id", how="left").drop(columns="img_id")
+    raw = (
+        raw.assign(img_id=frame["img_id"])
+        .merge(boxes[["img_id", *BOX]], on="img_id", how="left")
+        .drop(columns="img_id")
+    )
     return raw.fillna(dict.fromkeys(BOX, "")), notes
 
 
@@ -200,13 +243,28 @@ def _ham10000(folder: Path) -> _Raw:
     if "lesion_id" in frame:
         notes.append("HAM10000 has no patient ids: grouped by lesion_id")
     else:
-        notes.append("this copy of HAM10000 has no lesion_id: every photo is its own group, and "
-                     "photos of one lesion may be in two sets")
+        notes.append(
+            "this copy of HAM10000 has no lesion_id: every photo is its own group, and "
+            "photos of one lesion may be in two sets"
+        )
     named = frame["image_id"].where(frame["image_id"] == "", frame["image_id"] + ".jpg")
-    return pd.DataFrame({
-        "row": frame["row"], "image": _located(named, photos), "label": frame["dx"],
-        **_kept(frame, {"lesion_id": "lesion", "dx_type": "dx_type", "age": "age", "sex": "sex",
-                        "localization": "site"})}), notes
+    return pd.DataFrame(
+        {
+            "row": frame["row"],
+            "image": _located(named, photos),
+            "label": frame["dx"],
+            **_kept(
+                frame,
+                {
+                    "lesion_id": "lesion",
+                    "dx_type": "dx_type",
+                    "age": "age",
+                    "sex": "sex",
+                    "localization": "site",
+                },
+            ),
+        }
+    ), notes
 
 
 # A further layout is one function: a folder to a table under the manifest's headers (plus `row`)

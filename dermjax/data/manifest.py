@@ -20,19 +20,54 @@ BOX = ("x", "y", "w", "h")
 KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX)
 OURS = ("name", "path", "row", "group", "width", "height", "content")
 
-_SPLITS = {"": "", "train": "train", "training": "train", "val": "validation",
-           "valid": "validation", "validation": "validation", "test": "test"}
-_EXCLUDES = {"": "", "0": "", "0.0": "", "false": "", "no": "", "test": "test",
-             "1": "all", "1.0": "all", "true": "all", "yes": "all", "all": "all"}
-_ALLOWED = {"split": "train, validation or test, or leave the column out",
-            "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)"}
+_SPLITS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_EXCLUDES = {
+    "": "",
+    "0": "",
+    "0.0": "",
+    "false": "",
+    "no": "",
+    "test": "test",
+    "1": "all",
+    "1.0": "all",
+    "true": "all",
+    "yes": "all",
+    "all": "all",
+}
+_ALLOWED = {
+    "split": "train, validation or test, or leave the column out",
+    "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)",
+}
 # A patient column that goes unrecognised would leak patients between sets in silence, so its
 # common spellings are taken (and told); a missing image or label stops the run anyway.
-_ALIASES = {"patient": {"patientid", "patientnr", "patientno", "pid", "subject", "subjectid"},
-            "lesion": {"lesionid", "lesionnr", "lesionno"}}
-_HINTS = {"image": {"photo", "photograph", "file", "filename", "path", "imageid", "imagepath",
-                    "imagename", "imgid", "img", "picture"},
-          "label": {"class", "diagnosis", "diagnostic", "dx", "target", "category", "disease"}}
+_ALIASES = {
+    "patient": {"patientid", "patientnr", "patientno", "pid", "subject", "subjectid"},
+    "lesion": {"lesionid", "lesionnr", "lesionno"},
+}
+_HINTS = {
+    "image": {
+        "photo",
+        "photograph",
+        "file",
+        "filename",
+        "path",
+        "imageid",
+        "imagepath",
+        "imagename",
+        "imgid",
+        "img",
+        "picture",
+    },
+    "label": {"class", "diagnosis", "diagnostic", "dx", "target", "category", "disease"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +121,26 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
                 header = [cell.strip().lower() for cell in record]
                 columns = [[] for _ in header]
                 continue
-            if len(record) < len(header) or any(map(str.strip, record[len(header):])):
+            if len(record) < len(header) or any(map(str.strip, record[len(header) :])):
                 odd.append((start, len(record)))
-            for column, cell in itertools.zip_longest(columns, record[:len(header)], fillvalue=""):
+            for column, cell in itertools.zip_longest(columns, record[: len(header)], fillvalue=""):
                 column.append(cell.strip())
             rows.append(start)
     except csv.Error as error:
         raise ManifestError(path, [f"line {line + 1} is not valid CSV ({error})"]) from None
     if not rows:
         raise ManifestError(path, ["the file has no rows below its header: write one per photo"])
-    problems = [at_rows([row for row, _ in odd],
-                        f"{odd[0][1]} cells where the header has {len(header)} (first of them): "
-                        "check the delimiters and quotes")] if odd else []
+    problems = (
+        [
+            at_rows(
+                [row for row, _ in odd],
+                f"{odd[0][1]} cells where the header has {len(header)} (first of them): "
+                "check the delimiters and quotes",
+            )
+        ]
+        if odd
+        else []
+    )
     header = [name or f"column_{index + 1}" for index, name in enumerate(header)]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
@@ -122,8 +165,10 @@ def _text(path) -> tuple[str, list[str]]:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError:
         # What a spreadsheet on a German Windows writes by default.
-        return (data.decode("cp1252", "replace"),
-                ["the table is not UTF-8: read as Windows-1252; check umlauts in labels and names"])
+        return (
+            data.decode("cp1252", "replace"),
+            ["the table is not UTF-8: read as Windows-1252; check umlauts in labels and names"],
+        )
 
 
 def read_csv(path) -> tuple[Manifest, list[str]]:
@@ -205,7 +250,8 @@ def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
 def _no_column(name, found) -> str:
     plain = {re.sub(r"[\W_]", "", column): column for column in found if column not in KNOWN}
     near = [plain[hint] for hint in plain if hint in _HINTS[name]] or [
-        plain[match] for match in difflib.get_close_matches(name, plain, 1, 0.5)]
+        plain[match] for match in difflib.get_close_matches(name, plain, 1, 0.5)
+    ]
     remedy = f"rename '{near[0]}' to '{name}'?" if near else f"add a column '{name}'"
     return f"no column '{name}' (found: {', '.join(found)}): {remedy}"
 
@@ -214,9 +260,12 @@ def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
     """Maps a column onto its few meanings, and tells the words that have none."""
     lower = frame[name].str.lower()
     bad = ~lower.isin(list(words))
-    problems = [at_rows(frame.loc[bad, "row"],
-                        f"unknown {name} {quoted(frame.loc[bad, name])}: "
-                        f"use {_ALLOWED[name]}")]
+    problems = [
+        at_rows(
+            frame.loc[bad, "row"],
+            f"unknown {name} {quoted(frame.loc[bad, name])}: use {_ALLOWED[name]}",
+        )
+    ]
     return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
 
 
@@ -231,10 +280,12 @@ def _boxes(frame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     small = ~wrong & ~partly & ((number["w"] <= 0) | (number["h"] <= 0))
     relative = ~wrong & ~partly & ~small & ((number["w"] < 1) | (number["h"] < 1))
     problems, kept = [], frame["exclude"] != "all"
-    for bad, what in ((partly, "box partly blank {}: fill all of x, y, w, h or none"),
-                      (wrong, "box is not numeric {}: write pixels such as 12 or 12.5"),
-                      (small, "box without area {}: w and h must be positive"),
-                      (relative, "box smaller than a pixel {}: write pixels, not shares")):
+    for bad, what in (
+        (partly, "box partly blank {}: fill all of x, y, w, h or none"),
+        (wrong, "box is not numeric {}: write pixels such as 12 or 12.5"),
+        (small, "box without area {}: w and h must be positive"),
+        (relative, "box smaller than a pixel {}: write pixels, not shares"),
+    ):
         if (bad := bad & kept).any():
             values = text[bad].iloc[0]
             example = ", ".join(f"{side}={value!r}" for side, value in values.items())
@@ -251,7 +302,8 @@ def _names(frame) -> pd.Series:
     names = frame["image"].to_numpy(object, copy=True)
     names[several.to_numpy()] = [
         f"{image}#xywh={','.join(f'{side:.10g}' for side in box)}"
-        for image, box in zip(names[several.to_numpy()], boxes, strict=True)]
+        for image, box in zip(names[several.to_numpy()], boxes, strict=True)
+    ]
     return pd.Series(names, index=frame.index, dtype="str")
 
 
@@ -259,16 +311,24 @@ def _duplicates(frame) -> list[str]:
     twice = frame.duplicated(["path", *BOX], keep=False) & (frame["image"] != "")
     if not twice.any():
         return []
-    return [at_rows(frame.loc[twice, "row"], "the same image and box more than once "
-                    f"({quoted(frame.loc[twice, 'name'])}): keep one row")]
+    return [
+        at_rows(
+            frame.loc[twice, "row"],
+            "the same image and box more than once "
+            f"({quoted(frame.loc[twice, 'name'])}): keep one row",
+        )
+    ]
 
 
 def _spellings(frame) -> list[str]:
     kept = frame.loc[frame["exclude"] != "all", "label"]
     labels = pd.Series(sorted(set(kept) - {""}), dtype="str")
     plain = labels.str.lower().str.replace(r"[\s_-]+", " ", regex=True)
-    return [f"labels {quoted(same)} differ only in case or spaces: write them the same"
-            for _, same in labels.groupby(plain) if len(same) > 1]
+    return [
+        f"labels {quoted(same)} differ only in case or spaces: write them the same"
+        for _, same in labels.groupby(plain)
+        if len(same) > 1
+    ]
 
 
 def _notes(frame, no_patient) -> list[str]:
@@ -277,8 +337,10 @@ def _notes(frame, no_patient) -> list[str]:
     lesions = (frame["lesion"] != "").any()
     if no_patient:
         key = "lesion" if lesions else "photo"
-        notes.append(f"no column 'patient': sets are kept apart by {key}, so a patient with "
-                     f"several {key}s may be in two sets")
+        notes.append(
+            f"no column 'patient': sets are kept apart by {key}, so a patient with "
+            f"several {key}s may be in two sets"
+        )
     elif blank := int((frame["patient"] == "").sum()):
         notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
     if blank := int((frame["label"] == "")[kept].sum()):
@@ -301,8 +363,11 @@ def fingerprint(frame: pd.DataFrame) -> str:
         last = r"^(photo:)?.*/"
         frame = frame.assign(
             name=frame["name"].mask(absolute, frame["name"].str.replace(last, "", regex=True)),
-            group=frame["group"].mask(frame["group"].str.startswith("photo:"),
-                                      frame["group"].str.replace(last, r"\1", regex=True)))
+            group=frame["group"].mask(
+                frame["group"].str.startswith("photo:"),
+                frame["group"].str.replace(last, r"\1", regex=True),
+            ),
+        )
     table = frame[["name", "label", "group", "split", "exclude", *BOX, "content"]]
     columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
     lines = sorted("\x1f".join(map(str, row)) for row in zip(*columns, strict=True))

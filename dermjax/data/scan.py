@@ -19,8 +19,13 @@ _Key = tuple[str, int, int]
 Track = Callable[[Iterable, int, str], Iterable]
 
 
-def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
-         track: Track = lambda items, total, label: items) -> pd.DataFrame:
+def scan(
+    paths: Iterable[str],
+    *,
+    cache_file,
+    workers: int = 2,
+    track: Track = lambda items, total, label: items,
+) -> pd.DataFrame:
     """Decodes every file and hashes its bytes; what was seen before is taken from the cache.
 
     Args:
@@ -54,13 +59,14 @@ def scan(paths: Iterable[str], *, cache_file, workers: int = 2,
             if changed:
                 _write(cache_file, known | used)
     return pd.DataFrame(found, columns=["path", "width", "height", "content", "error"]).astype(
-        {"path": "str", "width": int, "height": int, "content": "str", "error": "str"})
+        {"path": "str", "width": int, "height": int, "content": "str", "error": "str"}
+    )
 
 
 def _look_all(paths, known, pool):
     """(path, its look) in order, a bounded number ahead of whoever takes them."""
     for start in range(0, len(paths), _CHUNK):
-        part = paths[start:start + _CHUNK]
+        part = paths[start : start + _CHUNK]
         yield from zip(part, pool.map(lambda path: _look(path, known), part), strict=True)
 
 
@@ -94,8 +100,10 @@ def _read(cache_file) -> dict[_Key, tuple[int, int, str]]:
             reader = csv.reader(file)
             if next(reader, None) != _HEADER:
                 return {}
-            return {(path, int(size), int(mtime)): (int(width), int(height), content)
-                    for path, size, mtime, width, height, content in reader}
+            return {
+                (path, int(size), int(mtime)): (int(width), int(height), content)
+                for path, size, mtime, width, height, content in reader
+            }
     except (OSError, ValueError, csv.Error):
         return {}
 

@@ -44,8 +44,9 @@ def merge_groups(frame: pd.DataFrame) -> pd.Series:
     return group
 
 
-def split_by_group(labels, groups, *, fractions=(0.6, 0.2, 0.2), seed: int,
-                   testable=None) -> np.ndarray:
+def split_by_group(
+    labels, groups, *, fractions=(0.6, 0.2, 0.2), seed: int, testable=None
+) -> np.ndarray:
     """Splits rows so that no group is in two sets and every class is in every set.
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) over groups: the rarest class
@@ -69,8 +70,10 @@ def split_by_group(labels, groups, *, fractions=(0.6, 0.2, 0.2), seed: int,
     """
     shares = np.asarray(fractions, float)
     if shares.shape != (3,) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
-        raise ValueError(f"fractions {tuple(fractions)} must be three positive shares that sum "
-                         "to 1; try (0.6, 0.2, 0.2)")
+        raise ValueError(
+            f"fractions {tuple(fractions)} must be three positive shares that sum "
+            "to 1; try (0.6, 0.2, 0.2)"
+        )
     group, names = pd.factorize(np.asarray(groups, object), sort=True)
     if (group < 0).any():
         raise ValueError(f"{(group < 0).sum()} rows have no group: give each photo its own")
@@ -95,7 +98,8 @@ def _count(labels, group, n_groups, testable):
     label, classes = pd.factorize(pd.Series(labels, dtype=object).fillna("").to_numpy(), sort=True)
     classes = list(classes)
     counts = csr_array(
-        (np.ones(len(label), np.int64), (group, label)), shape=(n_groups, len(classes)))
+        (np.ones(len(label), np.int64), (group, label)), shape=(n_groups, len(classes))
+    )
     stay = np.ones(len(label), bool) if testable is None else np.asarray(testable, bool)
     testing = csr_array((stay.astype(np.int64), (group, label)), shape=counts.shape)
     keep = [index for index, name in enumerate(classes) if name != ""]
@@ -110,15 +114,19 @@ def _need_three(counts, testing, classes, names) -> None:
     """Refuses classes that cannot be in three sets whatever the rest does."""
     by_class, for_test = counts.tocsc(), testing.tocsc()
     for index, name in enumerate(classes):
-        held = by_class.indices[by_class.indptr[index]:by_class.indptr[index + 1]]
+        held = by_class.indices[by_class.indptr[index] : by_class.indptr[index + 1]]
         ids = ", ".join(repr(str(names[g])) for g in held[:5])
         if len(held) < 3:
-            raise ValueError(f"class {name!r} has {len(held)} group{'s' * (len(held) != 1)} ({ids})"
-                             ": train, validation and test need one each; add patients, merge the "
-                             "class into another or leave it out")
+            raise ValueError(
+                f"class {name!r} has {len(held)} group{'s' * (len(held) != 1)} ({ids})"
+                ": train, validation and test need one each; add patients, merge the "
+                "class into another or leave it out"
+            )
         if for_test.indptr[index] == for_test.indptr[index + 1]:
-            raise ValueError(f"class {name!r}: all its images are left out of the test set "
-                             f"(groups {ids}, ...): keep at least one")
+            raise ValueError(
+                f"class {name!r}: all its images are left out of the test set "
+                f"(groups {ids}, ...): keep at least one"
+            )
 
 
 def _one_round(counts, testing, classes, shares, rngs) -> np.ndarray:
@@ -135,9 +143,11 @@ def _one_round(counts, testing, classes, shares, rngs) -> np.ndarray:
         # What could not be covered goes first in the next attempt.
         order.remove(failed)
         order.insert(0, failed)
-    raise ValueError(f"class {classes[failed]!r} has {members[failed]} groups, but they are needed "
-                     "for other classes: no assignment puts every class into train, validation "
-                     "and test; add patients or merge classes")
+    raise ValueError(
+        f"class {classes[failed]!r} has {members[failed]} groups, but they are needed "
+        "for other classes: no assignment puts every class into train, validation "
+        "and test; add patients or merge classes"
+    )
 
 
 def _cover(counts, testing, columns, order, shares, luck, *, greedy):
@@ -146,9 +156,9 @@ def _cover(counts, testing, columns, order, shares, luck, *, greedy):
     total = counts.sum(axis=0)
     test_columns = testing.tocsc()
     for k in order:
-        groups = columns.indices[columns.indptr[k]:columns.indptr[k + 1]]
-        sizes = columns.data[columns.indptr[k]:columns.indptr[k + 1]]
-        tests = test_columns.indices[test_columns.indptr[k]:test_columns.indptr[k + 1]]
+        groups = columns.indices[columns.indptr[k] : columns.indptr[k + 1]]
+        sizes = columns.data[columns.indptr[k] : columns.indptr[k + 1]]
+        tests = test_columns.indices[test_columns.indptr[k] : test_columns.indptr[k + 1]]
         # The test set first, for not every group may be testable; train, the largest, last.
         for s in (2, 1, 0):
             allowed = np.isin(groups, tests) if s == 2 else np.ones(len(groups), bool)
@@ -176,7 +186,7 @@ def _fill(counts, columns, sets, shares, luck) -> np.ndarray:
     start, class_of, size_of = counts.indptr.tolist(), counts.indices.tolist(), counts.data.tolist()
     whole = np.asarray(counts.sum(axis=1))
     for k in np.argsort(np.diff(columns.indptr), kind="stable"):
-        groups = columns.indices[columns.indptr[k]:columns.indptr[k + 1]]
+        groups = columns.indices[columns.indptr[k] : columns.indptr[k + 1]]
         groups = groups[sets[groups] == _UNSET]
         groups = groups[np.lexsort((luck[groups], -whole[groups]))]
         chosen = []
@@ -215,8 +225,10 @@ def check_given_split(split, groups, rows=None) -> list[str]:
     torn = table[several]
     if torn.empty:
         return []
-    sets = {name: " and ".join(s for s in SETS if s in set(part["split"]))
-            for name, part in itertools.islice(torn.groupby("group", sort=False), 10)}
+    sets = {
+        name: " and ".join(s for s in SETS if s in set(part["split"]))
+        for name, part in itertools.islice(torn.groupby("group", sort=False), 10)
+    }
     count = torn["group"].nunique()
     named = ", ".join(f"'{name}' in {where}" for name, where in sets.items())
     more = f" and {count - 10} more ({count} groups)" if count > 10 else ""
@@ -247,13 +259,22 @@ def group_problems(frame: pd.DataFrame) -> list[str]:
     for name, part in labelled.groupby("label"):
         groups = part["group"].unique()
         if len(groups) < 3:
-            problems.append(at_rows(
-                part["row"], f"class {name!r} has {len(groups)} of the 3 patients it needs, one "
-                f"each for train, validation and test ({quoted(groups)}): add patients, merge the "
-                "class into another or exclude it"))
+            problems.append(
+                at_rows(
+                    part["row"],
+                    f"class {name!r} has {len(groups)} of the 3 patients it needs, one "
+                    f"each for train, validation and test ({quoted(groups)}): add patients, merge the "
+                    "class into another or exclude it",
+                )
+            )
         elif (part["exclude"] == "test").all():
-            problems.append(at_rows(part["row"], f"class {name!r} has no image that may be tested: "
-                                    "clear 'exclude' on one patient at least"))
+            problems.append(
+                at_rows(
+                    part["row"],
+                    f"class {name!r} has no image that may be tested: "
+                    "clear 'exclude' on one patient at least",
+                )
+            )
     return problems
 
 
@@ -263,8 +284,10 @@ def _joined(frame) -> list[str]:
     count = frame["patient"].nunique()
     if whole.empty or whole.max() < 10 or whole.max() <= count / 2:
         return []
-    return [f"shared lesions or identical files join {whole.max()} of {count} patients into one "
-            "group: write lesion ids that are unique over all patients, such as patient_lesion"]
+    return [
+        f"shared lesions or identical files join {whole.max()} of {count} patients into one "
+        "group: write lesion ids that are unique over all patients, such as patient_lesion"
+    ]
 
 
 def _split_problems(frame) -> list[str]:
@@ -272,16 +295,23 @@ def _split_problems(frame) -> list[str]:
     problems = []
     blank = frame["split"] == ""
     if blank.any():
-        problems.append(at_rows(frame.loc[blank, "row"], "split is blank here but filled on other "
-                                "rows: fill it everywhere or leave the column out"))
+        problems.append(
+            at_rows(
+                frame.loc[blank, "row"],
+                "split is blank here but filled on other "
+                "rows: fill it everywhere or leave the column out",
+            )
+        )
     used = frame[~((frame["split"] == "test") & (frame["exclude"] == "test"))]
     problems += check_given_split(used["split"], used["group"], used["row"])
     labelled = used[used["label"] != ""]
     classes = set(frame["label"]) - {""}
     for name in SETS:
         if missing := sorted(classes - set(labelled.loc[labelled["split"] == name, "label"])):
-            problems.append(f"the given split has no {name} image of {quoted(missing, 10)}: "
-                            "move a patient there or leave the column out")
+            problems.append(
+                f"the given split has no {name} image of {quoted(missing, 10)}: "
+                "move a patient there or leave the column out"
+            )
     return problems
 
 

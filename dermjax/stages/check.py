@@ -22,8 +22,10 @@ def check(config: ConfigDict) -> None:
     """
     for field, value, bound, holds in _rules(config):
         if not holds(value):
-            raise ValueError(f"config.{field} = {value!r}, but it must be {bound}; "
-                             f"set it with --config.{field}=VALUE{_argument(field)}")
+            raise ValueError(
+                f"config.{field} = {value!r}, but it must be {bound}; "
+                f"set it with --config.{field}=VALUE{_argument(field)}"
+            )
     if config.model.name not in models.names():
         models.create(config.model.name, num_classes=0)  # names what there is, and the nearest
     for stage in ("pretrain", "finetune"):

@@ -165,9 +165,7 @@ def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:
     settings = synthetic.SyntheticSettings(**settings.to_dict())
     name = "-".join(str(v) for v in (synthetic.DRAWING, *dataclasses.astuple(settings)))
     directory = cache / "synthetic" / hashlib.sha256(name.encode()).hexdigest()[:12]
-    return str(
-        synthetic.write_dataset(directory, settings, workers=workers, track=writer.track)
-    )
+    return str(synthetic.write_dataset(directory, settings, workers=workers, track=writer.track))
 
 
 def _crops(frame: pd.DataFrame) -> list[builder.Crop]:

@@ -13,7 +13,14 @@ from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.prepare import Dataset, prepare, write_splits
 from dermjax.stages.pretrain import pretrain
-from dermjax.stages.workdir import RESULTS, cache_dir, check_claim, claim, default_workdir, exclusive
+from dermjax.stages.workdir import (
+    RESULTS,
+    cache_dir,
+    check_claim,
+    claim,
+    default_workdir,
+    exclusive,
+)
 from dermjax.training import loop, parallel
 from dermjax.training.writer import MetricsFile, Writer
 

@@ -18,8 +18,8 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, scored: bool = False):
         """Args:
-          directory: one stage's folder; made when missing.
-          scored: `save` is given a score (higher is better) and the best is kept.
+        directory: one stage's folder; made when missing.
+        scored: `save` is given a score (higher is better) and the best is kept.
         """
         self._directory = epath.Path(directory)
         self._directory.mkdir(parents=True, exist_ok=True)

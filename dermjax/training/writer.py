@@ -124,9 +124,7 @@ class MetricsFile:
         """Drop what a run reported after the checkpoint that it resumes from."""
         if not self._active:
             return
-        kept = [
-            line for line in self.read() if line["stage"] != stage or line["step"] <= step
-        ]
+        kept = [line for line in self.read() if line["stage"] != stage or line["step"] <= step]
         self.replace(kept)
 
     def replace(self, lines: list[dict]) -> None:

@@ -8,9 +8,7 @@ from sklearn import metrics
 
 from dermjax.analysis import measures
 
-_ANSWERS = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60
-)
+_ANSWERS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
 
 @settings(deadline=None, max_examples=80)

@@ -27,11 +27,16 @@ def _pattern():
 
 # What the EXIF standard says the stored rows and columns mean, written with numpy alone: each
 # entry turns an upright array into the stored one.
-_STORED = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1],
-           4: lambda a: a[::-1], 5: lambda a: a.transpose(1, 0, 2),
-           6: lambda a: a.transpose(1, 0, 2)[::-1],
-           7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-           8: lambda a: a.transpose(1, 0, 2)[:, ::-1]}
+_STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[::-1],
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -115,9 +120,14 @@ def _huge(width, height):
     def chunk(name, body):
         crc = zlib.crc32(name + body)
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", crc)
+
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-            + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("size", [(100_000, 100_000), (20_000, 10_000)])
@@ -129,11 +139,14 @@ def test_decompression_bomb_is_refused(size):
 
 def test_unreadable_files():
     jpeg = _bytes(Image.effect_noise((64, 64), 50), "JPEG")
-    cases = {b"": r"the file is empty \(0 bytes\)", b"hello": "not an image file",
-             b"\0\0\0\x18ftypheic" + b"\0" * 30: "convert HEIC to JPEG",
-             jpeg[:len(jpeg) // 2]: "truncated or damaged image",
-             _bytes(Image.effect_noise((64, 64), 50))[:900]: "truncated or damaged image",
-             _bytes(Image.new("F", (2, 2)), "TIFF"): "floating-point pixels"}
+    cases = {
+        b"": r"the file is empty \(0 bytes\)",
+        b"hello": "not an image file",
+        b"\0\0\0\x18ftypheic" + b"\0" * 30: "convert HEIC to JPEG",
+        jpeg[: len(jpeg) // 2]: "truncated or damaged image",
+        _bytes(Image.effect_noise((64, 64), 50))[:900]: "truncated or damaged image",
+        _bytes(Image.new("F", (2, 2)), "TIFF"): "floating-point pixels",
+    }
     for data, text in cases.items():
         for read in (images.read_rgb, images.probe):
             with pytest.raises(ValueError, match=text) as caught:

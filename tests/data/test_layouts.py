@@ -68,11 +68,19 @@ def test_file_problems_are_told_with_table_problems(clinic):
     (photos / "text.jpg").write_text("no image")
     _photo(photos / "cut.png", 9, (60, 60))
     (photos / "cut.png").write_bytes((photos / "cut.png").read_bytes()[:-4000])
-    problems = _problems(clinic(
-        "photos/gone.jpg,a,p9,,,,,", "photos/empty.jpg,a,p9,,,,,", "photos/text.jpg,a,p9,,,,,",
-        "photos/cut.png,a,p9,,,,,", "photos/bild ä 0.png,a,p0,5,5,8,2,",
-        "photos/bild ä 1.png,b,p1,0,0,x,2,", "photos,a,p9,,,,,", "photos/gone2.jpg,z,p9,,,,,",
-        "photos/bild ä 2.png,a,p2,-1,0,2,2,"))
+    problems = _problems(
+        clinic(
+            "photos/gone.jpg,a,p9,,,,,",
+            "photos/empty.jpg,a,p9,,,,,",
+            "photos/text.jpg,a,p9,,,,,",
+            "photos/cut.png,a,p9,,,,,",
+            "photos/bild ä 0.png,a,p0,5,5,8,2,",
+            "photos/bild ä 1.png,b,p1,0,0,x,2,",
+            "photos,a,p9,,,,,",
+            "photos/gone2.jpg,z,p9,,,,,",
+            "photos/bild ä 2.png,a,p2,-1,0,2,2,",
+        )
+    )
     assert problems == [
         "row 13: box is not numeric (x='0', y='0', w='x', h='2'): write pixels such as 12 or 12.5",
         "rows 8, 15: file not found: 'photos/gone.jpg', 'photos/gone2.jpg'",
@@ -83,7 +91,8 @@ def test_file_problems_are_told_with_table_problems(clinic):
         "rows 12, 16: box outside the image (x=5 y=5 w=8 h=2 in photos/bild ä 0.png of 12 x 10 "
         "px): correct it, counted on the upright photograph",
         "row 15: class 'z' has 1 of the 3 patients it needs, one each for train, validation and "
-        "test ('patient:p9'): add patients, merge the class into another or exclude it"]
+        "test ('patient:p9'): add patients, merge the class into another or exclude it",
+    ]
     assert problems[4].startswith("row 11: truncated or damaged image (")
     assert problems[4].endswith("copy it again: 'photos/cut.png'")
 
@@ -111,19 +120,24 @@ def test_copies_of_a_file_are_one_group(clinic):
     assert table.frame["group"].iloc[-1] == table.frame["group"].iloc[0] == "patient:p0"
     assert table.notes[-1] == (
         "photographs present under several names: 1, 1 of them with different labels "
-        "('photos/bild ä 0.png', 'photos/copy.png'); the copies stay in one set")
+        "('photos/bild ä 0.png', 'photos/copy.png'); the copies stay in one set"
+    )
 
 
 def test_copies_leak_in_a_given_split(clinic, tmp_path):
     clinic()
     photos = tmp_path / "my clinic é" / "photos"
     (photos / "bild ä 2.png").write_bytes((photos / "bild ä 0.png").read_bytes())
-    rows = [f"photos/bild ä {i}.png,{'ab'[i % 2]},p{i},{['train', 'val', 'test'][i // 2]}"
-            for i in range(6)]
+    rows = [
+        f"photos/bild ä {i}.png,{'ab'[i % 2]},p{i},{['train', 'val', 'test'][i // 2]}"
+        for i in range(6)
+    ]
     path = photos.parent / "given.csv"
     path.write_text("\n".join(["image,label,patient,split", *rows]), encoding="utf-8")
-    assert _problems(path) == ["rows 2, 4: the split leaks: 'patient:p0' in train and validation: "
-                               "give a group one set, or leave the column out"]
+    assert _problems(path) == [
+        "rows 2, 4: the split leaks: 'patient:p0' in train and validation: "
+        "give a group one set, or leave the column out"
+    ]
 
 
 def test_fingerprint_is_of_the_data_not_of_the_place(clinic, tmp_path):
@@ -143,13 +157,16 @@ def test_unknown_sources(clinic, tmp_path):
     with pytest.raises(ValueError, match="layout 'isic' is unknown: use one of auto, csv, pad"):
         _load(clinic(), layout="isic")
     assert _problems(clinic(), layout="ham10000") == [
-        "is a file, but layout 'ham10000' needs its folder"]
+        "is a file, but layout 'ham10000' needs its folder"
+    ]
     assert _problems(clinic().parent, layout="csv") == [
-        "is a folder, but layout 'csv' needs the CSV file itself"]
+        "is a folder, but layout 'csv' needs the CSV file itself"
+    ]
     assert _problems(clinic().parent) == [
         "is a folder of no known layout; tried pad_ufes20 (no metadata.csv); ham10000 (no "
         "HAM10000_metadata.csv or index.csv): name a CSV instead such as 'table.csv' in it, with "
-        "the columns image, label and patient"]
+        "the columns image, label and patient"
+    ]
 
 
 def test_pad_ufes20():
@@ -160,7 +177,13 @@ def test_pad_ufes20():
     # 358 lesion ids, some of them at several patients: patient_lesion keeps those apart.
     assert frame["lesion"].str.rsplit("_", n=1).str[-1].nunique() == 358
     assert frame["label"].value_counts().to_dict() == {
-        "ACK": 151, "BCC": 119, "NEV": 50, "SEK": 46, "SCC": 35, "MEL": 10}
+        "ACK": 151,
+        "BCC": 119,
+        "NEV": 50,
+        "SEK": 46,
+        "SCC": 35,
+        "MEL": 10,
+    }
     assert {"age", "sex", "skin_type", "site"} <= set(frame)
     assert "images without a box: 8 (used whole)" in table.notes
     sets = splits.split_by_group(frame["label"], frame["group"], seed=0)
@@ -171,12 +194,17 @@ def test_pad_ufes20():
 def test_pad_ufes20_in_its_original_form_is_refused_for_its_size():
     problems = _problems(_real("pad_ufes20_fixture"), cache_dir=_cache())
     assert [line.split(" of the 3")[0] for line in problems] == [
-        "rows 12, 13: class 'MEL' has 1", "rows 14, 15: class 'NEV' has 1",
-        "rows 16, 17: class 'SCC' has 2", "rows 18, 19: class 'SEK' has 2"]
+        "rows 12, 13: class 'MEL' has 1",
+        "rows 14, 15: class 'NEV' has 1",
+        "rows 16, 17: class 'SCC' has 2",
+        "rows 18, 19: class 'SEK' has 2",
+    ]
 
 
-@pytest.mark.parametrize("name, images, groups, classes", [
-    ("ham10000", 4061, 4061, 7), ("ham10000_mel_nv", 1999, 1563, 2)])
+@pytest.mark.parametrize(
+    "name, images, groups, classes",
+    [("ham10000", 4061, 4061, 7), ("ham10000_mel_nv", 1999, 1563, 2)],
+)
 def test_ham10000(name, images, groups, classes):
     table = layouts.load(_real(name), cache_dir=_cache())
     assert len(table.frame) == images and table.frame["group"].nunique() == groups
@@ -191,7 +219,9 @@ def test_ham10000_as_a_csv(tmp_path):
     rows = [line.split(",") for line in lines[1:301]]
     text = ["image,label,lesion,dx_type"] + [
         f"{folder.resolve().as_posix()}/images/{row[0]}.jpg,{row[2]},{row[1]},{row[3]}"
-        for row in rows if row[2] in ("nv", "bkl", "mel")]
+        for row in rows
+        if row[2] in ("nv", "bkl", "mel")
+    ]
     (tmp_path / "ham.csv").write_text("\n".join(text))
     table = _load(tmp_path / "ham.csv")
     assert len(table.frame) == len(text) - 1 and set(table.classes) <= {"nv", "bkl", "mel"}
@@ -234,14 +264,18 @@ def test_original_folders_are_found_in_parts(tmp_path):
     assert table.frame["image"][1] == "images/imgs_part_2/PAT_1_1_2.png"
     assert table.frame["lesion"][1] == "PAT_1_1" and (table.frame["sex"] == "F").all()
     assert table.frame["group"].nunique() == 6
-    (pad / "boxes.csv").write_text("img_id,x,y,w,h\nPAT_0_1_2.png,0,0,5,5\nPAT_0_1_2.png,2,2,9,5\n"
-                                   "other.png,1,1,1,1\n")
+    (pad / "boxes.csv").write_text(
+        "img_id,x,y,w,h\nPAT_0_1_2.png,0,0,5,5\nPAT_0_1_2.png,2,2,9,5\nother.png,1,1,1,1\n"
+    )
     table = _load(pad)
-    assert table.frame["name"].tolist()[:2] == [f"images/imgs_part_1/PAT_0_1_2.png#xywh={box}"
-                                                for box in ("0,0,5,5", "2,2,9,5")]
+    assert table.frame["name"].tolist()[:2] == [
+        f"images/imgs_part_1/PAT_0_1_2.png#xywh={box}" for box in ("0,0,5,5", "2,2,9,5")
+    ]
     assert table.frame["row"].tolist() == [2, 2, 3, 4, 5, 6, 7]
-    assert table.notes[:2] == ("images without a box: 5 (used whole)",
-                               "rows of boxes.csv that match no img_id of metadata.csv: 1")
+    assert table.notes[:2] == (
+        "images without a box: 5 (used whole)",
+        "rows of boxes.csv that match no img_id of metadata.csv: 1",
+    )
 
 
 def test_a_table_without_its_columns_is_not_of_the_layout(tmp_path):

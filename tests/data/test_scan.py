@@ -28,8 +28,12 @@ def _counting(monkeypatch):
 
 def test_columns_and_order(photos, tmp_path):
     told = []
-    found = scan.scan(photos + photos[:2], cache_file=tmp_path / "c" / "scan.csv", workers=3,
-                      track=lambda items, total, label: told.append((total, label)) or items)
+    found = scan.scan(
+        photos + photos[:2],
+        cache_file=tmp_path / "c" / "scan.csv",
+        workers=3,
+        track=lambda items, total, label: told.append((total, label)) or items,
+    )
     assert list(found) == ["path", "width", "height", "content", "error"]
     assert found["path"].tolist() == photos
     assert found["width"].tolist() == [4, 5, 6, 7, 8, 9] and (found["height"] == 3).all()
@@ -45,8 +49,11 @@ def test_errors_are_one_line_each(photos, tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-300])
     names = ["empty.jpg", "text.jpg", "cut.png", "absent.jpg", "."]
     found = scan.scan([str(tmp_path / name) for name in names], cache_file=None)
-    for error, text in zip(found["error"], ["empty", "not an image", "truncated",
-                                            "file not found", "is a folder"], strict=True):
+    for error, text in zip(
+        found["error"],
+        ["empty", "not an image", "truncated", "file not found", "is a folder"],
+        strict=True,
+    ):
         assert text in error and "\n" not in error
     assert (found["width"] == 0).all() and (found["content"] == "").all()
 
@@ -105,7 +112,8 @@ def test_results_are_saved_on_the_way(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "_SAVE_SECONDS", 0.0)
     cache, sizes = tmp_path / "scan.csv", []
     write = scan._write
-    monkeypatch.setattr(scan, "_write", lambda file, table: sizes.append(len(table))
-                        or write(file, table) * 0)
+    monkeypatch.setattr(
+        scan, "_write", lambda file, table: sizes.append(len(table)) or write(file, table) * 0
+    )
     scan.scan(photos, cache_file=cache)
     assert sizes == [2, 4, 6]

@@ -21,7 +21,7 @@ CLASSES = "abcd"
 def one_class_groups(draw):
     """Rows whose groups have one class each, at least three groups per class, some unlabelled."""
     labels, groups = [], []
-    for name in CLASSES[:draw(st.integers(1, 4))]:
+    for name in CLASSES[: draw(st.integers(1, 4))]:
         for index, size in enumerate(draw(st.lists(st.integers(1, 9), min_size=3, max_size=25))):
             labels += [name] * size
             groups += [f"{name}{index}"] * size
@@ -29,8 +29,9 @@ def one_class_groups(draw):
     return labels + [""] * blank, groups + [f"u{i}" for i in range(blank)]
 
 
-rows = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", *CLASSES[:3]])),
-                min_size=1, max_size=25)
+rows = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from(["", *CLASSES[:3]])), min_size=1, max_size=25
+)
 
 
 def _ours(labels, groups, **options):
@@ -58,8 +59,10 @@ def test_a_cover_is_found_whenever_there_is_one(data):
     groups, labels = map(list, zip(*data, strict=True))
     names = sorted(set(groups))
     wanted = set(itertools.product(set(labels) - {""}, SETS))
-    possible = any(_covered(labels, [choice[names.index(g)] for g in groups]) == wanted
-                   for choice in itertools.product(SETS, repeat=len(names)))
+    possible = any(
+        _covered(labels, [choice[names.index(g)] for g in groups]) == wanted
+        for choice in itertools.product(SETS, repeat=len(names))
+    )
     if possible:
         sets = _ours(labels, groups)
         assert _covered(labels, sets) == wanted
@@ -85,12 +88,12 @@ def test_order_of_rows_does_not_matter(data, random):
 def test_shares_with_many_groups(seed):
     rng = np.random.default_rng(seed)
     groups = rng.integers(0, 1500, 5000)
-    labels = np.array(list(CLASSES), object)[rng.choice(4, 5000, p=[.7, .2, .08, .02])]
+    labels = np.array(list(CLASSES), object)[rng.choice(4, 5000, p=[0.7, 0.2, 0.08, 0.02])]
     sets = _ours(labels, groups, seed=seed)
     for name in CLASSES:
         count = (labels == name).sum()
         for share, s in zip(SHARES, SETS, strict=True):
-            assert abs((sets[labels == name] == s).sum() - share * count) <= max(3, .02 * count)
+            assert abs((sets[labels == name] == s).sum() - share * count) <= max(3, 0.02 * count)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -98,9 +101,9 @@ def test_not_worse_than_stratified_group_k_fold(seed):
     """An independent splitter: five folds, three of them for training."""
     rng = np.random.default_rng(seed)
     size = rng.geometric(0.3, 400)
-    main = rng.choice(5, 400, p=[.5, .3, .12, .05, .03])
+    main = rng.choice(5, 400, p=[0.5, 0.3, 0.12, 0.05, 0.03])
     groups = np.repeat(np.arange(400), size)
-    labels = np.where(rng.random(len(groups)) < .85, main[groups], rng.integers(0, 5, len(groups)))
+    labels = np.where(rng.random(len(groups)) < 0.85, main[groups], rng.integers(0, 5, len(groups)))
     names = np.array(list("abcde"), object)[labels]
     fold = np.empty(len(groups), int)
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -155,8 +158,8 @@ def test_rows_left_out_of_the_test_set_do_not_cover_it(seed):
 def test_given_split():
     sets = ["train", "test", "train", "", "validation", "test"]
     assert splits.check_given_split(sets, list("abcadd")) == [
-        "the split leaks: 'd' in validation and test: give a group one set, or leave the column "
-        "out"]
+        "the split leaks: 'd' in validation and test: give a group one set, or leave the column out"
+    ]
     assert splits.check_given_split(sets, list("abcadd"), range(2, 8))[0].startswith("rows 6, 7: ")
     assert splits.check_given_split(sets, list("abcdef")) == []
     many = splits.check_given_split(["train", "test"] * 12, [i // 2 for i in range(24)])
@@ -164,10 +167,15 @@ def test_given_split():
 
 
 def test_merged_groups_are_transitive():
-    frame = pd.DataFrame({
-        "patient": ["p1", "p2", "", "", "p9", "", "L1"], "lesion": ["L1", "L1", "L2", "L2", *"   "],
-        "path": list("abcddef"), "image": list("abcddef"),
-        "content": ["x", "y", "y", "z", "z", "w", "v"]}).replace(" ", "")
+    frame = pd.DataFrame(
+        {
+            "patient": ["p1", "p2", "", "", "p9", "", "L1"],
+            "lesion": ["L1", "L1", "L2", "L2", *"   "],
+            "path": list("abcddef"),
+            "image": list("abcddef"),
+            "content": ["x", "y", "y", "z", "z", "w", "v"],
+        }
+    ).replace(" ", "")
     groups = splits.merge_groups(frame).tolist()
     assert groups == ["patient:p1"] * 5 + ["photo:e", "patient:L1"]
     alone = splits.merge_groups(frame.drop(columns="content")).tolist()
@@ -182,8 +190,10 @@ kept_rows = st.lists(st.tuples(st.sampled_from(["", *CLASSES]), st.booleans()), 
 def test_kept_labels(data, one, two, seed, trial):
     assume(data)
     labels, eligible = (np.array(column) for column in zip(*data, strict=True))
-    less, more = (splits.keep_labels(labels, eligible, alpha, seed=seed, trial=trial)
-                  for alpha in sorted((one, two)))
+    less, more = (
+        splits.keep_labels(labels, eligible, alpha, seed=seed, trial=trial)
+        for alpha in sorted((one, two))
+    )
     assert not (less & ~more).any() and not (more & (~eligible | (labels == ""))).any()
     for name in set(labels[eligible]) - {""}:
         count = (eligible & (labels == name)).sum()
@@ -195,8 +205,11 @@ def test_kept_labels(data, one, two, seed, trial):
 
 def test_trial_and_seed_choose_anew():
     labels, eligible = np.repeat(list("ab"), 100), np.ones(200, bool)
-    chosen = [splits.keep_labels(labels, eligible, 0.3, seed=seed, trial=trial)
-              for seed in range(2) for trial in range(3)]
+    chosen = [
+        splits.keep_labels(labels, eligible, 0.3, seed=seed, trial=trial)
+        for seed in range(2)
+        for trial in range(3)
+    ]
     for one, two in itertools.combinations(chosen, 2):
         assert (one != two).any() and one.sum() == two.sum() == 60
     # Classes draw apart: the same positions in each would mean one shared permutation.

@@ -125,8 +125,7 @@ def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
     assert "pretrain: done before" in capsys.readouterr().out
     assert len(list((base / "runs").glob("pretrain-*"))) == 1
     results = [
-        json.loads((base / "runs" / name / "results.json").read_text())
-        for name in ("ss", "second")
+        json.loads((base / "runs" / name / "results.json").read_text()) for name in ("ss", "second")
     ]
     assert results[0]["pretraining"] == results[1]["pretraining"]
     assert results[0]["n"]["train_labelled"] < results[1]["n"]["train_labelled"]
@@ -203,9 +202,7 @@ def test_in_starts_from_a_weights_file(base):
     params.pop(model.CLASSIFIER)
     target = {"params": all_devices().abstract(params)}
     restored = restore_subtree(folder / "checkpoints" / "finetune", 6, target)
-    for a, b in zip(
-        jax.tree.leaves(restored["params"]), jax.tree.leaves(params), strict=True
-    ):
+    for a, b in zip(jax.tree.leaves(restored["params"]), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 

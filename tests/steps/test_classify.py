@@ -58,9 +58,7 @@ def run(devices, steps=3):
     for _ in range(steps):
         state, metrics = step(state, placed.put(batch))
     predict = placed.map_predict_step(
-        functools.partial(
-            classify.predict_step, apply=model.apply, normalize=lambda x: x / 255.0
-        )
+        functools.partial(classify.predict_step, apply=model.apply, normalize=lambda x: x / 255.0)
     )
     return jax.device_get(state), jax.device_get(metrics), predict(state.variables, batch)
 

@@ -36,9 +36,9 @@ class Encoder(nn.Module):
 
 def pixels(key, positions, images, sizes):
     """An augmentation that depends on key, position, image and size."""
-    noise = jax.vmap(
-        lambda p, i: jax.random.normal(jax.random.fold_in(key, p), i.shape)
-    )(positions, images)
+    noise = jax.vmap(lambda p, i: jax.random.normal(jax.random.fold_in(key, p), i.shape))(
+        positions, images
+    )
     return images / 255.0 + 0.1 * noise + sizes[:, :1, None, None] / 100.0
 
 
@@ -163,9 +163,7 @@ def test_one_step_in_the_order_of_the_official_code():
         np.testing.assert_allclose(np.linalg.norm(after.queue, axis=1), 1, rtol=1e-5)
         assert after.step == number + 1
         # Each encoder keeps its own statistics: from the second step on they differ.
-        means = [
-            jax.tree.leaves(stats)[0] for stats in (after.batch_stats, after.batch_stats_ema)
-        ]
+        means = [jax.tree.leaves(stats)[0] for stats in (after.batch_stats, after.batch_stats_ema)]
         assert np.abs(means[0] - means[1]).max() > 0
 
 

@@ -49,9 +49,7 @@ def _portrait(part: Anatomy, random, scale: float, view) -> None:
     if random.rand() < 0.85:
         _hair(part, u, v, random, scale)
     part.relief *= scale
-    eyes = np.maximum(
-        _hill(u - 0.40, v + 0.36, 0.28, 0.17), _hill(u + 0.40, v + 0.36, 0.28, 0.17)
-    )
+    eyes = np.maximum(_hill(u - 0.40, v + 0.36, 0.28, 0.17), _hill(u + 0.40, v + 0.36, 0.28, 0.17))
     part.avoid = np.maximum(part.avoid, eyes)
     half, reach = random.uniform(0.15, 0.20), float(random.choice((0.75, 0.9, 9.0)))
     beyond = np.maximum(np.abs(v + 0.36) - half, np.abs(u) - reach)

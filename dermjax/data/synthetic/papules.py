@@ -27,9 +27,7 @@ def acne_vulgaris(patch: Patch, severity: float, phenotype) -> None:
             _comedo(patch, u, v, 0.45 * size)
         elif kind < comedonal + 0.30:
             patch.dome(u, v, 2.0 * size, erythema=(0.22, 1))
-            patch.dome(
-                u, v, size, erythema=(0.70 + 0.5 * severity, 1.3), height=(0.6 * size, 1.2)
-            )
+            patch.dome(u, v, size, erythema=(0.70 + 0.5 * severity, 1.3), height=(0.6 * size, 1.2))
         elif kind < comedonal + 0.30 + 0.15:
             _pustule(patch, u, v, size)
         else:

@@ -29,9 +29,7 @@ LAYERS = (
     ("pus", (0.90, 0.80, 0.50)),
     ("crust", (0.20, 0.11, 0.08)),
 )
-PAINTERS = {
-    name: getattr(papules, name, None) or getattr(plaques, name) for name in CLASSES
-}
+PAINTERS = {name: getattr(papules, name, None) or getattr(plaques, name) for name in CLASSES}
 PARTS = {
     "face": face.face,
     "cheek": face.cheek,
