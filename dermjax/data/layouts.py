@@ -104,7 +104,8 @@ def _read(source: Path, layout) -> tuple[Manifest, list[str]]:
     raise ManifestError(
         source,
         [
-            f"is a folder of no known layout; tried {'; '.join(tried)}: name a CSV instead{hint}, with "
+            f"is a folder of no known layout; tried {'; '.join(tried)}: name a CSV instead{hint}, "
+            "with "
             "the columns image, label and patient"
         ],
     )

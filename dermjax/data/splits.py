@@ -119,7 +119,8 @@ def _need_three(counts, testing, classes, names) -> None:
         if len(held) < 3:
             raise ValueError(
                 f"class {name!r} has {len(held)} group{'s' * (len(held) != 1)} ({ids})"
-                ": train, validation and test need one each; add patients, merge the "
+                ": train, validation and test need one each; add patients, "
+                "merge the "
                 "class into another or leave it out"
             )
         if for_test.indptr[index] == for_test.indptr[index + 1]:
@@ -263,7 +264,8 @@ def group_problems(frame: pd.DataFrame) -> list[str]:
                 at_rows(
                     part["row"],
                     f"class {name!r} has {len(groups)} of the 3 patients it needs, one "
-                    f"each for train, validation and test ({quoted(groups)}): add patients, merge the "
+                    f"each for train, validation and test ({quoted(groups)}): add patients, "
+                    "merge the "
                     "class into another or exclude it",
                 )
             )

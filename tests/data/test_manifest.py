@@ -173,7 +173,8 @@ PROBLEMS = {
         BOXED,
         ["c.jpg,a,p,0.1,0.2,0.5,0.4"],
         [
-            "row 8: box smaller than a pixel (x='0.1', y='0.2', w='0.5', h='0.4'): write pixels, not "
+            "row 8: box smaller than a pixel (x='0.1', y='0.2', w='0.5', h='0.4'): write pixels, "
+            "not "
             "shares"
         ],
     ),
