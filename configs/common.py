@@ -234,6 +234,7 @@ def _demo(config: ConfigDict) -> None:
     pretrain.bn_groups = 4
     pretrain.queue_size = 512
     pretrain.hidden_dim = 512
+    pretrain.augment.blur_sigma = (0.1, 0.6)  # px: the share of 64 px that 2 px are of 224
     pretrain.report_every = 10
     pretrain.save_every = 50
     finetune = config.finetune
