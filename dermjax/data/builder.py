@@ -80,7 +80,10 @@ class PreparedImages(tfds.core.GeneratorBasedBuilder):
                 yield pending.popleft().result()
 
     def _encode(self, crop: Crop) -> bytes:
-        image = images.crop(images.read_rgb(crop.path), crop.box)
+        if crop.box is None:  # a whole JPEG can be decoded at a fraction of its size
+            image = images.read_rgb(crop.path, self._max_side)
+        else:
+            image = images.crop(images.read_rgb(crop.path), crop.box)
         return images.encode_jpeg(images.shrink(image, self._max_side), _QUALITY)
 
 

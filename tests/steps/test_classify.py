@@ -30,11 +30,13 @@ def batch_of(n, classes=3, side=16):
     }
 
 
-def run(devices, steps=3):
+@functools.cache
+def run(devices, steps=3, dtype=jnp.float32):
     """A real network with dropout and stochastic depth, so that their draws are tested too."""
     model = models.create(
         "efficientnet_tiny",
         num_classes=3,
+        dtype=dtype,
         drop_rate=0.5,
         drop_path_rate=0.5,
         bn_groups=1,
@@ -61,6 +63,15 @@ def run(devices, steps=3):
         functools.partial(classify.predict_step, apply=model.apply, normalize=lambda x: x / 255.0)
     )
     return jax.device_get(state), jax.device_get(metrics), predict(state.variables, batch)
+
+
+def test_bfloat16_computes_and_float32_is_kept():
+    """As on GPU and TPU: half precision inside, parameters and statistics float32, same course."""
+    full, half = run(1), run(1, dtype=jnp.bfloat16)
+    for leaf in jax.tree.leaves((half[0].params, half[0].batch_stats, half[1], half[2]["logits"])):
+        assert leaf.dtype == np.float32
+    np.testing.assert_allclose(half[1]["loss"], full[1]["loss"], rtol=0.03)
+    assert half[1]["loss"] != full[1]["loss"]
 
 
 def test_one_and_eight_devices_agree():
