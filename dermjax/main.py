@@ -34,8 +34,11 @@ def main(_) -> int:
 
     try:
         return run.run(_CONFIG.value, _WORKDIR.value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
         return command_line.refuse(str(error), error)
+    except KeyboardInterrupt:
+        print("dermjax: stopped; the same command continues it", file=sys.stderr)
+        return 130  # as a shell has it for Ctrl-C
 
 
 def cli() -> None:

@@ -46,7 +46,7 @@ class Progress:
 
     def __init__(self, total: int, label: str, done: int, *, terminal: bool, say):
         self._total, self._label, self._done, self._say = total, label, done, say
-        self._first, self._started, self._said = done, time.monotonic(), time.monotonic()
+        self._first, self._started, self._said = None, time.monotonic(), time.monotonic()
         self._note = ""
         self._bar = (
             tqdm(total=total, desc=label, initial=done, leave=False, dynamic_ncols=True)
@@ -60,12 +60,15 @@ class Progress:
     def __exit__(self, kind, *_):
         if self._bar is not None:
             self._bar.close()
-        if kind is None and self._done > self._first:
+        if kind is None and self._first is not None:
             self._line()
 
     def update(self, count: int) -> None:
         """`count` more items are done."""
         self._done += count
+        if self._first is None:
+            # The first item starts the clock: it waits for a compiler or for workers to start.
+            self._first, self._started = self._done, time.monotonic()
         if self._bar is not None:
             self._bar.update(count)
         elif time.monotonic() - self._said > _LINE_SECONDS:
@@ -80,10 +83,11 @@ class Progress:
     def _line(self) -> None:
         self._said = time.monotonic()
         rate = (self._done - self._first) / max(self._said - self._started, 1e-9)
+        pace = f"  {rate:.1f}/s" if rate else ""
         left = (self._total - self._done) / rate if rate else 0.0
-        eta = f", {_clock(left)} left" if self._done < self._total else ""
+        eta = f", {_clock(left)} left" if rate and self._done < self._total else ""
         note = f"  {self._note}" if self._note else ""
-        self._say(f"{self._label} {self._done}/{self._total}  {rate:.1f}/s{eta}{note}")
+        self._say(f"{self._label} {self._done}/{self._total}{pace}{eta}{note}")
 
 
 def _clock(seconds: float) -> str:

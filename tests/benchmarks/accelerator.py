@@ -315,7 +315,6 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="names the measurements and leaves")
     args = parser.parse_args()
     faulthandler.enable()  # two libraries share the device: a crash should say where
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the table is still printed
     if args.cache:
         parallel.keep_compiled(args.cache)
     # One device, as the ceilings are per device.
@@ -340,13 +339,26 @@ def main() -> None:
     if not measurements:
         parser.error(f"--only={args.only} fits no measurement; --list names them")
     if args.list:
-        return print("\n".join(measurements))
-    try:
-        for id, measure in measurements.items():
-            report.attempt(id, measure)
-    finally:
-        dtype = devices.compute_dtype.name
-        print(f"\n{devices.kind}, {plan.model}, {dtype}, jax {jax.__version__}\n{report.table()}")
+        print("\n".join(measurements))
+        return
+    run(report, measurements, f"{devices.kind}, {plan.model}, {heading['dtype']}")
+
+
+def run(report: Report, measurements: dict, title: str) -> None:
+    """Runs the measurements and prints the table, also when the process is told to stop."""
+
+    def conclude():
+        print(f"\n{title}, jax {jax.__version__}\n{report.table()}", flush=True)
+
+    def stop(signum, frame):
+        conclude()
+        os._exit(128 + signum)  # Python's own way out crashes while XLA compiles
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    for id, measure in measurements.items():
+        report.attempt(id, measure)
+    conclude()
 
 
 if __name__ == "__main__":
