@@ -4,6 +4,7 @@ Letters: b images on this device, B in the global batch, H, W pixels, K keys in 
 dimensions of an embedding.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -181,26 +182,21 @@ def train_step(
     positions = device * share + jnp.arange(share)
     view = augment(query_rng, positions, batch["image"], batch["size"])
 
-    def loss_of(params):
-        output, updates = apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            view,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout_rng},
-        )
-        query = l2_normalize(output)
-        loss, accuracy = info_nce(
-            query, positive, state.queue, temperature=temperature, masked=masked
-        )
-        return loss, (accuracy, query, updates["batch_stats"])
-
+    loss_of = functools.partial(
+        _query_loss,
+        batch_stats=state.batch_stats,
+        view=view,
+        positive=positive,
+        queue=state.queue,
+        masked=masked,
+        apply=apply,
+        temperature=temperature,
+        dropout_rng=dropout_rng,
+    )
     (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    accuracy, query, batch_stats = aux
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    grads, batch_stats, batch_stats_ema, loss, accuracy, similarity = jax.lax.pmean(
-        (grads, batch_stats, batch_stats_ema, loss, accuracy, (query * positive).sum(-1).mean()),
-        axis,
+    grads, loss, (scalars, batch_stats), batch_stats_ema = jax.lax.pmean(
+        (grads, loss, aux, batch_stats_ema), axis
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     ids = jax.lax.all_gather(batch["id"], axis, tiled=True)
@@ -209,8 +205,7 @@ def train_step(
     )
     metrics = {
         "loss": loss,
-        "accuracy": accuracy,
-        "positive_similarity": similarity,
+        **scalars,
         # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
         "key_std": keys.std(0).mean(),
         "grad_norm": optax.tree.norm(grads),
@@ -227,6 +222,23 @@ def train_step(
         queue_pointer=pointer,
     )
     return new_state, metrics
+
+
+def _query_loss(
+    params, *, batch_stats, view, positive, queue, masked, apply, temperature, dropout_rng
+):
+    """The loss of one device's queries; beside it scalars and the new batch statistics."""
+    output, updates = apply(
+        {"params": params, "batch_stats": batch_stats},
+        view,
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": dropout_rng},
+    )
+    query = l2_normalize(output)
+    loss, accuracy = info_nce(query, positive, queue, temperature=temperature, masked=masked)
+    scalars = {"accuracy": accuracy, "positive_similarity": (query * positive).sum(-1).mean()}
+    return loss, (scalars, updates["batch_stats"])
 
 
 def _shuffled_keys(variables, batch, *, apply, view, rngs, axis):
