@@ -1,6 +1,6 @@
 """The real training steps and views, put together as the stages do, on random numbers.
 
-Nothing here imports what a machine lent for an hour may lack (grain, tensorflow-datasets): the
+Nothing here imports what a bare accelerator machine may lack (grain, tensorflow-datasets): the
 stages' own files do, so the few lines that build a step from a config stand here again.
 """
 

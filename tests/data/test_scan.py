@@ -116,4 +116,4 @@ def test_results_are_saved_on_the_way(photos, tmp_path, monkeypatch):
         scan, "_write", lambda file, table: sizes.append(len(table)) or write(file, table) * 0
     )
     scan.scan(photos, cache_file=cache)
-    assert sizes == [2, 4, 6]
+    assert sizes == [1, 2, 3, 4, 5, 6]  # with no time between saves, after every file
