@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
@@ -131,8 +130,3 @@ def restore_subtree(directory: epath.PathLike, step: int, target: Any) -> Any:
                 restore_args=ocp.checkpoint_utils.construct_restore_args(target),
             ),
         )
-
-
-def tree_size_bytes(tree: Any) -> int:
-    """Bytes of all leaves: what one checkpoint takes on disk."""
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
