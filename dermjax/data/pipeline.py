@@ -69,12 +69,12 @@ class _ToBuffer(grain.transforms.Map):
 class _ToInput(grain.transforms.Map):
     """Decode and resize to the network's `[H, W, 3]`, antialiased."""
 
-    def __init__(self, size: int):
-        self._size = size
+    def __init__(self, size: int, interpolation: str):
+        self._size, self._filter = size, Image.Resampling[interpolation.upper()]
 
     def map(self, element: dict) -> dict:
         image = Image.fromarray(images.decode(element["data"]))
-        image = image.resize((self._size, self._size), Image.Resampling.BICUBIC)
+        image = image.resize((self._size, self._size), self._filter)
         return {"image": np.asarray(image), "id": np.int32(element["id"])}
 
 
@@ -139,6 +139,7 @@ def evaluation_batches(
     rows: Sequence[int] | np.ndarray,
     *,
     size: int,
+    interpolation: str,
     batch_size: int,
     reading: Reading,
 ) -> Iterator[Mapping[str, np.ndarray]]:
@@ -147,6 +148,7 @@ def evaluation_batches(
     Args:
       rows: those to predict.
       size: H = W, px of the network's input; the whole crop is resized to it.
+      interpolation: of the resizing, `bilinear` or `bicubic`.
       batch_size: global.
 
     Yields:
@@ -156,7 +158,9 @@ def evaluation_batches(
     share = batch_size // reading.process_count
     steps = -(-len(rows) // batch_size)
     dataset = grain.MapDataset.source(_Rows(source, rows, np.zeros(len(source), np.int32)))
-    dataset = dataset[reading.process_index :: reading.process_count].map(_ToInput(size))
+    dataset = dataset[reading.process_index :: reading.process_count].map(
+        _ToInput(size, interpolation)
+    )
     options = grain.ReadOptions(
         num_threads=reading.threads, prefetch_buffer_size=reading.prefetch_batches * share
     )

@@ -1,14 +1,35 @@
-"""Networks: Flax Linen modules whose parameter names follow timm."""
+"""Networks: Flax Linen modules whose parameter names follow timm, and weights for them."""
 
 import difflib
+import fnmatch
+import logging
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from dermjax.models import efficientnet, resnet
+from dermjax.models import efficientnet, resnet, timm, weights
+from dermjax.models.initialize import initialize, shapes_of, with_classifier
+from dermjax.models.preprocessing import Preprocessing
+from dermjax.models.pretrained import default_preprocessing, default_weights
 from dermjax.models.projection import ProjectedEncoder
 
-__all__ = ["ProjectedEncoder", "create", "names"]
+__all__ = [
+    "Preprocessing",
+    "ProjectedEncoder",
+    "check_weights_name",
+    "create",
+    "create_model",
+    "default_preprocessing",
+    "default_weights",
+    "initialize",
+    "list_models",
+    "read_weights",
+    "save_weights",
+    "shapes_of",
+    "with_classifier",
+]
 
 _FAMILIES = (
     (efficientnet.EfficientNet, efficientnet.VARIANTS),
@@ -16,9 +37,106 @@ _FAMILIES = (
 )
 
 
-def names() -> list[str]:
-    """The networks that `create` knows; `efficientnet_tiny` is for tests and smoke runs."""
-    return [name for _, variants in _FAMILIES for name in variants]
+def list_models(pattern: str = "*") -> list[str]:
+    """The networks there are, by their timm names.
+
+    Args:
+        pattern: With `*` and `?`, as in `tf_efficientnet_*`.
+
+    Returns:
+        Names for `create_model`; `efficientnet_tiny` is for tests and smoke runs.
+    """
+    return fnmatch.filter((name for _, variants in _FAMILIES for name in variants), pattern)
+
+
+def create_model(
+    name: str, num_classes: int = 1000, weights=None, *, seed: int = 0, **options
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network and its variables: random, or from weights of timm and others.
+
+    Its attribute `preprocessing` tells what the weights expect of images, and makes it of one:
+    `model.preprocessing(photograph)`.
+
+    Args:
+        name: One of `list_models()`.
+        num_classes: Number of logits N; 0 for pooled features. Where it is not the weights' own
+            number, the classifier starts fresh and the log says so.
+        weights: None for random ones; a name of the Hugging Face hub, as in
+            `timm/efficientnet_b4.ra2_in1k`; a file (.safetensors, .npz, or a PyTorch checkpoint,
+            which needs torch); or a dict of arrays, such as a PyTorch `state_dict`. Read are the
+            names of timm, torchvision's ResNets, facebookresearch/moco, VISSL and
+            efficientnet_pytorch.
+        seed: Of what is random.
+        options: `dtype`, `drop_rate`, ... of `create`.
+
+    Returns:
+        The module, and `{'params', 'batch_stats'}`, float32:
+        `model.apply(variables, images [B, H, W, 3], train=False)` gives logits `[B, N]`.
+
+    Raises:
+        ValueError: The name is unknown, or the weights cannot be had, are damaged, or are of
+            another network (of the other EfficientNet family, too).
+    """
+    model = create(name, num_classes=num_classes, **options)
+    if weights is None:
+        return model, initialize(model, seed)
+    found = read_weights(weights)
+    loaded = timm.load(found, model)
+    for note in loaded.notes:
+        logging.getLogger(__name__).warning("%s: %s", found.source, note)
+    variables = jax.tree.map(jnp.asarray, loaded.variables)
+    if num_classes and model.CLASSIFIER not in variables["params"]:
+        variables = with_classifier(variables, model, seed)
+    return model.clone(preprocessing=loaded.preprocessing), variables
+
+
+def read_weights(named) -> weights.Weights:
+    """Reads the weights of `create_model`, without a network yet.
+
+    Raises:
+        ValueError: They cannot be had or are damaged.
+    """
+    return weights.find(named, list_models())
+
+
+def check_weights_name(named: str, architecture: str) -> None:
+    """Whether `read_weights` has a chance, told without reading or downloading.
+
+    Raises:
+        ValueError: It is no file and cannot be on the hub, or tells of another architecture.
+    """
+    weights.check_name(named, architecture, list_models())
+
+
+def save_weights(
+    path, model: nn.Module, variables: dict[str, Any], *, classes: tuple[str, ...] = ()
+) -> None:
+    """Writes a network as .safetensors under timm's names: for PyTorch, and for `create_model`.
+
+    `timm.create_model(name, num_classes=N, checkpoint_path=path)` reads it.
+
+    Args:
+        path: Ends in `.safetensors`.
+        model: Of `create` or `create_model`.
+        variables: `{'params', 'batch_stats'}`.
+        classes: Names of the logits, in order; kept in the file's metadata.
+
+    Raises:
+        ValueError: Another ending, or the variables are not the model's.
+        OSError: The file cannot be written.
+    """
+    shape = lambda tree: jax.tree.map(lambda leaf: tuple(leaf.shape), tree)  # noqa: E731
+    if shape(dict(variables)) != shape(shapes_of(model)):
+        raise ValueError(
+            f"these are not the variables of {model.architecture} with {model.num_classes} classes"
+        )
+    weights.save(
+        path,
+        timm.to_timm(variables),
+        architecture=model.architecture,
+        preprocessing=model.preprocessing,
+        classes=classes,
+    )
 
 
 def create(
@@ -30,19 +148,21 @@ def create(
     drop_path_rate: float = 0.0,
     bn_groups: int = 1,
     axis_name: str | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> nn.Module:
-    """Builds a network by its timm name.
+    """Builds a network without variables, by its timm name.
 
     Its attribute `CLASSIFIER` names the one entry of `params` that is not the encoder's.
 
     Args:
-        name: One of `names()`.
+        name: One of `list_models()`.
         num_classes: Number of logits; 0 for pooled features.
         dtype: What the network computes in; parameters, statistics and results stay float32.
         drop_rate: Dropout before the classifier, in [0, 1).
         drop_path_rate: Stochastic depth of the last block, in [0, 1), less in earlier ones.
         bn_groups: Groups of the global batch that share batch-norm statistics.
         axis_name: The axis that the batch is spread over; None for one device.
+        preprocessing: What its weights expect of images; None for ImageNet's usual.
 
     Returns:
         A module of `(images [B, H, W, 3], train)`.
@@ -62,12 +182,14 @@ def create(
             return family(
                 **variants[name],
                 num_classes=num_classes,
+                architecture=name,
+                preprocessing=preprocessing or default_preprocessing(name),
                 dtype=dtype,
                 drop_rate=drop_rate,
                 drop_path_rate=drop_path_rate,
                 bn_groups=bn_groups,
                 axis_name=axis_name,
             )
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names())}"
+    near = difflib.get_close_matches(name, list_models(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(list_models())}"
     raise ValueError(f"no network is called {name!r}; {hint}")

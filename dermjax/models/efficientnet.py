@@ -1,7 +1,8 @@
-"""EfficientNet B0 to B7 (https://arxiv.org/abs/1905.11946), with timm's names for every part.
+"""EfficientNet B0 to B7 (https://arxiv.org/abs/1905.11946) and Lite0, named as in timm.
 
 timm has two families of equal shapes that must not be mixed up: `efficientnet_*` pads symmetrically
-and adds 1e-5 to variances; `tf_efficientnet_*` pads like TensorFlow and adds 1e-3.
+and adds 1e-5 to variances; `tf_efficientnet_*` pads like TensorFlow and adds 1e-3. Lite0 is B0 with
+ReLU6 and without squeeze-and-excitation.
 """
 
 import functools
@@ -24,6 +25,8 @@ from dermjax.models.layers import (
     symmetric_padding,
 )
 from dermjax.models.norm import BatchNorm
+from dermjax.models.precision import accumulator
+from dermjax.models.preprocessing import Preprocessing
 
 
 class Stage(NamedTuple):
@@ -37,11 +40,10 @@ class Stage(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """What distinguishes B0 to B7: two multipliers, and the dropout rate of their training."""
+    """What distinguishes B0 to B7: the multipliers of width and depth."""
 
     width: float
     depth: float
-    dropout: float
 
 
 # Table 1 of the paper.
@@ -56,14 +58,14 @@ B0_STAGES = (
 )
 
 SCALINGS = {
-    "b0": Scaling(1.0, 1.0, 0.2),
-    "b1": Scaling(1.0, 1.1, 0.2),
-    "b2": Scaling(1.1, 1.2, 0.3),
-    "b3": Scaling(1.2, 1.4, 0.3),
-    "b4": Scaling(1.4, 1.8, 0.4),
-    "b5": Scaling(1.6, 2.2, 0.4),
-    "b6": Scaling(1.8, 2.6, 0.5),
-    "b7": Scaling(2.0, 3.1, 0.5),
+    "b0": Scaling(1.0, 1.0),
+    "b1": Scaling(1.0, 1.1),
+    "b2": Scaling(1.1, 1.2),
+    "b3": Scaling(1.2, 1.4),
+    "b4": Scaling(1.4, 1.8),
+    "b5": Scaling(1.6, 2.2),
+    "b6": Scaling(1.8, 2.6),
+    "b7": Scaling(2.0, 3.1),
 }
 
 
@@ -75,6 +77,8 @@ class Block(nn.Module):
         expansion: Width inside the block over C_in; 1 leaves the first convolution out.
         kernel: Size of the depthwise kernel, pixels.
         stride: pixels; the skip exists where it is 1 and C_in = C_out.
+        activation: After every norm but the last.
+        squeeze_excite: Whether channels are scaled by a gate.
         drop_path_rate: Probability in [0, 1) of skipping the block for a sample.
         axis_name: The axis the batch is spread over.
         norm: Constructor of a batch normalisation.
@@ -86,6 +90,8 @@ class Block(nn.Module):
     expansion: int
     kernel: int
     stride: int
+    activation: Callable
+    squeeze_excite: bool
     drop_path_rate: float
     axis_name: str | None
     norm: Callable[..., nn.Module]
@@ -101,10 +107,11 @@ class Block(nn.Module):
         y = x
         if self.expansion > 1:
             y = conv(inputs * self.expansion, name="conv_pw")(y)
-            y = nn.silu(next(norms)(y, train))
+            y = self.activation(next(norms)(y, train))
         y = DepthwiseConv(self.kernel, self.stride, self.padding, self.dtype, name="conv_dw")(y)
-        y = nn.silu(next(norms)(y, train))
-        y = SqueezeExcite(max(1, round(inputs * 0.25)), self.dtype, name="se")(y)
+        y = self.activation(next(norms)(y, train))
+        if self.squeeze_excite:
+            y = SqueezeExcite(max(1, round(inputs * 0.25)), self.dtype, name="se")(y)
         y = conv(self.width, name="conv_pwl" if self.expansion > 1 else "conv_pw")(y)
         y = next(norms)(y, train)
         if self.stride > 1 or inputs != self.width:
@@ -121,6 +128,10 @@ class EfficientNet(nn.Module):
         head: F, width of the last one: the length of the pooled features.
         num_classes: 0 returns the features instead of logits.
         tensorflow: Whether padding and epsilon are those of `tf_efficientnet_*`.
+        activation: SiLU; ReLU6 in Lite0.
+        squeeze_excite: Whether blocks have a gate; not in Lite0.
+        architecture: The name it was created by.
+        preprocessing: What it expects of its input.
         drop_rate: Probability in [0, 1) of dropping a feature before the classifier.
         drop_path_rate: Block i of n is dropped with probability `drop_path_rate * i / n`.
         bn_groups: Statistics groups of the global batch, see `BatchNorm`.
@@ -135,6 +146,10 @@ class EfficientNet(nn.Module):
     head: int
     num_classes: int
     tensorflow: bool = False
+    activation: Callable = nn.silu
+    squeeze_excite: bool = True
+    architecture: str = ""
+    preprocessing: Preprocessing = Preprocessing()
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     bn_groups: int = 1
@@ -162,7 +177,7 @@ class EfficientNet(nn.Module):
             dtype=self.dtype,
         )
         x = Conv(self.stem, 3, 2, padding=padding, dtype=self.dtype, name="conv_stem")(images)
-        x = nn.silu(norm(name="bn1")(x, train))
+        x = self.activation(norm(name="bn1")(x, train))
         blocks = sum(stage.depth for stage in self.stages)
         index = 0
         for i, stage in enumerate(self.stages):
@@ -172,6 +187,8 @@ class EfficientNet(nn.Module):
                     expansion=stage.expansion,
                     kernel=stage.kernel,
                     stride=stage.stride if j == 0 else 1,
+                    activation=self.activation,
+                    squeeze_excite=self.squeeze_excite,
                     drop_path_rate=self.drop_path_rate * index / blocks,
                     axis_name=self.axis_name,
                     norm=norm,
@@ -181,8 +198,8 @@ class EfficientNet(nn.Module):
                 )(x, train)
                 index += 1
         x = Conv(self.head, dtype=self.dtype, name="conv_head")(x)
-        x = nn.silu(norm(name="bn2")(x, train))
-        x = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+        x = self.activation(norm(name="bn2")(x, train))
+        x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
         if self.num_classes == 0:
             return x
         x = Dropout(self.drop_rate, self.axis_name)(x, train)
@@ -208,6 +225,8 @@ def _variant(scaling: Scaling, tensorflow: bool) -> dict[str, Any]:
     return {"stages": stages, "stem": stem, "head": head, "tensorflow": tensorflow}
 
 
+LITE = {"activation": nn.relu6, "squeeze_excite": False}
+
 # For tests and smoke runs: it has every kind of block and compiles in about two seconds.
 TINY = {
     "stages": (Stage(1, 3, 1, 8, 1), Stage(2, 3, 2, 16, 4)),
@@ -218,5 +237,7 @@ TINY = {
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"efficientnet_{name}": _variant(scaling, False) for name, scaling in SCALINGS.items()},
     **{f"tf_efficientnet_{name}": _variant(scaling, True) for name, scaling in SCALINGS.items()},
+    "efficientnet_lite0": {**_variant(SCALINGS["b0"], False), **LITE},
+    "tf_efficientnet_lite0": {**_variant(SCALINGS["b0"], True), **LITE},
     "efficientnet_tiny": TINY,
 }

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dermjax.models.depthwise import depthwise_conv
+from dermjax.models.precision import accumulator
 
 Padding = Callable[[int, int, int], tuple[int, int]]
 
@@ -117,7 +118,7 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        gate = jnp.mean(x, axis=(1, 2), keepdims=True, dtype=jnp.float32)
+        gate = jnp.mean(x, axis=(1, 2), keepdims=True, dtype=accumulator(x))
         gate = Conv(self.reduced, use_bias=True, dtype=self.dtype, name="conv_reduce")(gate)
         gate = nn.silu(gate)
         gate = Conv(x.shape[-1], use_bias=True, dtype=self.dtype, name="conv_expand")(gate)

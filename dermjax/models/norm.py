@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
+from dermjax.models.precision import accumulator
+
 
 class BatchNorm(nn.Module):
     """Normalises `[B, H, W, C]` or `[B, C]` per channel, with statistics of groups of the batch.
@@ -48,7 +50,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train or self.is_initializing():
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            y = (x.astype(jnp.float32) - running_mean.value) * factor + bias
+            y = (x.astype(accumulator(x)) - running_mean.value) * factor + bias
             return y.astype(self.dtype)
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
@@ -68,7 +70,7 @@ class BatchNorm(nn.Module):
             running_mean.value = kept * running_mean.value + new * mean.mean(0)
             running_var.value = kept * running_var.value + new * unbiased
         factor = scale * lax.rsqrt(var + self.epsilon)
-        y = (x.astype(jnp.float32) - _spread(mean, x)) * _spread(factor, x) + bias
+        y = (x.astype(accumulator(x)) - _spread(mean, x)) * _spread(factor, x) + bias
         return y.astype(self.dtype)
 
 
@@ -95,11 +97,11 @@ def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
 
 
 def _moments(x, groups):
-    """Mean and biased variance `[G, C]` of `[B, ..., C]`, float32, in two passes.
+    """Mean and biased variance `[G, C]` of `[B, ..., C]`, at least float32, in two passes.
 
     E[x^2] - E[x]^2 would save a pass and lose the variance of channels far from zero.
     """
-    x = x.astype(jnp.float32)
+    x = x.astype(accumulator(x))
     mean = _group_mean(x, groups)
     return mean, _group_mean(jnp.square(x - _spread(mean, x)), groups)
 

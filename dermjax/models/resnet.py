@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from dermjax.models.layers import Conv, Dropout, DropPath, linear_init
 from dermjax.models.norm import BatchNorm
+from dermjax.models.precision import accumulator
+from dermjax.models.preprocessing import Preprocessing
 
 
 class Block(nn.Module):
@@ -61,6 +63,8 @@ class ResNet(nn.Module):
         depths: Blocks of the four layers.
         bottleneck: Form of the blocks.
         num_classes: 0 returns the features instead of logits.
+        architecture: The name it was created by.
+        preprocessing: What it expects of its input.
         drop_rate: Probability in [0, 1) of dropping a feature before the classifier.
         drop_path_rate: Block i of n is dropped with probability `drop_path_rate * i / (n - 1)`.
         bn_groups: Statistics groups of the global batch, see `BatchNorm`.
@@ -73,6 +77,8 @@ class ResNet(nn.Module):
     depths: tuple[int, ...]
     bottleneck: bool
     num_classes: int
+    architecture: str = ""
+    preprocessing: Preprocessing = Preprocessing()
     drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     bn_groups: int = 1
@@ -111,7 +117,7 @@ class ResNet(nn.Module):
                     name=f"layer{i + 1}_{j}",
                 )(x, train)
                 index += 1
-        x = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+        x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
         if self.num_classes == 0:
             return x
         x = Dropout(self.drop_rate, self.axis_name)(x, train)

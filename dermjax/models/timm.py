@@ -1,18 +1,21 @@
-"""timm's weights: reading them into a network's variables and writing them back.
+"""timm's weights as a network's variables, and back.
 
 The names correspond by rule: `blocks_1_0/conv_dw/kernel` is `blocks.1.0.conv_dw.weight`. Neither
 timm nor torch is needed.
 """
 
-import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import flax.linen as nn
 import numpy as np
 from flax import traverse_util
+
+from dermjax.models import conventions, pretrained
+from dermjax.models.initialize import shapes_of
+from dermjax.models.preprocessing import Preprocessing
+from dermjax.models.weights import Weights
 
 _LEAVES = {
     ("params", "kernel"): "weight",
@@ -24,68 +27,68 @@ _LEAVES = {
 _SHOWN = 10
 
 
-def load(path: str | Path, variables: Mapping[str, Any], *, classifier: str) -> dict[str, Any]:
-    """Replaces a network's variables by those of a file of timm's weights.
+class Loaded(NamedTuple):
+    """A network's variables out of a file."""
 
-    The classifier is taken if its shapes fit; otherwise the one in `variables` is kept and the log
-    says so.
+    variables: dict[str, Any]  # NumPy, float32; without the classifier where it does not fit
+    preprocessing: Preprocessing
+    notes: list[str]  # what a user should know, a line each
+
+
+def load(weights: Weights, model: nn.Module) -> Loaded:
+    """Turns weights into a network's variables: all of them, or none and an error.
+
+    The classifier alone may differ: it is taken if its shapes fit.
 
     Args:
-        path: A `.safetensors` or `.npz` file of arrays under timm's names, in PyTorch's layouts.
-        variables: `params` and `batch_stats` of the network, which give the names and shapes.
-        classifier: The network's `CLASSIFIER`.
-
-    Returns:
-        New variables, float32, with the structure of the old ones.
+        weights: Under timm's names or those of a project in `conventions`, PyTorch's layouts.
+        model: A network of `create`.
 
     Raises:
-        ValueError: If the file's type is unknown, or arrays are missing, left over or of another
-            shape.
+        ValueError: The weights are of another architecture; arrays are missing, left over or of
+            another shape (the first ten of each are listed); or numbers in them are not finite.
     """
-    found = {
-        name: array
-        for name, array in _read(Path(path)).items()
-        if not name.endswith("num_batches_tracked")
-    }
-    flat = traverse_util.flatten_dict(dict(variables))
+    flat = traverse_util.flatten_dict(shapes_of(model))
     expected = {_timm_name(key): key for key in flat}
-    head = {name for name in expected if name.startswith(f"{classifier}.")}
-    head_found = {name for name in found if name.startswith(f"{classifier}.")}
-    taken = head == head_found and all(
-        found[name].shape == _timm_shape(flat[expected[name]]) for name in head
-    )
-    if not taken:
-        logging.getLogger(__name__).info("%s: the classifier is not taken over", path)
-        found = {name: array for name, array in found.items() if name not in head_found}
-        expected = {name: key for name, key in expected.items() if name not in head}
-    _check(path, {name: _timm_shape(flat[key]) for name, key in expected.items()}, found)
-    new = {key: jnp.asarray(_from_timm(found[name])) for name, key in expected.items()}
-    return traverse_util.unflatten_dict({**flat, **new})
+    found, others, tensorflow = conventions.to_timm(weights.arrays, expected)
+    known = _check_architecture(weights, model.architecture, tensorflow)
+    notes = []
+    if others:
+        notes.append(f"{len(others)} arrays are not the encoder's and are left: {_some(others)}")
+    if not known and model.architecture.startswith(("efficientnet", "tf_efficientnet")):
+        notes.append(
+            "nothing tells whether they are of efficientnet_* or tf_efficientnet_*, which differ "
+            f"in padding and epsilon: taken as {model.architecture}"
+        )
+    head = f"{model.CLASSIFIER}."
+    ours = {name: _timm_shape(flat[key]) for name, key in expected.items() if name.startswith(head)}
+    theirs = {name: array.shape for name, array in found.items() if name.startswith(head)}
+    if ours != theirs:
+        if theirs:
+            notes.append(f"the classifier of {theirs.get(head + 'bias', '?')[0]} classes is left")
+        if ours:
+            notes.append(f"a classifier of {model.num_classes} classes starts fresh")
+        found = {name: array for name, array in found.items() if name not in theirs}
+        expected = {name: key for name, key in expected.items() if name not in ours}
+    _check(weights.source, {name: _timm_shape(flat[key]) for name, key in expected.items()}, found)
+    variables = {key: _from_timm(found[name]) for name, key in expected.items()}
+    preprocessing = weights.preprocessing
+    if preprocessing is None:
+        preprocessing = pretrained.usual_preprocessing(model.architecture)
+        notes.append(
+            f"nothing tells how their images were normalised: taken are mean {preprocessing.mean} "
+            f"and std {preprocessing.std}"
+        )
+    return Loaded(traverse_util.unflatten_dict(variables), preprocessing, notes)
 
 
-def to_timm(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inverse of `load`: float32 arrays under timm's names, in PyTorch's layouts.
+def to_timm(variables: Mapping[str, Any], dtype=np.float32) -> dict[str, np.ndarray]:
+    """The inverse of `load`: arrays under timm's names, in PyTorch's layouts.
 
     `num_batches_tracked`, which only counts steps, is left out.
     """
     flat = traverse_util.flatten_dict(dict(variables))
-    return {_timm_name(key): _to_timm(np.asarray(value)) for key, value in flat.items()}
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path} is neither a .safetensors nor an .npz file: convert it to one")
-    try:
-        from safetensors import numpy as safetensors
-    except ImportError as error:
-        raise ValueError(
-            f"reading {path} needs the package safetensors: pip install safetensors"
-        ) from error
-    return safetensors.load_file(path)
+    return {_timm_name(key): _to_timm(np.asarray(value, dtype)) for key, value in flat.items()}
 
 
 def _timm_name(key: tuple[str, ...]) -> str:
@@ -103,7 +106,6 @@ def _from_timm(array):
 
 def _to_timm(array):
     """HWIO -> OIHW, (in, out) -> (out, in); vectors as they are."""
-    array = np.asarray(array, np.float32)
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
 
 
@@ -113,7 +115,20 @@ def _timm_shape(array) -> tuple[int, ...]:
     return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
 
 
-def _check(path, shapes, found) -> None:
+def _check_architecture(weights: Weights, architecture: str, tensorflow: bool) -> bool:
+    """Whether it is known which architecture the weights are of; raises if it is another."""
+    found = weights.architecture
+    if tensorflow:  # projects that know only this family have no need to say so
+        found = f"tf_{(found or architecture).removeprefix('tf_')}"
+    if not found or found == architecture:
+        return bool(found)
+    message = f"{weights.source} holds weights of {found}, but the network is {architecture}"
+    if found.removeprefix("tf_") == architecture.removeprefix("tf_"):
+        message += ": equal in names and shapes, they differ in padding and epsilon"
+    raise ValueError(f"{message}; create {found}, or take other weights")
+
+
+def _check(source, shapes, found) -> None:
     """Raises one error that lists every kind of difference between the network and the file."""
     missing = [f"{name} {shapes[name]}" for name in shapes if name not in found]
     left_over = [f"{name} {found[name].shape}" for name in found if name not in shapes]
@@ -122,11 +137,20 @@ def _check(path, shapes, found) -> None:
         for name, shape in shapes.items()
         if name in found and found[name].shape != shape
     ]
-    lines = []
-    for title, names in (("missing", missing), ("left over", left_over), ("wrong shape", wrong)):
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            lines.append(f"  {len(names)} {title}: {'; '.join(names[:_SHOWN])}{more}")
+    kinds = {"missing": missing, "left over": left_over, "wrong shape": wrong}
+    lines = [f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
     if lines:
-        header = f"{path} does not fit the network; create the one it was saved from"
+        header = f"{source} does not fit the network; create the one it was saved from"
         raise ValueError("\n".join([header, *lines]))
+    broken = [name for name in shapes if not np.isfinite(found[name]).all()]
+    if broken:
+        raise ValueError(
+            f"{source} holds numbers that are not finite (NaN or infinite) in {len(broken)} "
+            f"arrays: {_some(broken)}; the training it comes from had diverged, or it is damaged"
+        )
+
+
+def _some(names: list[str]) -> str:
+    """The first ten, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return "; ".join(names[:_SHOWN]) + more

@@ -1,12 +1,12 @@
 """Every field of a config against its bounds, before anything is made or trained."""
 
-import pathlib
 from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.data.augment import Augmentation
+from dermjax.stages import network
 from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
@@ -26,37 +26,28 @@ def check(config: ConfigDict) -> None:
                 f"config.{field} = {value!r}, but it must be {bound}; "
                 f"set it with --config.{field}=VALUE{_argument(field)}"
             )
-    if config.model.name not in models.names():
+    if config.model.name not in models.list_models():
         models.create(config.model.name, num_classes=0)  # names what there is, and the nearest
     for stage in ("pretrain", "finetune"):
         if stage in config:
             _check_stage(stage, config[stage])
     if config.strategy == "SS":
         _check_moco(config)
-    needs_weights = config.strategy == "IN" or (
-        config.strategy == "SS" and config.pretrain.init == "weights"
-    )
-    if needs_weights and not config.init.weights:
-        raise ValueError(
-            "these runs start from ImageNet weights: name a .safetensors or .npz file with timm's "
-            "parameter names by --config.init.weights=FILE"
-        )
-    if config.init.weights and not pathlib.Path(config.init.weights).is_file():
-        raise ValueError(f"config.init.weights = {config.init.weights!r} is not a file")
-    if config.init.weights and not needs_weights:
-        raise ValueError(
-            f"config.init.weights = {config.init.weights!r} would not be used by strategy "
-            f"{config.strategy}; leave it empty, or take configs/in.py"
-        )
+    _check_weights(config)
 
 
-def make_augmentation(stage: ConfigDict) -> Augmentation:
-    """The augmentation of a stage.
+def make_augmentation(stage: ConfigDict, preprocessing: models.Preprocessing) -> Augmentation:
+    """The augmentation of a stage, normalised as the network's weights expect.
 
     Raises:
       ValueError: a field of `augment` out of its bounds.
     """
-    return Augmentation(image_size=stage.image_size, **stage.augment.to_dict())
+    return Augmentation(
+        image_size=stage.image_size,
+        **stage.augment.to_dict(),
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+    )
 
 
 def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
@@ -95,7 +86,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
             f"{stage}.report_every": at_least(1),
         }
     rules |= {
-        "pretrain.init": one_of(("random", "weights")),
+        "pretrain.init": one_of(("random", "imagenet")),
         "pretrain.save_every": at_least(1),
         "pretrain.queue_size": at_least(1),
         "pretrain.dim": at_least(1),
@@ -153,9 +144,37 @@ def _check_stage(name: str, stage: ConfigDict) -> None:
             "take fewer groups or a larger batch"
         )
     try:
-        make_augmentation(stage)
+        make_augmentation(stage, models.Preprocessing())
     except ValueError as error:
         raise ValueError(f"config.{name}.augment: {error}") from None
+
+
+def _check_weights(config: ConfigDict) -> None:
+    """What can be said of the first weights before anything is read or downloaded."""
+    name = config.model.name
+    try:
+        models.Preprocessing(
+            **{field: config.init[field] for field in ("mean", "std") if config.init[field]}
+        )
+    except ValueError as error:
+        raise ValueError(f"config.init: {error}") from None
+    if not network.starts_from_weights(config):
+        if config.init.weights:
+            raise ValueError(
+                f"config.init.weights = {config.init.weights!r} would not be used by strategy "
+                f"{config.strategy}; leave it empty, or take configs/in.py"
+            )
+        return
+    if not network.named_weights(config):
+        known = [name for name in models.list_models() if models.default_weights(name)]
+        raise ValueError(
+            f"no ImageNet weights are published for {name}; name a file with its weights by "
+            f"--config.init.weights=FILE, or take one of {', '.join(known)}"
+        )
+    try:
+        models.check_weights_name(network.named_weights(config), name)
+    except ValueError as error:
+        raise ValueError(f"config.init.weights: {error}") from None
 
 
 def _check_moco(config: ConfigDict) -> None:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 import dermjax
 from dermjax.analysis import measures
 from dermjax.data import augment
+from dermjax.models import Preprocessing
 from dermjax.stages import network
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.workdir import write_text
@@ -24,24 +25,33 @@ from dermjax.training import parallel, predict
 class Predictor:
     """Logits of a classifier over rows of the data set; compiled once."""
 
-    def __init__(self, config: ConfigDict, dataset: Dataset, devices: parallel.Devices):
+    def __init__(
+        self,
+        config: ConfigDict,
+        dataset: Dataset,
+        devices: parallel.Devices,
+        preprocessing: Preprocessing,
+    ):
         model = network.make_classifier(config, devices, len(dataset.classes))
         step = functools.partial(
             classify.predict_step,
             apply=model.apply,
             normalize=functools.partial(
-                augment.normalize, mean=augment.IMAGENET_MEAN, std=augment.IMAGENET_STD
+                augment.normalize, mean=preprocessing.mean, std=preprocessing.std
             ),
         )
         self._step = devices.map_predict_step(step)
         self._dataset = dataset
         self._size = config.finetune.image_size
+        self._interpolation = preprocessing.interpolation
         # Predicting pads, so any batch will do: round up to a multiple of the devices.
         self._batch = -(-config.evaluate.batch_size // devices.count) * devices.count
 
     def __call__(self, variables: Any, rows: np.ndarray) -> np.ndarray:
         """`[len(rows), N]` float32, in the order of `rows`."""
-        batches = self._dataset.evaluation_batches(rows, size=self._size, batch_size=self._batch)
+        batches = self._dataset.evaluation_batches(
+            rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
+        )
         return predict.predict_all(self._step, variables, batches, rows)
 
 
@@ -50,15 +60,18 @@ def evaluate(
     dataset: Dataset,
     devices: parallel.Devices,
     variables: Any,
+    preprocessing: Preprocessing,
     workdir: epath.Path,
 ) -> dict[str, Any]:
     """Predicts the test set, writes `predictions.csv`, and returns the measures for the results.
 
     Args:
       variables: of the selected network.
+      preprocessing: what it was trained on.
     """
     rows = dataset.rows("test", labelled=True)
-    probabilities = measures.softmax(Predictor(config, dataset, devices)(variables, rows))
+    predictor = Predictor(config, dataset, devices, preprocessing)
+    probabilities = measures.softmax(predictor(variables, rows))
     predicted = probabilities.argmax(-1)
     _write_predictions(dataset, rows, probabilities, predicted, workdir / "predictions.csv")
     measured = measures.measure(dataset.labels[rows], predicted, len(dataset.classes))
@@ -87,6 +100,7 @@ def write_results(
     measured: dict[str, Any],
     best_step: int,
     seconds: dict[str, float],
+    weights: dict[str, Any],
     pretraining: str | None,
 ) -> dict[str, Any]:
     """`results.json`, the mark of a finished run."""
@@ -101,6 +115,7 @@ def write_results(
         **measured,
         "best_step": best_step,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "weights": weights,
         "pretraining": pretraining,
         "versions": {
             "jax": jax.__version__,

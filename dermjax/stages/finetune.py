@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import models
 from dermjax.analysis import measures
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
@@ -27,11 +28,13 @@ def finetune(
     writer: Writer,
     workdir: epath.Path,
     encoder: dict[str, Any] | None,
+    preprocessing: models.Preprocessing,
 ) -> tuple[dict[str, Any], int, float]:
     """Trains the classifier and selects a checkpoint on validation.
 
     Args:
       encoder: `{'params', 'batch_stats'}` to start from; None for random weights.
+      preprocessing: what the encoder was trained on.
 
     Returns:
       The selected network's variables, its step, and the stage's seconds.
@@ -45,9 +48,9 @@ def finetune(
     # The trial changes the labelled subset and all that is random in this stage.
     seed = config.seed + 1000 * (config.data.trial + 1)
     if encoder is None:
-        variables = network.initialize(model, stage.image_size, seed)
+        variables = models.initialize(model, seed)
     else:
-        variables = network.initialize_around(encoder, model, stage.image_size, seed)
+        variables = models.with_classifier(encoder, model, seed)
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,
@@ -60,7 +63,7 @@ def finetune(
         classify.train_step,
         apply=model.apply,
         optimizer=adamw,
-        augment=make_augmentation(stage),
+        augment=make_augmentation(stage, preprocessing),
         label_smoothing=stage.label_smoothing,
         axis=parallel.AXIS,
     )
@@ -72,6 +75,7 @@ def finetune(
             dataset.training_batches(rows, batch_size=stage.batch_size, seed=seed, start=start),
         )
 
+    predictor = Predictor(config, dataset, devices, preprocessing)
     folder = workdir / "checkpoints" / STAGE
     with Checkpoints(folder, scored=True) as checkpoints:
         training = loop.Training(
@@ -89,7 +93,7 @@ def finetune(
             metrics_file=MetricsFile(workdir / "metrics.jsonl"),
             writer=writer,
             abstract=devices.abstract,
-            evaluate=_validation(config, dataset, devices),
+            evaluate=_validation(config, dataset, predictor),
             host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
         )
         state, seconds = training.run(state)
@@ -98,9 +102,8 @@ def finetune(
     return restore_subtree(folder, best_step, target), best_step, seconds
 
 
-def _validation(config: ConfigDict, dataset: Dataset, devices: parallel.Devices):
+def _validation(config: ConfigDict, dataset: Dataset, predictor: Predictor):
     """state -> scalars of the validation set, and the score that selects a checkpoint."""
-    predictor = Predictor(config, dataset, devices)
     rows = dataset.rows("validation", labelled=True)
     labels = dataset.labels[rows]
 

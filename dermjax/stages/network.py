@@ -1,15 +1,40 @@
 """From config to networks and their first weights."""
 
+import dataclasses
+import json
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.models import timm
+from dermjax.stages.workdir import write_text
 from dermjax.training.parallel import AXIS, Devices
+from dermjax.training.writer import Writer
+
+_WEIGHTS = "weights.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """What a run's first stage starts from, and what all of its stages feed the network."""
+
+    source: str  # of the weights; `random`
+    sha256: str  # of their file
+    encoder: dict[str, Any] | None  # {'params', 'batch_stats'} without a classifier; None: random
+    preprocessing: models.Preprocessing
+
+    def record(self) -> dict[str, Any]:
+        """For `weights.json` and the results."""
+        how = dataclasses.asdict(self.preprocessing)
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            **{name: how[name] for name in ("mean", "std", "interpolation")},
+        }
 
 
 def dtype(config: ConfigDict, devices: Devices) -> jnp.dtype:
@@ -45,46 +70,58 @@ def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
     )
 
 
-# Drawing weights runs once and compiles for seconds: half of them are saved this way.
-_QUICK_COMPILE = {"xla_backend_optimization_level": 0}
-
-
-def initialize(model: nn.Module, image_size: int, seed: int) -> dict[str, Any]:
-    """Random `{'params', 'batch_stats'}`; a function of the seed alone."""
-    return _drawn(lambda variables: variables, model, image_size, seed)
-
-
-def shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
-    """Shapes and dtypes of `initialize`'s variables, without drawing them."""
-    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    return jax.eval_shape(lambda key: model.init(key, images, train=False), jax.random.key(0))
-
-
-def initialize_around(
-    encoder: dict[str, Any], model: nn.Module, image_size: int, seed: int
-) -> dict[str, Any]:
-    """A classifier's variables: the given encoder, and `initialize`'s classifier layer."""
-    name = model.CLASSIFIER
-    layer = _drawn(lambda variables: variables["params"][name], model, image_size, seed)
-    return {
-        "params": {**encoder["params"], name: layer},
-        "batch_stats": encoder["batch_stats"],
-    }
-
-
-def _drawn(select, model: nn.Module, image_size: int, seed: int):
-    """`select(variables)` of fresh variables; what is not selected is not computed.
-
-    That goes for the forward pass too, which `init` needs only for the shapes.
-    """
-    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    draw = jax.jit(
-        lambda key: select(model.init(key, images, train=False)),
-        compiler_options=_QUICK_COMPILE if jax.default_backend() == "cpu" else None,
+def starts_from_weights(config: ConfigDict) -> bool:
+    """Whether the encoder is read, not drawn."""
+    return config.strategy == "IN" or (
+        config.strategy == "SS" and config.pretrain.init == "imagenet"
     )
-    return draw(jax.random.key(seed))
 
 
-def load_imagenet(path: str, variables: dict[str, Any], classifier: str) -> dict[str, Any]:
-    """`variables` with the encoder's weights read from a file of timm's names."""
-    return timm.load(path, variables, classifier=classifier)
+def named_weights(config: ConfigDict) -> str:
+    """What the user named, or the network's own ImageNet weights."""
+    return config.init.weights or models.default_weights(config.model.name)
+
+
+def begin(config: ConfigDict, writer: Writer) -> Beginning:
+    """The encoder that the config asks for; read, checked and converted, or left to be drawn.
+
+    Raises:
+      ValueError: the weights cannot be had, or do not fit the network.
+    """
+    if not starts_from_weights(config):
+        writer.say("weights: random")
+        preprocessing = models.default_preprocessing(config.model.name)
+        return Beginning("random", "", None, _overridden(preprocessing, config))
+    name = named_weights(config)
+    writer.say(f"weights: {name}")
+    try:
+        weights = models.read_weights(name)
+    except ValueError as error:
+        raise ValueError(f"{error} (--config.init.weights=FILE names a local file)") from error
+    loaded = timm.load(weights, models.create(config.model.name, num_classes=0))
+    for note in loaded.notes:
+        writer.say(f"weights: {note}")
+    preprocessing = _overridden(loaded.preprocessing, config)
+    return Beginning(weights.source, weights.sha256, loaded.variables, preprocessing)
+
+
+def write_beginning(beginning: Beginning, directory: epath.Path) -> None:
+    """`weights.json`: what the run starts from.
+
+    Raises:
+      ValueError: the run began with other weights.
+    """
+    path = directory / _WEIGHTS
+    text = json.dumps(beginning.record(), indent=2) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise ValueError(
+            f"{beginning.source} has changed since this run began in {directory}: going on would "
+            "mix two starts; take another --workdir"
+        )
+    write_text(path, text)
+
+
+def _overridden(preprocessing: models.Preprocessing, config: ConfigDict) -> models.Preprocessing:
+    """With the mean and std that the user knows better."""
+    given = {name: config.init[name] for name in ("mean", "std") if config.init[name]}
+    return dataclasses.replace(preprocessing, **given)

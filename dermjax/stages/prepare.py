@@ -55,10 +55,17 @@ class Dataset:
             reading=self.reading,
         )
 
-    def evaluation_batches(self, rows: np.ndarray, *, size: int, batch_size: int):
+    def evaluation_batches(
+        self, rows: np.ndarray, *, size: int, interpolation: str, batch_size: int
+    ):
         """These rows once each, resized to `size` px."""
         return pipeline.evaluation_batches(
-            self.source, rows, size=size, batch_size=batch_size, reading=self.reading
+            self.source,
+            rows,
+            size=size,
+            interpolation=interpolation,
+            batch_size=batch_size,
+            reading=self.reading,
         )
 
     def split_key(self) -> str:

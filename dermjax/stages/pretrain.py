@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import models
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
 from dermjax.stages.prepare import Dataset
@@ -42,6 +43,7 @@ def pretrain(
     devices: parallel.Devices,
     writer: Writer,
     workdir: epath.Path,
+    beginning: network.Beginning,
 ) -> Pretraining:
     """Trains the encoder, or takes the one that a run with the same settings has trained.
 
@@ -49,7 +51,7 @@ def pretrain(
       loop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite, or the queue does not fit the batch.
     """
-    identity = _identity(config, dataset)
+    identity = _identity(config, dataset, beginning)
     directory = _directory(config, workdir, identity)
     with exclusive(directory, writer, wait=True):
         claim(directory, identity)
@@ -62,8 +64,10 @@ def pretrain(
                 seconds = metrics_file.read()[-1]["seconds"]
             else:
                 writer.say(f"pretrain: {len(_rows(dataset))} images, in {directory}")
-                seconds = _train(config, dataset, devices, writer, checkpoints, metrics_file)
-        encoder = _encoder(config, devices, folder)
+                seconds = _train(
+                    config, dataset, devices, writer, checkpoints, metrics_file, beginning
+                )
+        encoder = restore_encoder(config, devices, folder)
     _link(workdir / "checkpoints" / STAGE, folder)
     return Pretraining(encoder, directory, seconds, metrics_file.read())
 
@@ -73,7 +77,7 @@ def _rows(dataset: Dataset):
     return dataset.rows("train", labelled=False)
 
 
-def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float:
+def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning) -> float:
     """The loop over MoCo steps; returns its seconds over all runs."""
     stage = config.pretrain
     rows = _rows(dataset)
@@ -86,7 +90,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float
     model = network.make_projected_encoder(config, devices)
     schedule, sgd = _optimizer(stage)
     state = moco.create_state(
-        _first_variables(config, model),
+        _first_variables(config, model, beginning.encoder),
         sgd,
         queue_size=stage.queue_size,
         dim=stage.dim,
@@ -97,7 +101,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file) -> float
         moco.train_step,
         apply=model.apply,
         optimizer=sgd,
-        augment=make_augmentation(stage),
+        augment=make_augmentation(stage, beginning.preprocessing),
         momentum=lambda step: jnp.float32(stage.momentum),
         temperature=stage.temperature,
         mask_same_image=stage.mask_same_image,
@@ -147,34 +151,30 @@ def _optimizer(stage: ConfigDict):
     return schedule, sgd
 
 
-def _first_variables(config: ConfigDict, model) -> dict[str, Any]:
-    """Random weights, with ImageNet's in the encoder if the config asks for them."""
-    variables = network.initialize(model, config.pretrain.image_size, config.seed)
-    if config.pretrain.init == "random":
+def _first_variables(config: ConfigDict, model, encoder: dict | None) -> dict[str, Any]:
+    """Random weights, around the encoder if there is one."""
+    variables = models.initialize(model, config.seed)
+    if encoder is None:
         return variables
-    encoder = {name: variables[name]["encoder"] for name in ("params", "batch_stats")}
-    encoder = network.load_imagenet(config.init.weights, encoder, model.encoder.CLASSIFIER)
-    return {
-        "params": {**variables["params"], "encoder": encoder["params"]},
-        "batch_stats": {**variables["batch_stats"], "encoder": encoder["batch_stats"]},
-    }
+    return {name: {**variables[name], "encoder": encoder[name]} for name in variables}
 
 
-def _encoder(config: ConfigDict, devices: parallel.Devices, folder: epath.Path) -> dict[str, Any]:
+def restore_encoder(
+    config: ConfigDict, devices: parallel.Devices, folder: epath.Path
+) -> dict[str, Any]:
     """The query encoder out of the last checkpoint, without head, queue and optimizer."""
     model = network.make_projected_encoder(config, devices)
-    shapes = network.shapes(model, config.pretrain.image_size)
+    shapes = models.shapes_of(model)
     target = {name: {"encoder": shapes[name]["encoder"]} for name in ("params", "batch_stats")}
     restored = restore_subtree(folder, config.pretrain.steps, devices.abstract(target))
     return {name: restored[name]["encoder"] for name in restored}
 
 
-def _identity(config: ConfigDict, dataset: Dataset) -> dict:
+def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning) -> dict:
     """All that the result of a pretraining depends on: not alpha, not the trial."""
     stage = {k: v for k, v in config.pretrain.to_dict().items() if k not in _WITHOUT_EFFECT}
-    weights = ""
-    if config.pretrain.init == "weights":
-        weights = hashlib.sha256(pathlib.Path(config.init.weights).read_bytes()).hexdigest()
+    # By content: the same file under another name starts the same pretraining.
+    start = {name: value for name, value in beginning.record().items() if name != "source"}
     return {
         "pretrain": stage,
         "model": config.model.name,
@@ -183,7 +183,7 @@ def _identity(config: ConfigDict, dataset: Dataset) -> dict:
         "data_fingerprint": dataset.fingerprint,
         "training_images": dataset.split_key(),
         "seed": config.seed,
-        "weights": weights,
+        "weights": start,
     }
 
 

@@ -11,7 +11,7 @@ from dermjax.report.summary import summary
 from dermjax.stages import check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
-from dermjax.stages.prepare import Dataset, prepare, write_splits
+from dermjax.stages.prepare import prepare, write_splits
 from dermjax.stages.pretrain import pretrain
 from dermjax.stages.workdir import (
     RESULTS,
@@ -54,25 +54,25 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     """The stages in order; returns the results."""
     writer.say(f"{config.strategy} in {directory}, on {devices.count} x {devices.kind}")
     clock = time.monotonic()
+    beginning = network.begin(config, writer)
     dataset = prepare(config, writer)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
+    network.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 
-    encoder, pretraining = None, None
+    encoder, pretraining = beginning.encoder, None
     if config.strategy == "SS":
-        done = pretrain(config, dataset, devices, writer, directory)
+        done = pretrain(config, dataset, devices, writer, directory, beginning)
         encoder, pretraining = done.encoder, str(done.directory)
         seconds["pretrain"] = done.seconds
         _adopt_metrics(directory, done.metrics)
-    elif config.strategy == "IN":
-        encoder = _imagenet_encoder(config, dataset, devices)
 
     variables, best_step, seconds["finetune"] = finetune(
-        config, dataset, devices, writer, directory, encoder
+        config, dataset, devices, writer, directory, encoder, beginning.preprocessing
     )
     clock = time.monotonic()
-    measured = evaluate(config, dataset, devices, variables, directory)
+    measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
     return write_results(
         config,
@@ -82,6 +82,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         measured=measured,
         best_step=best_step,
         seconds=seconds,
+        weights=beginning.record(),
         pretraining=pretraining,
     )
 
@@ -91,12 +92,3 @@ def _adopt_metrics(directory: epath.Path, lines: list[dict]) -> None:
     metrics_file = MetricsFile(directory / "metrics.jsonl")
     own = [line for line in metrics_file.read() if line["stage"] != "pretrain"]
     metrics_file.replace(lines + own)
-
-
-def _imagenet_encoder(config: ConfigDict, dataset: Dataset, devices) -> dict[str, Any]:
-    """ImageNet's encoder weights in the classifier's names."""
-    model = network.make_classifier(config, devices, len(dataset.classes))
-    variables = network.initialize(model, config.finetune.image_size, config.seed)
-    loaded = network.load_imagenet(config.init.weights, variables, model.CLASSIFIER)
-    params = {k: v for k, v in loaded["params"].items() if k != model.CLASSIFIER}
-    return {"params": params, "batch_stats": loaded["batch_stats"]}

@@ -32,6 +32,18 @@ def cache_dir(config: ConfigDict) -> pathlib.Path:
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
 
 
+def read_config(directory: epath.Path) -> ConfigDict:
+    """The config of the run in a folder.
+
+    Raises:
+      ValueError: there is none.
+    """
+    path = directory / _CONFIG
+    if not path.exists():
+        raise ValueError(f"{directory} is not the folder of a run: it has no {_CONFIG}")
+    return ConfigDict(json.loads(path.read_text()))
+
+
 def check_claim(directory: epath.Path, config: dict) -> None:
     """Whether a folder is free, or belongs to this very config.
 

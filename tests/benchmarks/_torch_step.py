@@ -1,30 +1,11 @@
 """timm's training step as its users run it: channels_last, and on CUDA bfloat16 autocast."""
 
-import importlib.util
 from collections.abc import Callable
 
 import numpy as np
+from _timm import import_timm
 
 from dermjax.models.efficientnet import VARIANTS
-
-
-def missing() -> str:
-    """What the comparison lacks; empty where torch and timm are installed."""
-    names = [name for name in ("torch", "timm") if importlib.util.find_spec(name) is None]
-    return " and ".join(names)
-
-
-def import_timm():
-    """timm, also where torchvision's compiled operators do not fit torch."""
-    try:
-        import timm
-    except RuntimeError:
-        import torch
-        from train_step import declare_torchvision_operators
-
-        declare_torchvision_operators(torch)
-        import timm
-    return timm
 
 
 def make_step(config, batch: int, classes: int, *, compiled: bool) -> tuple[Callable, Callable]:

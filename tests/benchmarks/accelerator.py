@@ -29,6 +29,7 @@ sys.path += [str(HERE), str(HERE.parents[1])]  # after an installed package, if 
 import _layers  # noqa: E402
 import _programs  # noqa: E402
 import _timing  # noqa: E402
+import _timm  # noqa: E402
 import _torch_step  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -177,7 +178,7 @@ class Benchmark:
     def timm(self, batch: int) -> None:
         """Our step and timm's in alternating windows."""
         id = f"timm/{self.plan.size}px-b{batch}"
-        if missing := _torch_step.missing():
+        if missing := _timm.missing():
             hint = f"comparison with timm: {missing} not installed"
             self.report.add(id, unit="torch/timm", hint=hint, status="skipped")
             return

@@ -9,9 +9,6 @@ to trust), and their ratios: below 1, JAX is faster. Without torch only JAX is t
 
 import argparse
 import ctypes
-import importlib.util
-import pathlib
-import re
 import time
 
 
@@ -25,6 +22,7 @@ def keep_freed_memory() -> None:
 
 keep_freed_memory()  # before the libraries below allocate
 
+import _timm  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -70,15 +68,12 @@ def jax_step(name, images, labels):
 
 def torch_step(name, images, labels, threads):
     """The same in eager PyTorch with channels_last; None where torch or timm is missing."""
-    if not all(importlib.util.find_spec(need) for need in ("torch", "timm", "torchvision")):
+    if _timm.missing():
         return None
     import torch
 
     torch.set_num_threads(threads)
-    declare_torchvision_operators(torch)
-    import timm
-
-    net = timm.create_model(name, num_classes=CLASSES).train()
+    net = _timm.import_timm().create_model(name, num_classes=CLASSES).train()
     net = net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), LEARNING_RATE, MOMENTUM)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)  # the strides are channels_last already
@@ -92,17 +87,6 @@ def torch_step(name, images, labels, threads):
         return loss.item()
 
     return run
-
-
-def declare_torchvision_operators(torch) -> None:
-    """Names the compiled operators that timm's import wants, where torchvision cannot load them."""
-    folder = importlib.util.find_spec("torchvision").submodule_search_locations[0]
-    source = pathlib.Path(folder, "_meta_registrations.py").read_text()
-    global library  # it must outlive this call
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    names = re.findall(r'register_(?:fake|meta)\("(?:torchvision::)?(\w+)"', source)
-    for name in sorted(set(names)):
-        library.define(f"{name}(Tensor x) -> Tensor")
 
 
 def main() -> None:

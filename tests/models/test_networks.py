@@ -176,9 +176,9 @@ def test_bfloat16_stays_near_float32():
 
 def test_names_build_and_unknown_ones_are_explained():
     assert {"efficientnet_b0", "efficientnet_b7", "tf_efficientnet_b4", "resnet50", TINY} <= set(
-        models.names()
+        models.list_models()
     )
-    for name in models.names():
+    for name in models.list_models():
         assert models.create(name, num_classes=2).num_classes == 2
     with pytest.raises(ValueError, match="did you mean 'efficientnet_b4'"):
         models.create("efficientnetb4", num_classes=2)

@@ -1,13 +1,17 @@
 """A whole run on a miniature clinic: its contract, its sharing, its resuming."""
 
 import csv
+import hashlib
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from dermjax.stages import run
+from dermjax import models
+from dermjax.stages import export, run
 from dermjax.training import loop
 from tests.stages.clinic import CLASSES, tiny_config, write_clinic
 
@@ -135,15 +139,17 @@ def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
 
 def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
     """The key follows the data, the network and the numbers, and nothing else."""
-    from dermjax.stages import pretrain
+    from dermjax.stages import network, pretrain
     from dermjax.stages.prepare import prepare
     from dermjax.training.writer import Writer
 
     config = config_of(base)
-    dataset = prepare(config, Writer(active=False))
+    quiet = Writer(active=False)
+    dataset, beginning = prepare(config, quiet), network.begin(config, quiet)
 
     def key(**fields):
-        return pretrain._identity(config_of(base, **fields), dataset)
+        config = config_of(base, **fields)
+        return pretrain._identity(config, dataset, network.begin(config, quiet))
 
     same = key()
     for fields in (
@@ -160,9 +166,11 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(model__name="efficientnet_b0"),
         dict(seed=1),
         dict(data__max_side=24),
+        dict(init__mean=(0.5, 0.5, 0.5)),
+        dict(pretrain__init="imagenet", init__weights=str(write_weights(base))),
     ):
         assert key(**fields) != same
-    assert pretrain._identity(config, _other_split(dataset)) != same
+    assert pretrain._identity(config, _other_split(dataset), beginning) != same
 
 
 def _other_split(dataset):
@@ -179,31 +187,150 @@ def test_fs_needs_no_pretraining(base):
     assert results["strategy"] == "FS" and results["pretraining"] is None
 
 
-def test_in_starts_from_a_weights_file(base):
-    """The hook of the IN strategy: encoder weights with timm's names from a local .npz."""
-    import jax
-    import jax.numpy as jnp
+def write_weights(folder, mean=(0.5, 0.4, 0.3), seed=9):
+    """A network of other classes, as somebody else's training left it."""
+    preprocessing = models.Preprocessing(mean=mean, interpolation="bilinear")
+    model = models.create("efficientnet_tiny", num_classes=7, preprocessing=preprocessing)
+    path = folder / f"weights{seed}.safetensors"
+    models.save_weights(path, model, models.initialize(model, seed))
+    return path
 
-    from dermjax import models
-    from dermjax.models import timm
 
-    model = models.create("efficientnet_tiny", num_classes=7)
-    variables = model.init(jax.random.key(9), jnp.zeros((1, 16, 16, 3)), train=False)
-    path = base / "imagenet.npz"
-    np.savez(path, **timm.to_timm(variables))
+def final_params(folder, stage, step, **target):
+    """Some of the params of a checkpoint."""
+    from dermjax.training.checkpoint import restore_subtree
+    from dermjax.training.parallel import all_devices
+
+    target = {"params": all_devices().abstract(target)}
+    return restore_subtree(folder / "checkpoints" / stage, step, target)["params"]
+
+
+def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):
+    import dermjax
+
+    path = write_weights(base)
+    _, variables = dermjax.create_model("efficientnet_tiny", 0, path)
     fields = dict(finetune__learning_rate=1e-9, finetune__weight_decay=0.0)
     config = config_of(base, "IN", init__weights=str(path), **fields)
     folder = base / "runs" / "in"
     assert run.run(config, str(folder)) == 0
-    from dermjax.training.checkpoint import restore_subtree
-    from dermjax.training.parallel import all_devices
-
-    params = dict(variables["params"])
-    params.pop(model.CLASSIFIER)
-    target = {"params": all_devices().abstract(params)}
-    restored = restore_subtree(folder / "checkpoints" / "finetune", 6, target)
-    for a, b in zip(jax.tree.leaves(restored["params"]), jax.tree.leaves(params), strict=True):
+    assert "weights: the classifier of 7 classes is left" in capsys.readouterr().out
+    restored = final_params(folder, "finetune", 6, **variables["params"])
+    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+    recorded = json.loads((folder / "weights.json").read_text())
+    assert recorded["mean"] == [0.5, 0.4, 0.3] and recorded["interpolation"] == "bilinear"
+    assert recorded["source"] == str(path)
+    assert recorded["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["weights"] == recorded
+
+    # The predictions are those of the network on images normalised as the file says.
+    predicted = {
+        row["image"]: [float(row[f"p_{name}"]) for name in sorted(CLASSES)]
+        for row in read_csv(folder / "predictions.csv")
+    }
+    how = models.Preprocessing(recorded["mean"], recorded["std"], recorded["interpolation"])
+    by_hand = predict_by_hand(folder, base, predicted, how)
+    otherwise = predict_by_hand(folder, base, predicted, models.Preprocessing())
+    np.testing.assert_allclose(list(predicted.values()), by_hand, atol=2e-4)  # JPEG in between
+    assert np.abs(otherwise - by_hand).max() > 2e-3
+
+
+def predict_by_hand(folder, base, images, how):
+    """Softmax of every image, by Pillow and the exported classifier alone."""
+    import dermjax
+
+    path = folder / "exported.safetensors"
+    export.export(str(folder), str(path), "finetune")
+    model, variables = dermjax.create_model("efficientnet_tiny", len(CLASSES), path)
+    batch = []
+    for name in images:
+        image = Image.open(base / name)
+        image.thumbnail((32, 32), Image.Resampling.LANCZOS)
+        squeezed = image.resize((16, 16), Image.Resampling[how.interpolation.upper()])
+        batch.append((np.asarray(squeezed, np.float32) / 255 - how.mean) / how.std)
+    logits = model.apply(variables, np.stack(batch).astype(np.float32), train=False)
+    return np.asarray(jax.nn.softmax(logits))
+
+
+def test_pretraining_can_start_from_weights(base, capsys):
+    """MoCo from ImageNet: the first weights are the file's, the head and the queue are fresh."""
+    import dermjax
+
+    path = write_weights(base)
+    _, variables = dermjax.create_model("efficientnet_tiny", 0, path)
+    fields = dict(pretrain__learning_rate=1e-9, pretrain__weight_decay=0.0)
+    fields |= dict(pretrain__init="imagenet", init__weights=str(path))
+    folder = base / "runs" / "ss-imagenet"
+    assert run.run(config_of(base, **fields), str(folder)) == 0
+    assert f"weights: {path}" in capsys.readouterr().out
+    restored = final_params(folder, "pretrain", 6, encoder=variables["params"])["encoder"]
+    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    results = json.loads((folder / "results.json").read_text())
+    assert results["weights"]["mean"] == [0.5, 0.4, 0.3]
+    assert results["pretraining"] and results["strategy"] == "SS"
+
+
+def test_weights_that_changed_under_a_run_are_noticed(base):
+    folder, path = base / "runs" / "changed", write_weights(base, seed=11)
+    config = config_of(base, "IN", init__weights=str(path))
+    assert run.run(config, str(folder)) == 0
+    (folder / "results.json").unlink()
+    write_weights(base, seed=12).rename(path)
+    with pytest.raises(ValueError, match="has changed since this run began"):
+        run.run(config, str(folder))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda data: data[:5000], r"is damaged .* \(--config.init.weights=FILE names a local"),
+        (lambda data: data.replace(b"conv_head", b"conv_hand"), "1 missing: conv_head.weight"),
+    ],
+)
+def test_broken_weights_stop_a_run_before_it_claims_anything(base, tmp_path, broken, message):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(broken(write_weights(base).read_bytes()))
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match=message):
+        run.run(config_of(base, "IN", init__weights=str(path)), str(folder))
+    assert [p.name for p in folder.iterdir()] == [".lock"]
+
+
+def test_export_gives_the_selected_classifier_and_the_pretrained_encoder(base, tmp_path):
+    import dermjax
+
+    ss = base / "runs" / "ss"
+    said = export.export(str(ss), str(tmp_path / "a.safetensors"), "finetune")
+    best = json.loads((ss / "results.json").read_text())["best_step"]
+    assert f"classes acne, eczema, rosacea, step {best} of finetune" in said
+    _, variables = dermjax.create_model("efficientnet_tiny", 3, tmp_path / "a.safetensors")
+    expected = final_params(ss, "finetune", best, **variables["params"])
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], expected)
+
+    export.export(str(ss), str(tmp_path / "b.safetensors"), "pretrain")
+    _, variables = dermjax.create_model("efficientnet_tiny", 0, tmp_path / "b.safetensors")
+    expected = final_params(ss, "pretrain", 6, encoder=variables["params"])["encoder"]
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], expected)
+    assert models.read_weights(tmp_path / "b.safetensors").architecture == "efficientnet_tiny"
+
+
+def test_what_cannot_be_exported_is_said(base, tmp_path):
+    target = str(tmp_path / "x.safetensors")
+    for folder, stage, message in (
+        (tmp_path, "finetune", "is not the folder of a run: it has no config.json"),
+        (base / "runs" / "fs", "pretrain", "has no pretraining .its strategy is FS."),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export.export(str(folder), target, stage)
+    (tmp_path / "config.json").write_text((base / "runs" / "fs" / "config.json").read_text())
+    with pytest.raises(ValueError, match="is not finished; the same command continues it"):
+        export.export(str(tmp_path), target, "finetune")
+    with pytest.raises(ValueError, match="must end in .safetensors"):
+        export.export(str(base / "runs" / "ss"), str(tmp_path / "x.pth"), "finetune")
+    assert not list(tmp_path.glob("x.*"))
 
 
 def test_a_stopped_run_says_so_and_the_same_command_finishes_it(base, capsys, monkeypatch):
@@ -261,9 +388,16 @@ def test_bad_values_stop_before_anything_is_made(base):
         "config.pretrain.augment: hue": dict(pretrain__augment__hue=0.9),
         "config.pretrain.schedule = 'linear'.*cosine, step": dict(pretrain__schedule="linear"),
         "config.finetune.select = 'f1'": dict(finetune__select="f1"),
-        "config.init.weights = 'x.npz' is not a file|would not be used": dict(
+        "config.init.weights = 'x.npz' would not be used by strategy SS": dict(
             init__weights="x.npz"
         ),
+        "config.init.weights: 'x.npz' is not a file": dict(
+            init__weights="x.npz", pretrain__init="imagenet"
+        ),
+        "config.init.weights: timm/resnet50.a1_in1k holds weights of resnet50": dict(
+            init__weights="timm/resnet50.a1_in1k", pretrain__init="imagenet"
+        ),
+        "config.init: std .* must be above 0": dict(init__std=(1.0, 0.0, 1.0)),
     }
     for message, fields in cases.items():
         with pytest.raises(ValueError, match=message) as error:

@@ -1,0 +1,145 @@
+"""Weights that a user names: found, read, and known for what they are."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from dermjax.models import hub, pretrained, weight_files
+from dermjax.models.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Arrays, and what is known of the network they belong to.
+
+    Attributes:
+        source: The name, path or kind to call them by.
+        arrays: By the names in the file.
+        architecture: Name of their network; empty where nothing tells.
+        preprocessing: What they expect of images; None where nothing tells.
+        sha256: Of the file; empty for arrays without one.
+    """
+
+    source: str
+    arrays: Mapping[str, np.ndarray]
+    architecture: str = ""
+    preprocessing: Preprocessing | None = None
+    sha256: str = ""
+
+
+def find(named, architectures: list[str]) -> Weights:
+    """Finds and reads weights.
+
+    Args:
+        named: A hub's name (`timm/efficientnet_b4.ra2_in1k`), a file (.safetensors, .npz, or a
+            PyTorch pickle, which needs torch), or a dict of arrays by name.
+        architectures: Names of the networks that can be told apart.
+
+    Raises:
+        ValueError: As `hub.download` and `weight_files.read`, or there is no such file.
+    """
+    if isinstance(named, Mapping):
+        return Weights("the given arrays", {n: np.asarray(array) for n, array in named.items()})
+    if isinstance(named, Weights):
+        return named
+    path = pathlib.Path(named).expanduser()
+    if not path.is_file() and hub.is_name(str(named)):
+        return _from_hub(str(named), architectures)
+    return _from_file(path, architectures)
+
+
+def check_name(named: str, architecture: str, architectures: list[str]) -> None:
+    """What can be said against a name without reading or downloading anything.
+
+    Raises:
+        ValueError: It is no file and cannot be on the hub, or tells of another architecture.
+    """
+    path = pathlib.Path(named).expanduser()
+    if path.is_file():
+        return
+    if not hub.is_name(named):
+        raise ValueError(f"{named!r} is not a file")
+    found, _ = pretrained.identify(named.partition("/")[2], architectures)
+    if found and found != architecture:
+        raise ValueError(f"{named} holds weights of {found}, but the network is {architecture}")
+
+
+def save(
+    path: str | pathlib.Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    architecture: str,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...] = (),
+) -> None:
+    """Writes a .safetensors file that `find` knows again; PyTorch and timm read it as it is.
+
+    Args:
+        path: Ends in `.safetensors`.
+        arrays: Under timm's names, in PyTorch's layouts.
+        classes: Names of the logits, in order.
+
+    Raises:
+        ValueError: Another ending.
+        OSError: The file cannot be written.
+    """
+    metadata = {
+        "format": "pt",
+        "architecture": architecture,
+        "preprocessing": json.dumps(dataclasses.asdict(preprocessing)),
+        "classes": json.dumps(classes),
+    }
+    weight_files.write(pathlib.Path(path), arrays, metadata)
+
+
+def _from_hub(name: str, architectures) -> Weights:
+    tag = name.partition("/")[2]
+    path = hub.download(name)
+    architecture, preprocessing = pretrained.identify(tag, architectures)
+    if preprocessing is None:
+        preprocessing = _of_timm(hub.pretrained_config(name), name)
+    arrays, _ = weight_files.read(path)
+    return Weights(name, arrays, architecture, preprocessing, weight_files.sha256(path))
+
+
+def _from_file(path: pathlib.Path, architectures) -> Weights:
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    arrays, metadata = weight_files.read(path)
+    architecture, preprocessing = pretrained.identify(path.name, architectures)
+    if not architecture:
+        architecture, preprocessing = _beside(path)
+    if "architecture" in metadata:
+        architecture = metadata["architecture"]
+    if "preprocessing" in metadata:
+        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+    return Weights(str(path), arrays, architecture, preprocessing, weight_files.sha256(path))
+
+
+def _beside(path: pathlib.Path) -> tuple[str, Preprocessing | None]:
+    """Architecture and preprocessing by the `config.json` that a copy of a hub's folder has."""
+    try:
+        config = json.loads(path.with_name("config.json").read_text())
+        return config["architecture"], _of_timm(config["pretrained_cfg"], path.parent.name)
+    except (OSError, ValueError, KeyError, TypeError):  # another program's, or none
+        return "", None
+
+
+def _of_timm(config: dict, name: str) -> Preprocessing:
+    """timm's `pretrained_cfg` in our words."""
+    try:
+        train, crop = config["input_size"][-1], config["crop_pct"]
+        return Preprocessing(
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            interpolation=config["interpolation"],
+            train_size=train,
+            train_crop=crop,
+            test_size=(config.get("test_input_size") or [train])[-1],
+            test_crop=config.get("test_crop_pct") or crop,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"config.json of {name} does not tell {error}") from None
