@@ -64,10 +64,10 @@ def load(weights: Weights, model: nn.Module) -> Loaded:
     ours = {name: _timm_shape(flat[key]) for name, key in expected.items() if name.startswith(head)}
     theirs = {name: array.shape for name, array in found.items() if name.startswith(head)}
     if ours != theirs:
-        if theirs:
-            notes.append(f"the classifier of {theirs.get(head + 'bias', '?')[0]} classes is left")
         if ours:
-            notes.append(f"a classifier of {model.num_classes} classes starts fresh")
+            count = theirs.get(f"{head}bias", ("other",))[0]
+            left = f"the classifier of {count} classes is left, " if theirs else ""
+            notes.append(f"{left}one of {model.num_classes} classes starts fresh")
         found = {name: array for name, array in found.items() if name not in theirs}
         expected = {name: key for name, key in expected.items() if name not in ours}
     _check(weights.source, {name: _timm_shape(flat[key]) for name, key in expected.items()}, found)

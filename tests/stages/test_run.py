@@ -187,7 +187,7 @@ def test_fs_needs_no_pretraining(base):
     assert results["strategy"] == "FS" and results["pretraining"] is None
 
 
-def write_weights(folder, mean=(0.5, 0.4, 0.3), seed=9):
+def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
     """A network of other classes, as somebody else's training left it."""
     preprocessing = models.Preprocessing(mean=mean, interpolation="bilinear")
     model = models.create("efficientnet_tiny", num_classes=7, preprocessing=preprocessing)
@@ -214,12 +214,12 @@ def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):
     config = config_of(base, "IN", init__weights=str(path), **fields)
     folder = base / "runs" / "in"
     assert run.run(config, str(folder)) == 0
-    assert "weights: the classifier of 7 classes is left" in capsys.readouterr().out
+    assert f"weights: {path}" in capsys.readouterr().out
     restored = final_params(folder, "finetune", 6, **variables["params"])
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     recorded = json.loads((folder / "weights.json").read_text())
-    assert recorded["mean"] == [0.5, 0.4, 0.3] and recorded["interpolation"] == "bilinear"
+    assert recorded["mean"] == [0.1, 0.9, 0.2] and recorded["interpolation"] == "bilinear"
     assert recorded["source"] == str(path)
     assert recorded["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     results = json.loads((folder / "results.json").read_text())
@@ -233,8 +233,8 @@ def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):
     how = models.Preprocessing(recorded["mean"], recorded["std"], recorded["interpolation"])
     by_hand = predict_by_hand(folder, base, predicted, how)
     otherwise = predict_by_hand(folder, base, predicted, models.Preprocessing())
-    np.testing.assert_allclose(list(predicted.values()), by_hand, atol=2e-4)  # JPEG in between
-    assert np.abs(otherwise - by_hand).max() > 2e-3
+    error, other = [np.abs(list(predicted.values()) - p).max() for p in (by_hand, otherwise)]
+    assert error < 1e-3 and other > 5 * error  # a prepared crop is a JPEG, hence the difference
 
 
 def predict_by_hand(folder, base, images, how):
@@ -269,7 +269,7 @@ def test_pretraining_can_start_from_weights(base, capsys):
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     results = json.loads((folder / "results.json").read_text())
-    assert results["weights"]["mean"] == [0.5, 0.4, 0.3]
+    assert results["weights"]["mean"] == [0.1, 0.9, 0.2]
     assert results["pretraining"] and results["strategy"] == "SS"
 
 
