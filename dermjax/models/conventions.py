@@ -10,7 +10,7 @@ import numpy as np
 # `fc` is a projection, not a classifier.
 _PLACES = (
     (r"(?:state_dict\.)?(?:module\.)?encoder_q\.", "fc."),  # facebookresearch/moco
-    (r"classy_state_dict\.base_model\.model\.trunk\.(?:_feature_blocks\.)?", ""),  # VISSL
+    (r"classy_state_dict\.base_model\.model\.trunk\.(?:_feature_blocks\.|model\.)?", ""),  # VISSL
     (r"(?:state_dict_ema|model_ema)\.(?:module\.)?", ""),  # timm's own, the average before the last
     (r"(?:state_dict|model)\.(?:module\.)?", ""),
     (r"module\.", ""),

@@ -10,6 +10,10 @@ from dermjax.models import weight_files
 _FILE, _CONFIG = "model.safetensors", "config.json"
 
 
+class Missing(ValueError):
+    """The hub has no such file."""
+
+
 def is_name(text: str) -> bool:
     """Whether a text is a repository's name, as in `timm/efficientnet_b4.ra2_in1k`."""
     named = re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None
@@ -41,16 +45,17 @@ def download(name: str) -> pathlib.Path:
     return path
 
 
-def pretrained_config(name: str) -> dict:
-    """What `config.json` of a repository tells of the images its weights expect, in timm's words.
+def config(name: str) -> dict:
+    """The `config.json` of a repository, empty where it has none.
 
     Raises:
-        ValueError: As `download`, or it tells nothing.
+        ValueError: No network, or a cache that cannot be written.
     """
     try:
-        return json.loads(_fetch(name, _CONFIG).read_text())["pretrained_cfg"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{_CONFIG} of {name} has no pretrained_cfg as timm's have") from None
+        content = json.loads(_fetch(name, _CONFIG).read_text())
+    except (Missing, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _fetch(name: str, file: str) -> pathlib.Path:
@@ -75,7 +80,7 @@ def _fetch(name: str, file: str) -> pathlib.Path:
             f"the hub cannot be reached, and {name} is not in the cache: {by_hand}"
         ) from error
     except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
-        raise ValueError(f"the hub has no {file} of {name!r}; check the name") from error
+        raise Missing(f"the hub has no {file} of {name!r}; check the name") from error
     except PermissionError as error:
         raise ValueError(
             f"{error.filename or constants.HF_HUB_CACHE} cannot be written: set HF_HOME to a "

@@ -96,13 +96,15 @@ def save(
 
 
 def _from_hub(name: str, architectures) -> Weights:
-    tag = name.partition("/")[2]
     path = hub.download(name)
-    architecture, preprocessing = pretrained.identify(tag, architectures)
+    architecture, preprocessing = pretrained.identify(name.partition("/")[2], architectures)
     if preprocessing is None:
-        preprocessing = _of_timm(hub.pretrained_config(name), name)
-    arrays, _ = weight_files.read(path)
-    return Weights(name, arrays, architecture, preprocessing, weight_files.sha256(path))
+        told, preprocessing = _described(hub.config(name))
+        architecture = architecture or told
+    arrays, metadata = weight_files.read(path)
+    return _with_metadata(
+        Weights(name, arrays, architecture, preprocessing, weight_files.sha256(path)), metadata
+    )
 
 
 def _from_file(path: pathlib.Path, architectures) -> Weights:
@@ -110,36 +112,45 @@ def _from_file(path: pathlib.Path, architectures) -> Weights:
         raise ValueError(f"{path} is not a file")
     arrays, metadata = weight_files.read(path)
     architecture, preprocessing = pretrained.identify(path.name, architectures)
-    if not architecture:
-        architecture, preprocessing = _beside(path)
+    beside = path.with_name("config.json")  # as in a copy of a hub's folder
+    if not architecture and beside.is_file():
+        try:
+            architecture, preprocessing = _described(json.loads(beside.read_text()))
+        except (OSError, ValueError):  # another program's
+            pass
+    return _with_metadata(
+        Weights(str(path), arrays, architecture, preprocessing, weight_files.sha256(path)), metadata
+    )
+
+
+def _with_metadata(weights: Weights, metadata: Mapping[str, str]) -> Weights:
+    """What `save` wrote into a file goes before all names."""
+    known = {}
     if "architecture" in metadata:
-        architecture = metadata["architecture"]
+        known["architecture"] = metadata["architecture"]
     if "preprocessing" in metadata:
-        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
-    return Weights(str(path), arrays, architecture, preprocessing, weight_files.sha256(path))
+        try:
+            known["preprocessing"] = Preprocessing(**json.loads(metadata["preprocessing"]))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{weights.source}: its preprocessing is unreadable ({error})"
+            ) from None
+    return dataclasses.replace(weights, **known)
 
 
-def _beside(path: pathlib.Path) -> tuple[str, Preprocessing | None]:
-    """Architecture and preprocessing by the `config.json` that a copy of a hub's folder has."""
+def _described(config) -> tuple[str, Preprocessing | None]:
+    """Architecture and preprocessing by a `config.json` as timm's are; nothing by another."""
     try:
-        config = json.loads(path.with_name("config.json").read_text())
-        return config["architecture"], _of_timm(config["pretrained_cfg"], path.parent.name)
-    except (OSError, ValueError, KeyError, TypeError):  # another program's, or none
-        return "", None
-
-
-def _of_timm(config: dict, name: str) -> Preprocessing:
-    """timm's `pretrained_cfg` in our words."""
-    try:
-        train, crop = config["input_size"][-1], config["crop_pct"]
-        return Preprocessing(
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
-            interpolation=config["interpolation"],
+        how, architecture = config["pretrained_cfg"], config.get("architecture", "")
+        train, crop = how["input_size"][-1], how["crop_pct"]
+        return architecture, Preprocessing(
+            mean=tuple(how["mean"]),
+            std=tuple(how["std"]),
+            interpolation=how["interpolation"],
             train_size=train,
             train_crop=crop,
-            test_size=(config.get("test_input_size") or [train])[-1],
-            test_crop=config.get("test_crop_pct") or crop,
+            test_size=(how.get("test_input_size") or [train])[-1],
+            test_crop=how.get("test_crop_pct") or crop,
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"config.json of {name} does not tell {error}") from None
+    except (KeyError, TypeError, AttributeError):
+        return "", None

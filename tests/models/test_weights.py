@@ -63,6 +63,17 @@ def test_weights_that_the_table_does_not_know_bring_their_preprocessing(hub):
     assert model.preprocessing(np.zeros((50, 80, 3), np.uint8)).shape == (120, 120, 3)
 
 
+@pytest.mark.parametrize("config", [None, b"{}", b"not json", b"[]"])
+def test_a_repository_that_tells_nothing_is_taken_as_usual_and_told(hub, config, caplog):
+    hub.files["someone/skin", "model.safetensors"] = stored(TINY)
+    if config is not None:
+        hub.files["someone/skin", "config.json"] = config
+    model, _ = dermjax.create_model(TINY, 5, "someone/skin")
+    assert model.preprocessing == models.default_preprocessing(TINY)
+    assert "nothing tells how their images were normalised" in caplog.text
+    assert "nothing tells whether they are of efficientnet_*" in caplog.text
+
+
 def test_the_other_family_is_refused(hub):
     hub.files["timm/tf_efficientnet_b0.aa_in1k", "model.safetensors"] = stored("efficientnet_b0")
     with pytest.raises(ValueError, match="weights of tf_efficientnet_b0, but .* efficientnet_b0:"):
@@ -89,8 +100,7 @@ def test_what_the_hub_cannot_give_is_said_in_one_line(hub, monkeypatch, tmp_path
     for place in ("snapshots/*/*", "blobs/*"):
         assert not list((tmp_path / "hub").glob(f"*/{place}"))
     hub.promised.clear()
-    hub.files["timm/cut", "config.json"] = b"{}"
-    assert "no pretrained_cfg" in message("timm/cut")  # but its weights are whole this time
+    dermjax.create_model(TINY, 5, "timm/cut")
 
 
 def test_without_a_network_the_file_and_the_way_out_are_named(hub, monkeypatch):
