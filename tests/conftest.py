@@ -24,3 +24,18 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"--require-parity: this comparison was skipped ({report.longrepr[2]})"
     return report
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """huggingface_hub's real client with a server of our own and an empty cache."""
+    from huggingface_hub import constants
+
+    from tests.models.hub_server import Hub
+
+    with Hub() as server:
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        yield server

@@ -11,23 +11,9 @@ import safetensors.numpy
 import dermjax
 from dermjax import models
 from dermjax.models import conventions, pretrained, timm
-from tests.models.hub_server import Hub
 from tests.models.test_timm import TINY, assert_equal_trees, random_variables
 
 HALF = (0.5, 0.5, 0.5)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """huggingface_hub's real client with a server of our own and an empty cache."""
-    from huggingface_hub import constants
-
-    with Hub() as server:
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        yield server
 
 
 def stored(name, classes=5, **changes):
