@@ -125,7 +125,7 @@ def _check_architecture(weights: Weights, architecture: str, tensorflow: bool) -
     message = f"{weights.source} holds weights of {found}, but the network is {architecture}"
     if found.removeprefix("tf_") == architecture.removeprefix("tf_"):
         message += ": equal in names and shapes, they differ in padding and epsilon"
-    raise ValueError(f"{message}; create {found}, or take other weights")
+    raise ValueError(f"{message}; take the model {found}, or other weights")
 
 
 def _check(source, shapes, found) -> None:

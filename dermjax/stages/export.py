@@ -45,13 +45,11 @@ def export(workdir: str, path: str, stage: str) -> str:
     )
     devices, folder = parallel.all_devices(), directory / "checkpoints" / stage
     if classes:
-        target = devices.abstract(models.shapes_of(model))
-        step, variables = (
-            results["best_step"],
-            restore_subtree(folder, results["best_step"], target),
-        )
+        step = results["best_step"]
+        variables = restore_subtree(folder, step, devices.abstract(models.shapes_of(model)))
     else:
-        step, variables = config.pretrain.steps, restore_encoder(config, devices, folder)
+        step = config.pretrain.steps
+        variables = restore_encoder(config, devices, folder)
     models.save_weights(path, model, variables, classes=classes)
     what = f"classes {', '.join(classes)}" if classes else "encoder without classifier"
     return f"{path}: {config.model.name}, {what}, step {step} of {stage}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -97,6 +98,8 @@ def begin(config: ConfigDict, writer: Writer) -> Beginning:
     try:
         weights = models.read_weights(name)
     except ValueError as error:
+        if pathlib.Path(name).is_file():
+            raise
         raise ValueError(f"{error} (--config.init.weights=FILE names a local file)") from error
     loaded = timm.load(weights, models.create(config.model.name, num_classes=0))
     for note in loaded.notes:

@@ -118,9 +118,13 @@ def test_numbers_that_are_not_finite_are_refused_by_name(value):
 @pytest.mark.parametrize(
     ("found", "wanted", "message"),
     [
-        ("tf_efficientnet_b0", "efficientnet_b0", "differ in padding and epsilon; create tf_eff"),
-        ("efficientnet_lite0", "tf_efficientnet_lite0", "padding and epsilon; create efficientn"),
-        ("resnet18", "resnet50", "weights of resnet18, but the network is resnet50; create"),
+        (
+            "tf_efficientnet_b0",
+            "efficientnet_b0",
+            "in padding and epsilon; take the model tf_eff",
+        ),
+        ("efficientnet_lite0", "tf_efficientnet_lite0", "padding and epsilon; take the model eff"),
+        ("resnet18", "resnet50", "weights of resnet18, but the network is resnet50; take"),
     ],
 )
 def test_weights_of_another_architecture_are_an_error(found, wanted, message):

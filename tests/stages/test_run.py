@@ -286,7 +286,7 @@ def test_weights_that_changed_under_a_run_are_noticed(base):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda data: data[:5000], r"is damaged .* \(--config.init.weights=FILE names a local"),
+        (lambda data: data[:5000], "is damaged or not what its name says"),
         (lambda data: data.replace(b"conv_head", b"conv_hand"), "1 missing: conv_head.weight"),
     ],
 )
