@@ -84,7 +84,7 @@ def create_model(
     loaded = timm.load(found, model)
     for note in loaded.notes:
         logging.getLogger(__name__).warning("%s: %s", found.source, note)
-    variables = jax.tree.map(jnp.asarray, loaded.variables)
+    variables = jax.device_put(loaded.variables)  # jnp.asarray would compile a copy per shape
     if num_classes and model.CLASSIFIER not in variables["params"]:
         variables = with_classifier(variables, model, seed)
     return model.clone(preprocessing=loaded.preprocessing), variables

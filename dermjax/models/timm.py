@@ -99,9 +99,10 @@ def _timm_name(key: tuple[str, ...]) -> str:
 
 
 def _from_timm(array):
-    """OIHW -> HWIO, (out, in) -> (in, out); vectors as they are."""
-    array = np.asarray(array, np.float32)
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    """OIHW -> HWIO, (out, in) -> (in, out); a copy, also of vectors: the given ones may change."""
+    array = np.asarray(array)
+    array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    return np.array(array, np.float32, order="C")
 
 
 def _to_timm(array):
