@@ -43,8 +43,6 @@ def find(named, architectures: list[str]) -> Weights:
     """
     if isinstance(named, Mapping):
         return Weights("the given arrays", {n: np.asarray(array) for n, array in named.items()})
-    if isinstance(named, Weights):
-        return named
     path = pathlib.Path(named).expanduser()
     if not path.is_file() and hub.is_name(str(named)):
         return _from_hub(str(named), architectures)
