@@ -18,6 +18,12 @@ from dermjax.models.layers import DropPath
 from dermjax.models.norm import BatchNorm
 
 pytestmark = pytest.mark.parity
+# Every kind of block at its smallest, and the paper's network: a step of B4 compiles for half a
+# minute, and the networks between are made of the same parts.
+WITH_GRADIENTS = (
+    *("efficientnet_b0", "efficientnet_b4", "tf_efficientnet_b0"),
+    *("efficientnet_lite0", "tf_efficientnet_lite0", "resnet18", "resnet50"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +36,14 @@ def timm():
 
 @pytest.mark.parametrize("name", _parity.NAMES)
 def test_outputs_and_gradients_equal_timms(timm, name):
-    """`python tests/benchmarks/parity.py` prints the whole table, both batches at every size."""
+    """`python tests/benchmarks/parity.py` prints the whole table: both batches, every gradient."""
     pair = _parity.pair(name)
     for size, batch in zip(_parity.SIZES, (3, 1, 3), strict=True):
         logits, features = _parity.output_errors(pair, size, batch)
         assert max(logits, features) < 1e-5, (size, batch)
-    errors = _parity.training_errors(pair)
-    assert max(errors.values()) < 1e-9, errors
+    if name in WITH_GRADIENTS:
+        errors = _parity.training_errors(pair)
+        assert max(errors.values()) < 1e-9, errors
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "tf_efficientnet_lite0", "resnet18"])
