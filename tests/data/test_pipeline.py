@@ -103,7 +103,12 @@ def test_evaluation_gives_every_row_exactly_once(batch_size, processes):
         reading = pipeline.Reading(process_index=index, process_count=processes)
         batches = list(
             pipeline.evaluation_batches(
-                Source(), rows, size=16, batch_size=batch_size, reading=reading
+                Source(),
+                rows,
+                size=16,
+                interpolation="bicubic",
+                batch_size=batch_size,
+                reading=reading,
             )
         )
         steps.append(len(batches))
@@ -117,3 +122,20 @@ def test_evaluation_gives_every_row_exactly_once(batch_size, processes):
                     seen.append(row)
     assert sorted(seen) == sorted(rows)
     assert len(set(steps)) == 1  # every process takes part in every step
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_evaluation_resizes_as_asked(interpolation):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    (batch,) = pipeline.evaluation_batches(
+        [buffer.getvalue()],
+        [0],
+        size=16,
+        interpolation=interpolation,
+        batch_size=1,
+        reading=pipeline.Reading(),
+    )
+    expected = Image.fromarray(pixels).resize((16, 16), Image.Resampling[interpolation.upper()])
+    np.testing.assert_array_equal(batch["image"][0], np.asarray(expected))
