@@ -20,7 +20,6 @@ NAMES = (
     *(f"tf_efficientnet_b{n}" for n in range(5)),
     *("efficientnet_lite0", "tf_efficientnet_lite0", "resnet18", "resnet50"),
 )
-LARGE = tuple(f"{family}efficientnet_b{n}" for family in ("", "tf_") for n in (5, 6, 7))
 SIZES, BATCHES, CLASSES = (96, 97, 131), (1, 3), 10
 # Compiling is nearly all of the time.
 _COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
