@@ -20,6 +20,7 @@ setup(
     # package for whoever installs it: `--config=configs/ss.py` works from any folder.
     packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
     package_dir={"dermjax.configs": "configs"},
+    package_data={"dermjax.report": ["templates/*.html"]},
     entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},
     install_requires=[
         "absl-py>=2.1",
@@ -30,6 +31,8 @@ setup(
         "huggingface_hub>=0.30",
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
         "jax>=0.10,<0.13",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
         "ml-collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.6",

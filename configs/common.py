@@ -1,7 +1,8 @@
 """Fields shared by the strategies, the three scales, and the argument `name=value,...`.
 
-Numbers of the authors' public pretraining file are marked [authors]; facts of the paper [paper];
-choices of this project, where nothing is public, [ours].
+Each number names its source: the authors' public pretraining file [authors]; the paper [paper];
+the official MoCo code [moco] or its CIFAR-10 notebook [notebook]; BYOL's ramp [byol]; choices of
+this project, where nothing is public or the data are smaller than the authors', [ours].
 """
 
 import difflib
@@ -69,6 +70,7 @@ def parse_argument(argument: str | None) -> dict:
 def _paper() -> ConfigDict:
     """EfficientNet-B4 at 512 px, 27,000 iterations of fine-tuning [paper]."""
     config = ConfigDict()
+    config.task = "study"  # or `pretrain`: stop after stage 1
     config.strategy = ""
     config.scale = ""
     config.seed = 0  # of everything random except the split; trials add to it in stage 2
@@ -130,17 +132,20 @@ def _pretrain() -> ConfigDict:
     stage.batch_size = 256  # images, global [authors]
     stage.image_size = 380  # px [authors]
     stage.bn_groups = 4  # batch norm groups over the global batch: 4 devices of 64 [authors]
-    stage.queue_size = 65_536  # keys [authors]
+    # Keys [authors]; 0: 4,096, or as many whole batches as stay below the training images [ours].
+    stage.queue_size = 65_536
     stage.dim = 128  # of an embedding [authors]
     stage.hidden_dim = 2048  # of the head [authors]
-    stage.momentum = 0.999  # of the key encoder [authors]
+    stage.momentum = 0.999  # of the key encoder, at the first step [authors]
+    stage.momentum_end = 0.999  # at the last, along half a cosine; constant [authors]
     stage.temperature = 0.2  # [authors]
-    stage.mask_same_image = False  # leave keys of the query's own image out [MoCo has no mask]
+    stage.symmetric = False  # each view is query once and key once: two losses a step [moco: no]
+    stage.mask_same_image = False  # leave keys of the query's own image out [moco: no]
     stage.learning_rate = 0.02  # [authors]
     stage.schedule = "step"  # or cosine, constant [authors]
     stage.milestones = (0.6, 0.8)  # shares of steps: epochs 720 and 960 [authors]
     stage.decay = 0.1  # at each milestone [authors]
-    stage.warmup_steps = 0
+    stage.warmup_steps = 0  # [authors]
     stage.sgd_momentum = 0.9  # [authors]
     stage.nesterov = True  # [authors]
     stage.weight_decay = 1e-4  # on every parameter [authors]
@@ -148,16 +153,26 @@ def _pretrain() -> ConfigDict:
         {
             "crop_scale": (0.08, 1.0),  # share of the area [authors]
             "flip_horizontal": 0.5,  # probability [authors]
-            "flip_vertical": 0.0,
-            "rotation": 0.0,  # degrees, +-
-            "brightness": 0.4,  # strengths of the colour jitter [authors]
-            "contrast": 0.4,
-            "saturation": 0.4,
-            "hue": 0.1,
-            "jitter_probability": 0.8,
-            "grayscale_probability": 0.2,
-            "blur_probability": 0.5,
+            "flip_vertical": 0.0,  # [authors]
+            "rotation": 0.0,  # degrees, +- [authors]
+            "brightness": 0.4,  # strength of the colour jitter [authors]
+            "contrast": 0.4,  # [authors]
+            "saturation": 0.4,  # [authors]
+            "hue": 0.1,  # turns [authors]
+            "jitter_probability": 0.8,  # [authors]
+            "grayscale_probability": 0.2,  # [authors]
+            "blur_probability": 0.5,  # [authors]
             "blur_sigma": (0.1, 2.0),  # px [authors]
+        }
+    )
+    # Nearest neighbours among the labelled training images, asked of the validation images: they
+    # measure and train nothing.
+    stage.monitor = ConfigDict(
+        {
+            "every": 0,  # steps, a multiple of report_every; 0: so that it takes 2 % of the time
+            "k": 200,  # neighbours that vote, or as many as there are labels [notebook]
+            "temperature": 0.1,  # of their votes [notebook]
+            "features": "encoder",  # what fine-tuning starts from [ours]; embedding [notebook]
         }
     )
     stage.report_every = 100  # steps
@@ -202,22 +217,23 @@ def _finetune() -> ConfigDict:
 
 
 def _small(config: ConfigDict) -> None:
-    """One GPU, about an hour: 224 px, a queue shorter than the data, cosine."""
+    """One GPU, about an hour: 224 px, a queue shorter than the data, cosine [ours, from moco]."""
     config.data.max_side = 256
     config.data.synthetic = _synthetic(lesions=6_000, width=960, height=540)
     pretrain = config.pretrain
-    pretrain.steps = 6_000
-    pretrain.batch_size = 128
-    pretrain.image_size = 224
-    pretrain.bn_groups = 8
-    pretrain.queue_size = 4_096
-    pretrain.momentum = 0.99
-    pretrain.mask_same_image = True
-    pretrain.learning_rate = 0.03
-    pretrain.schedule = "cosine"
-    pretrain.nesterov = False
-    pretrain.augment.crop_scale = (0.2, 1.0)
-    pretrain.augment.flip_vertical = 0.5
+    pretrain.steps = 6_000  # [ours]
+    pretrain.batch_size = 128  # [ours]: one GPU
+    pretrain.image_size = 224  # px [moco]
+    pretrain.bn_groups = 8  # [moco]: of 16 images here, of 32 there
+    pretrain.queue_size = 0  # below the data: a query rarely meets its own image [ours]
+    pretrain.momentum = 0.99  # [notebook]: a small queue of young keys
+    pretrain.momentum_end = 0.999  # [moco]; the ramp between them [byol]
+    pretrain.mask_same_image = True  # [ours]
+    pretrain.learning_rate = 0.03  # [moco], there for batches of 256
+    pretrain.schedule = "cosine"  # [moco]
+    pretrain.nesterov = False  # [moco]
+    pretrain.augment.crop_scale = (0.2, 1.0)  # [moco]
+    pretrain.augment.flip_vertical = 0.5  # [ours]: a lesion has no upright
     finetune = config.finetune
     finetune.steps = 5_000
     finetune.image_size = 224
@@ -238,7 +254,7 @@ def _demo(config: ConfigDict) -> None:
     pretrain.batch_size = 32
     pretrain.image_size = 64
     pretrain.bn_groups = 4
-    pretrain.queue_size = 512
+    pretrain.queue_size = 512  # 16 batches: real keys soon
     pretrain.hidden_dim = 512
     pretrain.augment.blur_sigma = (0.1, 0.6)  # px: the share of 64 px that 2 px are of 224
     pretrain.report_every = 10

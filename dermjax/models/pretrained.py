@@ -23,6 +23,9 @@ _SIZES = {
     "b7": (600, 0.949),
 }
 
+# The same of networks that nobody publishes weights of.
+_UNPUBLISHED_SIZES = {"resnet18_cifar": (32, 1.0)}
+
 
 def _of(train=224, train_crop=0.875, test=None, test_crop=None, **how) -> Preprocessing:
     """Where no other size was tested, the training size is."""
@@ -87,8 +90,9 @@ def default_preprocessing(architecture: str) -> Preprocessing:
     published = PRETRAINED.get(default_weights(architecture).removeprefix("timm/"))
     if published:
         return dataclasses.replace(published, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    sizes = _SIZES | _UNPUBLISHED_SIZES
     scale = architecture.removeprefix("efficientnet_")
-    return _of(*_SIZES[scale]) if scale in _SIZES else Preprocessing()
+    return _of(*sizes[scale]) if scale in sizes else Preprocessing()
 
 
 def identify(file_name: str, architectures: list[str]) -> tuple[str, Preprocessing | None]:

@@ -1,6 +1,8 @@
 """ResNet-18 and ResNet-50 as timm has them (https://arxiv.org/abs/1512.03385, version 1.5).
 
 Version 1.5 strides in the 3x3 convolution of a bottleneck instead of its first 1x1.
+`resnet18_cifar` is torchvision's ResNet-18 as MoCo's CIFAR-10 notebook changes it
+(https://github.com/facebookresearch/moco/tree/colab-notebook).
 """
 
 import functools
@@ -23,6 +25,7 @@ class Block(nn.Module):
         width: Width of the inner convolutions; a bottleneck returns four times as many channels.
         stride: pixels.
         bottleneck: Which of the two forms.
+        zero_init_last: Whether the last norm's scale starts at 0, the block thus as its shortcut.
         drop_path_rate: Probability in [0, 1) of skipping the block for a sample.
         axis_name: The axis the batch is spread over.
         norm: Constructor of a batch normalisation.
@@ -32,6 +35,7 @@ class Block(nn.Module):
     width: int
     stride: int
     bottleneck: bool
+    zero_init_last: bool
     drop_path_rate: float
     axis_name: str | None
     norm: Callable[..., nn.Module]
@@ -48,7 +52,7 @@ class Block(nn.Module):
         for n, (width, size, stride) in enumerate(plan, start=1):
             last = n == len(plan)
             y = conv(width, size, stride, name=f"conv{n}")(y)
-            y = self.norm(zero_scale=last, name=f"bn{n}")(y, train)
+            y = self.norm(zero_scale=last and self.zero_init_last, name=f"bn{n}")(y, train)
             y = y if last else nn.relu(y)
         if x.shape != y.shape:
             x = conv(y.shape[-1], 1, self.stride, name="downsample_0")(x)
@@ -62,6 +66,8 @@ class ResNet(nn.Module):
     Attributes:
         depths: Blocks of the four layers.
         bottleneck: Form of the blocks.
+        small_images: Whether the stem keeps H and W (3x3, stride 1, no pooling): for about 32 px.
+        zero_init_last: Whether blocks start as their shortcut: timm's rule, not torchvision's.
         num_classes: 0 returns the features instead of logits.
         architecture: The name it was created by.
         preprocessing: What it expects of its input.
@@ -77,6 +83,8 @@ class ResNet(nn.Module):
     depths: tuple[int, ...]
     bottleneck: bool
     num_classes: int
+    small_images: bool = False
+    zero_init_last: bool = True
     architecture: str = ""
     preprocessing: Preprocessing = Preprocessing()
     drop_rate: float = 0.0
@@ -100,9 +108,11 @@ class ResNet(nn.Module):
         norm = functools.partial(
             BatchNorm, groups=self.bn_groups, axis_name=self.axis_name, dtype=self.dtype
         )
-        x = Conv(64, 7, 2, dtype=self.dtype, name="conv1")(images)
+        size, stride = (3, 1) if self.small_images else (7, 2)
+        x = Conv(64, size, stride, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(norm(name="bn1")(x, train))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        if not self.small_images:
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         blocks, index = sum(self.depths), 0
         for i, depth in enumerate(self.depths):
             for j in range(depth):
@@ -110,6 +120,7 @@ class ResNet(nn.Module):
                     width=64 * 2**i,
                     stride=2 if i > 0 and j == 0 else 1,
                     bottleneck=self.bottleneck,
+                    zero_init_last=self.zero_init_last,
                     drop_path_rate=self.drop_path_rate * index / (blocks - 1),
                     axis_name=self.axis_name,
                     norm=norm,
@@ -126,5 +137,11 @@ class ResNet(nn.Module):
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"depths": (2, 2, 2, 2), "bottleneck": False},
+    "resnet18_cifar": {
+        "depths": (2, 2, 2, 2),
+        "bottleneck": False,
+        "small_images": True,
+        "zero_init_last": False,
+    },
     "resnet50": {"depths": (3, 4, 6, 3), "bottleneck": True},
 }

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 def summary(results: Mapping, workdir: str) -> str:
     """Measures by class and overall, and where the files are."""
+    if results["task"] == "pretrain":
+        return _pretraining(results, workdir)
     width = max(len("macro mean"), *(len(name) for name in results["classes"]))
     n = results["n"]
     lines = [
@@ -27,6 +29,26 @@ def summary(results: Mapping, workdir: str) -> str:
         f"{workdir}: results.json, predictions.csv, splits.csv, metrics.jsonl, checkpoints/",
     ]
     return "\n".join(lines)
+
+
+def _pretraining(results: Mapping, workdir: str) -> str:
+    """What the monitor saw last."""
+    look, n = results["monitor"], results["n"]
+    lines = [
+        f"{results['strategy']}, {results['model']}: pretrained on {n['train']} images, "
+        f"{look['step']} steps",
+    ]
+    if "knn_accuracy" in look:
+        lines += [
+            "",
+            f"{look['knn_queries']:.0f} validation images by {look['knn_bank']:.0f} labelled "
+            "training images",
+            f"kNN accuracy              {_share(look['knn_accuracy'])}",
+            f"kNN macro sensitivity     {_share(look['knn_macro_sensitivity'])}",
+            f"nearest image's class     {_share(look['nearest_accuracy'])}",
+            f"always the commonest class{_share(look['majority_accuracy'])}",
+        ]
+    return "\n".join([*lines, "", f"{workdir}: pretraining.html, metrics.jsonl, checkpoints/"])
 
 
 def _share(value: float | None) -> str:

@@ -11,6 +11,7 @@ from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
 _DTYPES = ("auto", "float32", "bfloat16")
+_TASKS = ("study", "pretrain")
 _SCHEDULES = ("cosine", "step", "constant")
 
 
@@ -57,6 +58,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
     one_of = lambda names: ("one of " + ", ".join(names), lambda v: v in names)  # noqa: E731
     share = ("at least 0 and below 1", lambda v: 0 <= v < 1)
     rules = {
+        "task": one_of(_TASKS),
         "seed": at_least(0),
         "model.drop_rate": share,
         "model.drop_path_rate": share,
@@ -88,7 +90,11 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
     rules |= {
         "pretrain.init": one_of(("random", "imagenet")),
         "pretrain.save_every": at_least(1),
-        "pretrain.queue_size": at_least(1),
+        "pretrain.queue_size": at_least(0),
+        "pretrain.monitor.every": at_least(0),
+        "pretrain.monitor.k": at_least(1),
+        "pretrain.monitor.temperature": above(0),
+        "pretrain.monitor.features": one_of(("encoder", "embedding")),
         "pretrain.dim": at_least(1),
         "pretrain.hidden_dim": at_least(0),
         "pretrain.momentum": ("at least 0 and below 1", lambda v: 0 <= v < 1),
@@ -182,10 +188,22 @@ def _check_moco(config: ConfigDict) -> None:
     pretrain = config.pretrain
     if pretrain.batch_size < 2:
         raise ValueError("config.pretrain.batch_size = 1, but a contrast needs at least 2 images")
-    if pretrain.queue_size < pretrain.batch_size:
+    keys = pretrain.batch_size * (2 if pretrain.symmetric else 1)
+    if 0 < pretrain.queue_size < keys:
         raise ValueError(
-            f"config.pretrain.queue_size = {pretrain.queue_size} must be at least "
-            f"pretrain.batch_size = {pretrain.batch_size}: one step's keys have to fit"
+            f"config.pretrain.queue_size = {pretrain.queue_size} must be at least {keys}: the keys "
+            f"of one step (pretrain.batch_size = {pretrain.batch_size}"
+            f"{', symmetric' if pretrain.symmetric else ''}) have to fit; 0 fits it to the data"
+        )
+    if not pretrain.momentum <= pretrain.momentum_end < 1:
+        raise ValueError(
+            f"config.pretrain.momentum_end = {pretrain.momentum_end} must lie between "
+            f"pretrain.momentum = {pretrain.momentum} and 1; equal is constant"
+        )
+    if pretrain.monitor.every % pretrain.report_every:
+        raise ValueError(
+            f"config.pretrain.monitor.every = {pretrain.monitor.every} must be a multiple of "
+            f"pretrain.report_every = {pretrain.report_every}"
         )
 
 

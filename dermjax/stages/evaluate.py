@@ -1,6 +1,5 @@
 """Stage 3: the selected network on the test set, once."""
 
-import functools
 import json
 from typing import Any
 
@@ -13,46 +12,26 @@ from ml_collections import ConfigDict
 
 import dermjax
 from dermjax.analysis import measures
-from dermjax.data import augment
 from dermjax.models import Preprocessing
 from dermjax.stages import network
+from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.workdir import write_text
-from dermjax.steps import classify
-from dermjax.training import parallel, predict
+from dermjax.training import parallel
 
 
-class Predictor:
-    """Logits of a classifier over rows of the data set; compiled once."""
-
-    def __init__(
-        self,
-        config: ConfigDict,
-        dataset: Dataset,
-        devices: parallel.Devices,
-        preprocessing: Preprocessing,
-    ):
-        model = network.make_classifier(config, devices, len(dataset.classes))
-        step = functools.partial(
-            classify.predict_step,
-            apply=model.apply,
-            normalize=functools.partial(
-                augment.normalize, mean=preprocessing.mean, std=preprocessing.std
-            ),
-        )
-        self._step = devices.map_predict_step(step)
-        self._dataset = dataset
-        self._size = config.finetune.image_size
-        self._interpolation = preprocessing.interpolation
-        # Predicting pads, so any batch will do: round up to a multiple of the devices.
-        self._batch = -(-config.evaluate.batch_size // devices.count) * devices.count
-
-    def __call__(self, variables: Any, rows: np.ndarray) -> np.ndarray:
-        """`[len(rows), N]` float32, in the order of `rows`."""
-        batches = self._dataset.evaluation_batches(
-            rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
-        )
-        return predict.predict_all(self._step, variables, batches, rows)
+def make_predictor(
+    config: ConfigDict, dataset: Dataset, devices: parallel.Devices, preprocessing: Preprocessing
+) -> Predictor:
+    """Logits of stage 2's classifier."""
+    return Predictor(
+        network.make_classifier(config, devices, len(dataset.classes)),
+        dataset,
+        devices,
+        preprocessing,
+        image_size=config.finetune.image_size,
+        batch_size=config.evaluate.batch_size,
+    )
 
 
 def evaluate(
@@ -70,7 +49,7 @@ def evaluate(
       preprocessing: what it was trained on.
     """
     rows = dataset.rows("test", labelled=True)
-    predictor = Predictor(config, dataset, devices, preprocessing)
+    predictor = make_predictor(config, dataset, devices, preprocessing)
     probabilities = measures.softmax(predictor(variables, rows))
     predicted = probabilities.argmax(-1)
     _write_predictions(dataset, rows, probabilities, predicted, workdir / "predictions.csv")
@@ -95,16 +74,16 @@ def write_results(
     config: ConfigDict,
     dataset: Dataset,
     devices: parallel.Devices,
-    path: epath.Path,
-    *,
     measured: dict[str, Any],
-    best_step: int,
+    *,
+    path: epath.Path,
     seconds: dict[str, float],
     weights: dict[str, Any],
     pretraining: str | None,
 ) -> dict[str, Any]:
     """`results.json`, the mark of a finished run."""
     results = {
+        "task": config.task,
         "strategy": config.strategy,
         "alpha": config.data.alpha,
         "trial": config.data.trial,
@@ -113,7 +92,6 @@ def write_results(
         "n": dataset.counts(),
         "excluded": dataset.excluded,
         **measured,
-        "best_step": best_step,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "weights": weights,
         "pretraining": pretraining,

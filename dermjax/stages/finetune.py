@@ -11,7 +11,8 @@ from dermjax import models
 from dermjax.analysis import measures
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
-from dermjax.stages.evaluate import Predictor
+from dermjax.stages.evaluate import make_predictor
+from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset
 from dermjax.steps import classify, optimizer
 from dermjax.training import loop, parallel
@@ -75,7 +76,7 @@ def finetune(
             dataset.training_batches(rows, batch_size=stage.batch_size, seed=seed, start=start),
         )
 
-    predictor = Predictor(config, dataset, devices, preprocessing)
+    predictor = make_predictor(config, dataset, devices, preprocessing)
     folder = workdir / "checkpoints" / STAGE
     with Checkpoints(folder, scored=True) as checkpoints:
         training = loop.Training(

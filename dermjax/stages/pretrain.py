@@ -8,13 +8,13 @@ import os
 import pathlib
 from typing import Any
 
-import jax.numpy as jnp
 from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
+from dermjax.stages.monitor import Monitor
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.workdir import claim, exclusive
 from dermjax.steps import moco, optimizer
@@ -24,7 +24,8 @@ from dermjax.training.writer import MetricsFile, Writer
 
 STAGE = "pretrain"
 # Fields that say where and how often, not what: they do not tell pretrainings apart.
-_WITHOUT_EFFECT = ("directory", "report_every", "save_every")
+_WITHOUT_EFFECT = ("directory", "report_every", "save_every", "monitor")
+_QUEUE = 4096  # keys of an automatic queue: 8 % of the data were enough for CIFAR-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,31 +81,27 @@ def _rows(dataset: Dataset):
 def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning) -> float:
     """The loop over MoCo steps; returns its seconds over all runs."""
     stage = config.pretrain
-    rows = _rows(dataset)
-    if len(rows) <= stage.queue_size and not stage.mask_same_image:
-        writer.warn(
-            f"the queue of {stage.queue_size} keys is longer than the {len(rows)} training "
-            "images: each query meets old keys of its own image as negatives. "
-            "--config.pretrain.mask_same_image=True leaves them out"
-        )
+    rows, queue_size = _rows(dataset), _queue_size(stage, len(_rows(dataset)))
     model = network.make_projected_encoder(config, devices)
     schedule, sgd = _optimizer(stage)
     state = moco.create_state(
         _first_variables(config, model, beginning.encoder),
         sgd,
-        queue_size=stage.queue_size,
+        queue_size=queue_size,
         dim=stage.dim,
-        batch_size=stage.batch_size,
+        keys_per_step=_keys_per_step(stage),
         seed=config.seed,
     )
+    momentum = optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps)
     step = functools.partial(
         moco.train_step,
         apply=model.apply,
         optimizer=sgd,
         augment=make_augmentation(stage, beginning.preprocessing),
-        momentum=lambda step: jnp.float32(stage.momentum),
+        momentum=momentum,
         temperature=stage.temperature,
         mask_same_image=stage.mask_same_image,
+        symmetric=stage.symmetric,
         axis=parallel.AXIS,
     )
 
@@ -116,20 +113,54 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
             ),
         )
 
+    monitor = Monitor(
+        config, dataset, devices, beginning.preprocessing, writer, queue_size=queue_size
+    )
     training = loop.Training(
         train_step=devices.map_train_step(step),
         batches=batches,
         schedule=loop.Schedule(
-            STAGE, stage.steps, stage.report_every, stage.save_every, batch_size=stage.batch_size
+            STAGE,
+            stage.steps,
+            stage.report_every,
+            stage.save_every,
+            evaluate_every=monitor.every,
+            evaluate_first=True,
+            batch_size=stage.batch_size,
         ),
         checkpoints=checkpoints,
         metrics_file=metrics_file,
         writer=writer,
         abstract=devices.abstract,
-        host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
+        evaluate=monitor,
+        host_scalars=lambda step: {
+            "learning_rate": float(schedule(step - 1)),
+            "momentum": float(momentum(step - 1)),
+            "queue_age": _queue_age(step, queue_size, _keys_per_step(stage)),
+        },
     )
     _, seconds = training.run(devices.replicate(state))
     return seconds
+
+
+def _queue_size(stage: ConfigDict, images: int) -> int:
+    """K; automatic: below the images by a batch, so that an epoch's end seldom brings them back."""
+    if stage.queue_size:
+        return stage.queue_size
+    keys = _keys_per_step(stage)
+    return max(min(_QUEUE, images - stage.batch_size) // keys, 1) * keys
+
+
+def _keys_per_step(stage: ConfigDict) -> int:
+    return stage.batch_size * (2 if stage.symmetric else 1)
+
+
+def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
+    """Mean age in steps of the real keys that `step` (counted from 1) meets in the queue."""
+    keys = min((step - 1) * keys_per_step, queue_size)
+    whole, rest = divmod(keys, keys_per_step)
+    total = keys_per_step * whole * (whole + 1) / 2 + rest * (whole + 1)
+    return total / keys if keys else 0.0
 
 
 def _optimizer(stage: ConfigDict):

@@ -12,7 +12,7 @@ from dermjax.stages import check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.prepare import prepare, write_splits
-from dermjax.stages.pretrain import pretrain
+from dermjax.stages.pretrain import Pretraining, pretrain
 from dermjax.stages.workdir import (
     RESULTS,
     cache_dir,
@@ -67,6 +67,14 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         encoder, pretraining = done.encoder, str(done.directory)
         seconds["pretrain"] = done.seconds
         _adopt_metrics(directory, done.metrics)
+    common = dict(
+        seconds=seconds,
+        weights=beginning.record(),
+        pretraining=pretraining,
+        path=directory / RESULTS,
+    )
+    if config.task == "pretrain":
+        return write_results(config, dataset, devices, {"monitor": _last_look(done)}, **common)
 
     variables, best_step, seconds["finetune"] = finetune(
         config, dataset, devices, writer, directory, encoder, beginning.preprocessing
@@ -74,17 +82,12 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     clock = time.monotonic()
     measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
-    return write_results(
-        config,
-        dataset,
-        devices,
-        directory / RESULTS,
-        measured=measured,
-        best_step=best_step,
-        seconds=seconds,
-        weights=beginning.record(),
-        pretraining=pretraining,
-    )
+    return write_results(config, dataset, devices, measured | {"best_step": best_step}, **common)
+
+
+def _last_look(done: Pretraining) -> dict[str, float]:
+    """The newest scalars of pretraining's monitor."""
+    return next(line for line in reversed(done.metrics) if "monitor_seconds" in line)
 
 
 def _adopt_metrics(directory: epath.Path, lines: list[dict]) -> None:

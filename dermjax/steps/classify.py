@@ -103,14 +103,14 @@ def train_step(
 def predict_step(
     variables: dict[str, Any], batch: dict[str, jax.Array], *, apply: Callable, normalize: Callable
 ) -> dict[str, jax.Array]:
-    """Logits of one device's share.
+    """What a network makes of one device's share: logits, or features without a classifier.
 
     Args:
       variables: `{'params', 'batch_stats'}`.
       batch: `image [b, H, W, 3]` uint8 at the network's size, `id [b]` int32.
 
     Returns:
-      `logits [b, N]` float32 and `id [b]`, in the order of the batch.
+      `output [b, N]` float32 and `id [b]`, in the order of the batch.
     """
-    logits = apply(variables, normalize(batch["image"]), train=False)
-    return {"logits": logits.astype(jnp.float32), "id": batch["id"]}
+    output = apply(variables, normalize(batch["image"]), train=False)
+    return {"output": output.astype(jnp.float32), "id": batch["id"]}

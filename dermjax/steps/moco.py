@@ -38,7 +38,7 @@ def create_state(
     *,
     queue_size: int,
     dim: int,
-    batch_size: int,
+    keys_per_step: int,
     seed: int,
 ) -> MoCoState:
     """A fresh state: the key encoder is a copy of the query encoder, the queue is noise.
@@ -47,15 +47,15 @@ def create_state(
       variables: `{'params', 'batch_stats'}` of encoder and head.
       queue_size: K; need not be a multiple of the batch.
       dim: D of the head.
-      batch_size: B, global.
+      keys_per_step: B, or 2 B with the symmetric loss.
 
     Raises:
-      ValueError: the queue is smaller than one batch of keys.
+      ValueError: the queue is smaller than one step's keys.
     """
-    if queue_size < batch_size:
+    if queue_size < keys_per_step:
         raise ValueError(
-            f"queue_size = {queue_size} is smaller than the batch of {batch_size} keys written at "
-            f"each step; take at least {batch_size}"
+            f"queue_size = {queue_size} is smaller than the {keys_per_step} keys written at each "
+            f"step; take at least {keys_per_step}"
         )
     rng, noise = jax.random.split(jax.random.key(seed))
     queue = jax.random.normal(noise, (queue_size, dim), jnp.float32)
@@ -86,15 +86,15 @@ def momentum_update(params_ema: Any, params: Any, momentum: jax.Array | float) -
     return jax.tree.map(lambda e, p: momentum * e + (1 - momentum) * p, params_ema, params)
 
 
-def info_nce(
+def contrastive_logits(
     query: jax.Array,
     key: jax.Array,
     queue: jax.Array,
     *,
     temperature: float,
     masked: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """The contrastive loss (MoCo, equation 1): tell the positive among 1 + K keys.
+) -> jax.Array:
+    """Similarities of queries to their positive, in place 0, and to the negatives (MoCo, eq. 1).
 
     Args:
       query: `[b, D]`, unit norm.
@@ -104,13 +104,24 @@ def info_nce(
       masked: `[b, K]` bool, negatives that do not count; None for none.
 
     Returns:
-      Mean loss in nats, and the share of queries nearer to their positive than to every negative.
+      `[b, 1 + K]`, -inf where masked.
     """
     positive = jnp.sum(query * key, -1, keepdims=True)
     negative = query @ queue.T
     if masked is not None:
         negative = jnp.where(masked, -jnp.inf, negative)
-    logits = jnp.concatenate([positive, negative], -1) / temperature
+    return jnp.concatenate([positive, negative], -1) / temperature
+
+
+def info_nce(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The contrastive loss (MoCo, equation 1): tell the positive among 1 + K keys.
+
+    Args:
+      logits: `[b, 1 + K]`, the positive in place 0.
+
+    Returns:
+      Mean loss in nats, and the share of queries nearer to their positive than to every negative.
+    """
     loss = jax.nn.logsumexp(logits, -1) - logits[:, 0]
     return loss.mean(), (logits[:, 0] >= logits.max(-1)).mean(dtype=jnp.float32)
 
@@ -144,6 +155,7 @@ def train_step(
     momentum: Callable[[jax.Array], jax.Array],
     temperature: float,
     mask_same_image: bool,
+    symmetric: bool,
     axis: str,
 ) -> tuple[MoCoState, dict[str, jax.Array]]:
     """One step, per device, in the order of the official code: EMA, keys, loss, SGD, enqueue.
@@ -158,58 +170,62 @@ def train_step(
       momentum: step -> m of the key encoder.
       mask_same_image: leave keys of the query's own image out of its negatives. Not in MoCo; it
         matters when the queue is longer than the data set (moco issues 24 and 87).
+      symmetric: each view is query once and key once, the two losses are summed and 2 B keys
+        enqueued, as in the official CIFAR-10 notebook; MoCo-v2 itself is asymmetric.
       axis: name of the collective axis.
 
     Returns:
       The new state, and scalars equal on all devices.
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    query_rng, key_rng, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
-    device, share = jax.lax.axis_index(axis), batch["id"].shape[0]
+    *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
+    # (view of the queries, view of their keys)
+    directions = [(0, 1), (1, 0)] if symmetric else [(0, 1)]
+    views = [functools.partial(augment, view_rng) for view_rng in view_rngs]
 
-    momentum_now = momentum(state.step)
-    params_ema = momentum_update(state.params_ema, state.params, momentum_now)
-    keys, batch_stats_ema = _shuffled_keys(
-        {"params": params_ema, "batch_stats": state.batch_stats_ema},
-        batch,
-        apply=apply,
-        view=lambda positions, images, sizes: augment(key_rng, positions, images, sizes),
-        rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
-        axis=axis,
-    )
-    positive = jax.lax.dynamic_slice_in_dim(keys, device * share, share)
-    masked = batch["id"][:, None] == state.queue_ids[None] if mask_same_image else None
-    positions = device * share + jnp.arange(share)
-    view = augment(query_rng, positions, batch["image"], batch["size"])
+    params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
+    # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
+    everyone = jax.lax.all_gather(batch, axis, tiled=True)
+    keys, batch_stats_ema = [], state.batch_stats_ema
+    for rng, (_, view) in zip(
+        jax.random.split(shuffle_rng, len(directions)), directions, strict=True
+    ):
+        made, batch_stats_ema = _shuffled_keys(
+            {"params": params_ema, "batch_stats": batch_stats_ema},
+            everyone,
+            apply=apply,
+            view=views[view],
+            rngs={"shuffle": rng, "dropout": dropout_rng},
+            axis=axis,
+        )
+        keys.append(made)
 
     loss_of = functools.partial(
         _query_loss,
         batch_stats=state.batch_stats,
-        view=view,
-        positive=positive,
+        views=_own_views(batch, [views[view] for view, _ in directions], axis),
+        positives=[_own_share(made, axis) for made in keys],
         queue=state.queue,
-        masked=masked,
+        masked=batch["id"][:, None] == state.queue_ids[None] if mask_same_image else None,
         apply=apply,
         temperature=temperature,
         dropout_rng=dropout_rng,
     )
-    (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (_, (scalars, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    scalars["same_image_share"] = jnp.mean(batch["id"][:, None] == state.queue_ids[None])
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    grads, loss, (scalars, batch_stats), batch_stats_ema = jax.lax.pmean(
-        (grads, loss, aux, batch_stats_ema), axis
+    grads, scalars, batch_stats, batch_stats_ema = jax.lax.pmean(
+        (grads, scalars, batch_stats, batch_stats_ema), axis
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    ids = jax.lax.all_gather(batch["id"], axis, tiled=True)
+    newest = jnp.concatenate(keys[::-1])  # keys of view 0 before those of view 1, as the notebook
     queue, queue_ids, pointer = enqueue(
-        state.queue, state.queue_ids, state.queue_pointer, keys, ids
+        state.queue,
+        state.queue_ids,
+        state.queue_pointer,
+        newest,
+        jnp.tile(everyone["id"], len(directions)),
     )
-    metrics = {
-        "loss": loss,
-        **scalars,
-        # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
-        "key_std": keys.std(0).mean(),
-        "grad_norm": optax.tree.norm(grads),
-    }
     new_state = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
@@ -221,40 +237,72 @@ def train_step(
         queue_ids=queue_ids,
         queue_pointer=pointer,
     )
-    return new_state, metrics
+    health = {
+        # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
+        "key_std": newest.std(0).mean(),
+        "queue_filled": jnp.mean(state.queue_ids != NO_ID),
+        "grad_norm": optax.tree.norm(grads),
+    }
+    return new_state, scalars | health
+
+
+def _own_share(rows, axis):
+    """This device's rows of those of all devices."""
+    share = rows.shape[0] // jax.lax.axis_size(axis)
+    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis) * share, share)
+
+
+def _own_views(batch, views, axis):
+    """The query views of this device's images."""
+    share = batch["id"].shape[0]
+    positions = jax.lax.axis_index(axis) * share + jnp.arange(share)
+    return [view(positions, batch["image"], batch["size"]) for view in views]
 
 
 def _query_loss(
-    params, *, batch_stats, view, positive, queue, masked, apply, temperature, dropout_rng
+    params, *, batch_stats, views, positives, queue, masked, apply, temperature, dropout_rng
 ):
-    """The loss of one device's queries; beside it scalars and the new batch statistics."""
-    output, updates = apply(
-        {"params": params, "batch_stats": batch_stats},
-        view,
-        train=True,
-        mutable=["batch_stats"],
-        rngs={"dropout": dropout_rng},
-    )
-    query = l2_normalize(output)
-    loss, accuracy = info_nce(query, positive, queue, temperature=temperature, masked=masked)
-    scalars = {"accuracy": accuracy, "positive_similarity": (query * positive).sum(-1).mean()}
-    return loss, (scalars, updates["batch_stats"])
+    """The loss of one device's queries, summed over directions; their mean scalars; statistics."""
+    total, scalars = 0.0, []
+    for view, positive in zip(views, positives, strict=True):
+        output, updates = apply(
+            {"params": params, "batch_stats": batch_stats},
+            view,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_rng},
+        )
+        batch_stats = updates["batch_stats"]
+        query = l2_normalize(output)
+        logits = contrastive_logits(query, positive, queue, temperature=temperature, masked=masked)
+        loss, accuracy = info_nce(logits)
+        total += loss
+        similarity = (query * positive).sum(-1).mean()
+        scalars.append(
+            {
+                "loss": loss,
+                "accuracy": accuracy,
+                "positive_similarity": similarity,
+                "negative_similarity": query.mean(0) @ queue.mean(0),  # of all pairs
+                # Mean squared distance of positives (Wang & Isola 2020).
+                "alignment": 2 - 2 * similarity,
+            }
+        )
+    mean = jax.tree.map(lambda *values: sum(values) / len(values), *scalars)
+    return total, (mean, batch_stats)
 
 
-def _shuffled_keys(variables, batch, *, apply, view, rngs, axis):
+def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis):
     """Keys `[B, D]` of the global batch, in its order, by way of ShuffleBN; and batch statistics.
 
     Batch norm groups of the key encoder must not hold the same images as those of the query
-    encoder, or their statistics give the positive away. Pixels are gathered as uint8, before the
-    augmentation: a quarter of the bytes, and the same views.
+    encoder, or their statistics give the positive away.
     """
-    share = batch["id"].shape[0]
-    images, sizes = jax.lax.all_gather((batch["image"], batch["size"]), axis, tiled=True)
-    permutation = jax.random.permutation(rngs["shuffle"], images.shape[0])
-    mine = jax.lax.dynamic_slice_in_dim(permutation, jax.lax.axis_index(axis) * share, share)
+    permutation = jax.random.permutation(rngs["shuffle"], everyone["id"].shape[0])
+    mine = _own_share(permutation, axis)
     output, updates = apply(
         variables,
-        view(mine, images[mine], sizes[mine]),
+        view(mine, everyone["image"][mine], everyone["size"][mine]),
         train=True,
         mutable=["batch_stats"],
         rngs={"dropout": rngs["dropout"]},

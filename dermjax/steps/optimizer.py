@@ -1,8 +1,9 @@
 """Numbers -> an optax optimizer and its learning rate schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -46,6 +47,27 @@ def make_schedule(
         return main
     warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
     return optax.join_schedules([warmup, main], [warmup_steps])
+
+
+def make_momentum(start: float, end: float, *, steps: int) -> Callable[[jax.Array], jax.Array]:
+    """m of the key encoder as a function of the step: from `start` to `end` along half a cosine.
+
+    The ramp of BYOL (Grill et al. 2020, section 3.2) with an end below 1; MoCo's m is constant.
+    A low m lets a young encoder forget its first keys, a high one steadies an old one.
+
+    Raises:
+      ValueError: m out of [0, 1), or falling.
+    """
+    if not 0 <= start <= end < 1:
+        raise ValueError(
+            f"momentum {start} to {end} must lie in [0, 1) and not fall; set both to {start} for a "
+            "constant one"
+        )
+
+    def momentum(step):
+        return end - (end - start) * (jnp.cos(jnp.pi * step / steps) + 1) / 2
+
+    return momentum
 
 
 def make_sgd(

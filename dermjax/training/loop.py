@@ -13,6 +13,9 @@ import jax
 from dermjax.training.checkpoint import Checkpoints
 from dermjax.training.writer import MetricsFile, Progress, Writer
 
+# What a line of progress has room for.
+_ON_SCREEN = ("loss", "accuracy", "key_std", "knn_accuracy", "learning_rate", "images_per_second")
+
 
 class Interrupted(Exception):
     """The run was asked to stop and has saved; the same command continues it."""
@@ -27,6 +30,7 @@ class Schedule:
     report_every: int
     save_every: int
     evaluate_every: int = 0  # 0: never
+    evaluate_first: bool = False  # before the first step, too: what the training starts from
     batch_size: int = 1  # images a step, for the rate
 
     def __post_init__(self):
@@ -138,8 +142,8 @@ class Training:
     metrics_file: MetricsFile
     writer: Writer
     abstract: Callable[[Any], Any]  # state -> shapes, dtypes and layout to restore into
-    # state -> scalars, and the score (higher is better) that selects the best checkpoint
-    evaluate: Callable[[Any], tuple[dict[str, float], float]] | None = None
+    # state -> scalars, and the score (higher is better) that selects the best checkpoint, if any
+    evaluate: Callable[[Any], tuple[dict[str, float], float | None]] | None = None
     # step -> scalars known without the device, such as the learning rate
     host_scalars: Callable[[int], dict[str, float]] = lambda step: {}
 
@@ -162,6 +166,9 @@ class Training:
         if start >= schedule.steps:
             return state, seconds
         begun = time.monotonic() - seconds
+        if start == 0 and schedule.evaluate_first and self.evaluate is not None:
+            measured, _ = self.evaluate(state)
+            self.metrics_file.append(schedule.stage, 0, measured | {"seconds": 0.0})
         iterator = self.batches(start)
         meter = Meter(schedule.stage)
         with StopRequest() as stop, self.writer.bar(schedule.steps, schedule.stage, start) as bar:
@@ -185,14 +192,14 @@ class Training:
 
     def _resume(self, state: Any) -> tuple[Any, float]:
         """The newest checkpoint's state and seconds, if there is one; metrics go back with it."""
-        stage, seconds = self.schedule.stage, 0.0
+        stage, seconds, reported = self.schedule.stage, 0.0, -1
         restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
         if restored is not None:
             state, meta = restored
-            seconds = meta["seconds"]
+            seconds, reported = meta["seconds"], int(state.step)
             if int(state.step) < self.schedule.steps:
                 self.writer.say(f"{stage}: continues at step {int(state.step)}")
-        self.metrics_file.rewind(stage, int(state.step))
+        self.metrics_file.rewind(stage, reported)
         return state, seconds
 
     def _report(self, state, step, meter: Meter, bar: Progress, *, begun, save: bool) -> None:
@@ -214,5 +221,6 @@ class Training:
 
 def _brief(line: Mapping[str, float]) -> str:
     """The scalars that fit on a line of the screen."""
-    shown = {k: v for k, v in line.items() if k not in ("seconds_waiting_for_data", "grad_norm")}
-    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    shown = [name for name in _ON_SCREEN if name in line]
+    shown += [name for name in line if name.startswith("validation_")]
+    return "  ".join(f"{name} {line[name]:.4g}" for name in shown)

@@ -15,7 +15,7 @@ def predict_all(
     """Outputs in the order of `rows`.
 
     Args:
-      predict_step: `(variables, batch) -> {'logits' [B, N], 'id' [B]}` over the global batch.
+      predict_step: `(variables, batch) -> {'output' [B, N], 'id' [B]}` over the global batch.
       variables: of the network.
       batches: padded with images of negative id.
       rows: ids expected, each once.
@@ -26,17 +26,17 @@ def predict_all(
     Raises:
       ValueError: an image is missing or came twice.
     """
-    logits, ids = [], []
+    found, ids = [], []
     for batch in batches:
         outputs = predict_step(variables, batch)
         real = outputs["id"] >= 0
-        logits.append(outputs["logits"][real])
+        found.append(outputs["output"][real])
         ids.append(outputs["id"][real])
-    logits, ids = np.concatenate(logits), np.concatenate(ids)
+    found, ids = np.concatenate(found), np.concatenate(ids)
     order = np.argsort(ids, kind="stable")
     if not np.array_equal(ids[order], np.sort(rows)):
         raise ValueError(
             f"{len(rows)} images were to be predicted once each, but {len(ids)} predictions of "
             f"{len(np.unique(ids))} images came back"
         )
-    return logits[order][np.argsort(np.argsort(rows, kind="stable"), kind="stable")]
+    return found[order][np.argsort(np.argsort(rows, kind="stable"), kind="stable")]

@@ -34,11 +34,17 @@ class Pair(NamedTuple):
 
 
 def pair(name: str, **options) -> Pair:
-    """Random weights near their initial size, statistics near those that they produce."""
+    """timm's network and ours: random weights near their initial size, statistics as `beside`."""
     import torch
 
     torch.manual_seed(0)
-    net = import_timm().create_model(name, num_classes=CLASSES, **options)
+    return beside(import_timm().create_model(name, num_classes=CLASSES, **options), name)
+
+
+def beside(net, name: str) -> Pair:
+    """A torch module, given random statistics, and our network of that name with its weights."""
+    import torch
+
     with torch.no_grad():
         for key, tensor in net.state_dict().items():
             if key.endswith(("running_mean", "bias")):

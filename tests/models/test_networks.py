@@ -2,6 +2,8 @@
 
 import functools
 
+import _parity
+import _timm
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from flax import traverse_util
 
 from dermjax import models
 from dermjax.models.layers import Dropout, DropPath, conv_init
+from dermjax.models.resnet import Block
 
 TINY = "efficientnet_tiny"
 IMAGES = np.random.default_rng(0).normal(size=(8, 17, 17, 3)).astype(np.float32)
@@ -70,6 +73,55 @@ def test_b4_has_the_layers_of_the_table():
         for i in range(7)
     ]
     assert counts == [4_146, 66_238, 197_586, 1_059_898, 2_306_724, 8_636_228, 4_470_004]
+
+
+def test_resnet18_cifar_has_a_stem_for_small_images():
+    """By hand: torchvision's resnet18 less its classifier and its 7x7 kernels, with 3x3 ones."""
+    model, variables, features = shapes("resnet18_cifar", 0)
+    params = variables["params"]
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert count == 11_689_512 - 513_000 - 9_408 + 1_728 == 11_168_832
+    assert params["conv1"]["kernel"].shape == (3, 3, 3, 64)
+    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    look = functools.partial(
+        model.apply, capture_intermediates=lambda module, _: isinstance(module, Block)
+    )
+    inside = jax.eval_shape(look, variables, images)[1]["intermediates"]
+    sides = {name: found["__call__"][0].shape[1:3] for name, found in inside.items()}
+    assert {f"layer{n}_1": (64 >> n, 64 >> n) for n in range(1, 5)}.items() <= sides.items()
+    assert features.shape == (2, 512) and model.preprocessing.train_size == 32
+
+
+@pytest.mark.parametrize(("name", "last"), [("resnet18", 0), ("resnet18_cifar", 1)])
+def test_blocks_start_as_timms_or_as_torchvisions(name, last):
+    """timm's start as their shortcut; torchvision's have every scale at 1."""
+    params = models.initialize(models.create(name, num_classes=0), seed=0)["params"]
+    scales = {
+        path[-2]: set(np.unique(leaf))
+        for path, leaf in traverse_util.flatten_dict(params).items()
+        if path[-1] == "scale" and path[0].startswith("layer")
+    }
+    assert scales == {"bn1": {1}, "bn2": {last}, "downsample_1": {1}}
+
+
+@pytest.mark.parity
+def test_resnet18_cifar_equals_torchvisions_with_that_stem():
+    if missing := _timm.missing():
+        pytest.skip(f"the reference network needs {missing}: pip install -e '.[parity]'")
+    _timm.import_timm()  # with it, torchvision can be imported beside any torch
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=_parity.CLASSES)
+    net.conv1 = torch.nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    net.maxpool = torch.nn.Identity()
+    pair = _parity.beside(net, "resnet18_cifar")
+    images = _parity.draw_images(32, 3)
+    ours = jax.jit(pair.model.apply)(pair.variables, images)
+    with torch.no_grad():
+        theirs = pair.net(_parity.to_torch(images)).numpy()
+    assert _parity.relative(ours, theirs) < 1e-5
 
 
 def test_initial_kernels_have_timms_variance():

@@ -44,11 +44,14 @@ def test_from_scratch_imagenets_statistics_are_used_everywhere():
         assert (ours.mean, ours.std) == (IMAGENET_MEAN, IMAGENET_STD)
     assert models.default_preprocessing("efficientnet_b4").test_size == 384
     assert models.default_preprocessing("efficientnet_b7").test_size == 600
+    cifar = models.default_preprocessing("resnet18_cifar")
+    assert (cifar.train_size, cifar.test_size, cifar.test_crop) == (32, 32, 1.0)
 
 
 def test_default_weights_are_of_the_architecture_and_of_imagenet_alone():
     assert models.default_weights("efficientnet_b4") == "timm/efficientnet_b4.ra2_in1k"
     assert models.default_weights("efficientnet_tiny") == ""
+    assert models.default_weights("resnet18_cifar") == ""
     for name in models.list_models("*"):
         weights = models.default_weights(name)
         assert not weights or weights.startswith(f"timm/{name}.") and "jft" not in weights

@@ -68,7 +68,7 @@ def run(devices, steps=3, dtype=jnp.float32):
 def test_bfloat16_computes_and_float32_is_kept():
     """As on GPU and TPU: half precision inside, parameters and statistics float32, same course."""
     full, half = run(1), run(1, dtype=jnp.bfloat16)
-    for leaf in jax.tree.leaves((half[0].params, half[0].batch_stats, half[1], half[2]["logits"])):
+    for leaf in jax.tree.leaves((half[0].params, half[0].batch_stats, half[1], half[2]["output"])):
         assert leaf.dtype == np.float32
     np.testing.assert_allclose(half[1]["loss"], full[1]["loss"], rtol=0.03)
     assert half[1]["loss"] != full[1]["loss"]

@@ -42,13 +42,20 @@ def pixels(key, positions, images, sizes):
     return images / 255.0 + 0.1 * noise + sizes[:, :1, None, None] / 100.0
 
 
-def make(groups, *, queue_size=40, mask=False, momentum=0.9, learning_rate=0.1, seed=0):
+def make(
+    groups, *, queue_size=40, mask=False, momentum=0.9, learning_rate=0.1, symmetric=False, seed=0
+):
     """A fresh state and its per-device step."""
     model = models.ProjectedEncoder(Encoder(groups), hidden_dim=12, dim=DIM)
     variables = model.init(jax.random.key(seed), jnp.zeros((1, SIDE, SIDE, 3)), train=False)
     optimizer = optax.sgd(learning_rate, momentum=0.9)
     state = moco.create_state(
-        variables, optimizer, queue_size=queue_size, dim=DIM, batch_size=BATCH, seed=seed
+        variables,
+        optimizer,
+        queue_size=queue_size,
+        dim=DIM,
+        keys_per_step=BATCH * (2 if symmetric else 1),
+        seed=seed,
     )
     step = functools.partial(
         moco.train_step,
@@ -58,6 +65,7 @@ def make(groups, *, queue_size=40, mask=False, momentum=0.9, learning_rate=0.1, 
         momentum=lambda step: jnp.float32(momentum),
         temperature=0.2,
         mask_same_image=mask,
+        symmetric=symmetric,
         axis=AXIS,
     )
     return state, step
@@ -218,7 +226,8 @@ def test_info_nce_against_numpy():
         logits += [query[i] @ queue[j] / 0.2 for j in range(11) if not masked[i, j]]
         losses.append(-logits[0] + np.log(np.exp(logits).sum()))
         hits.append(logits[0] >= max(logits))
-    loss, accuracy = moco.info_nce(query, key, queue, temperature=0.2, masked=jnp.asarray(masked))
+    logits = moco.contrastive_logits(query, key, queue, temperature=0.2, masked=jnp.asarray(masked))
+    loss, accuracy = moco.info_nce(logits)
     assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5)
     assert float(accuracy) == pytest.approx(np.mean(hits))
 
@@ -243,5 +252,5 @@ def test_momentum_is_not_lost():
 
 
 def test_a_queue_smaller_than_the_batch_is_refused():
-    with pytest.raises(ValueError, match=r"queue_size = 10 is smaller than the batch of 16"):
+    with pytest.raises(ValueError, match=r"queue_size = 10 is smaller than the 16 keys"):
         make(1, queue_size=10)

@@ -1,0 +1,54 @@
+"""Outputs of a network over rows of the data set: logits, features or embeddings."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from dermjax.data import augment
+from dermjax.models import Preprocessing
+from dermjax.stages.prepare import Dataset
+from dermjax.steps import classify
+from dermjax.training import parallel, predict
+
+
+class Predictor:
+    """A network in evaluation mode; compiled once."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        devices: parallel.Devices,
+        preprocessing: Preprocessing,
+        *,
+        image_size: int,
+        batch_size: int,
+    ):
+        """Args:
+        model: images -> `[B, N]`.
+        preprocessing: what it was trained on.
+        image_size: px; whole crops are resized to it.
+        batch_size: global; rounded up to a multiple of the devices.
+        """
+        step = functools.partial(
+            classify.predict_step,
+            apply=model.apply,
+            normalize=functools.partial(
+                augment.normalize, mean=preprocessing.mean, std=preprocessing.std
+            ),
+        )
+        self._step = devices.map_predict_step(step)
+        self._dataset = dataset
+        self._size = image_size
+        self._interpolation = preprocessing.interpolation
+        # Predicting pads, so any batch will do.
+        self._batch = -(-batch_size // devices.count) * devices.count
+
+    def __call__(self, variables: Any, rows: np.ndarray) -> np.ndarray:
+        """`[len(rows), N]` float32, in the order of `rows`."""
+        batches = self._dataset.evaluation_batches(
+            rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
+        )
+        return predict.predict_all(self._step, variables, batches, rows)
