@@ -17,6 +17,8 @@ ARGUMENTS = {
     "model": "",  # a network; by default the scale's own
 }
 
+_TRUTH = {"true": True, "false": False}
+
 
 def make_config(strategy: str, argument: str | None) -> ConfigDict:
     """The config of one run of `strategy` (SS, IN or FS).
@@ -41,28 +43,28 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
     return config
 
 
-def parse_argument(argument: str | None) -> dict:
-    """`alpha=0.1,scale=demo` -> a value for each of `ARGUMENTS`, of its default's type.
+def parse_argument(argument: str | None, known: dict = ARGUMENTS) -> dict:
+    """`alpha=0.1,scale=demo` -> a value for each of the known arguments, of its default's type.
 
     Raises:
-      ValueError: an unknown name, a missing value, or a value that is not a number.
+      ValueError: an unknown name, a missing value, or a value of another type.
     """
-    values = dict(ARGUMENTS)
+    values = dict(known)
     for part in filter(None, (argument or "").split(",")):
         name, equals, text = (piece.strip() for piece in part.partition("="))
-        if name not in ARGUMENTS:
-            near = difflib.get_close_matches(name, ARGUMENTS, 1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"config argument {name!r} is not known; there are {', '.join(ARGUMENTS)}{hint}"
+                f"config argument {name!r} is not known; there are {', '.join(known)}{hint}"
             )
         if not equals or text == "":
             raise ValueError(f"config argument {name!r} needs a value, as in {name}=...")
-        kind = type(ARGUMENTS[name])
+        kind = type(known[name])
         try:
-            values[name] = kind(text)
-        except ValueError:
-            wanted = {int: "an integer", float: "a number"}[kind]
+            values[name] = _TRUTH[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            wanted = {int: "an integer", float: "a number", bool: "true or false"}[kind]
             raise ValueError(f"config argument {name}={text!r} is not {wanted}") from None
     return values
 

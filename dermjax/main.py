@@ -9,6 +9,8 @@
                           scale=paper|small|demo
                           data=synthetic|manifest.csv|folder
                           model=efficientnet_b0 ... b7, resnet18, resnet50
+                          configs/probe.py:run=FOLDER, a linear probe of a run's features
+                          configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check
 --config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
 --workdir=FOLDER          where results go; by default runs/ and a name made from the config
 The same command again continues where it stopped.
@@ -30,10 +32,12 @@ def main(_) -> int:
     logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
-    from dermjax.stages import run  # imports jax: help and a mistyped flag need not wait for it
+    # Imports jax: help and a mistyped flag need not wait for it.
+    from dermjax.stages import probe, run
 
+    stage = probe if _CONFIG.value.task == "probe" else run
     try:
-        return run.run(_CONFIG.value, _WORKDIR.value)
+        return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
         return command_line.refuse(str(error), error)
     except KeyboardInterrupt:

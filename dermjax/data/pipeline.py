@@ -17,10 +17,10 @@ PADDING_ID = -1  # id of the images that only fill the last batch of an evaluati
 
 
 class Source(Protocol):
-    """Random access to encoded images."""
+    """Random access to images: encoded, or pixels `[height, width, 3]` uint8."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, row: int) -> bytes: ...
+    def __getitem__(self, row: int) -> bytes | np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,11 @@ class _Rows:
         return {"data": self._source[row], "id": row, "label": int(self._labels[row])}
 
 
+def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
+    """`[height, width, 3]` uint8 of an entry of a source."""
+    return data if isinstance(data, np.ndarray) else images.decode(data)
+
+
 class _ToBuffer(grain.transforms.Map):
     """Decode into the top left of an `[S, S, 3]` buffer: one shape for all, no resampling."""
 
@@ -54,7 +59,7 @@ class _ToBuffer(grain.transforms.Map):
         self._side = side
 
     def map(self, element: dict) -> dict:
-        pixels = images.decode(element["data"])
+        pixels = to_pixels(element["data"])
         height, width = pixels.shape[:2]
         buffer = np.zeros((self._side, self._side, 3), np.uint8)
         buffer[:height, :width] = pixels
@@ -73,7 +78,7 @@ class _ToInput(grain.transforms.Map):
         self._size, self._filter = size, Image.Resampling[interpolation.upper()]
 
     def map(self, element: dict) -> dict:
-        image = Image.fromarray(images.decode(element["data"]))
+        image = Image.fromarray(to_pixels(element["data"]))
         image = image.resize((self._size, self._size), self._filter)
         return {"image": np.asarray(image), "id": np.int32(element["id"])}
 

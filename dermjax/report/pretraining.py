@@ -85,7 +85,7 @@ def render(page: Page) -> str:
     )
     return environment.get_template("pretraining.html").render(
         page=page,
-        findings=[*_findings(page)],
+        findings=_findings(page),
         sections=[_drawn(section, page) for section in _sections(page) if section.panels],
         neighbours=_same_labels(page),
         mark=_mark,

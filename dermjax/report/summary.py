@@ -26,9 +26,30 @@ def summary(results: Mapping, workdir: str) -> str:
         f"{_share(results['macro_sensitivity'])}  {n['test']:5d}",
         f"{'accuracy':{width}}             {_share(results['accuracy'])}",
         "",
-        f"{workdir}: results.json, predictions.csv, splits.csv, metrics.jsonl, checkpoints/",
+        f"{workdir}: results.json, predictions.csv, splits.csv, metrics.jsonl, checkpoints/"
+        + (", pretraining.html" if results["pretraining"] else ""),
     ]
     return "\n".join(lines)
+
+
+def probe_summary(results: Mapping, path: str) -> str:
+    """A linear probe's measures."""
+    n = results["n"]
+    lines = [
+        f"linear probe of {results['model']} ({results['encoder']}, {results['strategy']}), alpha "
+        f"{results['alpha']:g}, trial {results['trial']}: {n['train_labelled']} labelled training "
+        f"images, C = {results['c']:g} chosen on {n['validation']} validation images",
+        "",
+        "            accuracy  macro precision  macro sensitivity      n",
+    ]
+    for name in ("validation", "test"):
+        if name in results:
+            row = results[name]
+            lines.append(
+                f"{name:10} {_share(row['accuracy'])}        {_share(row['macro_precision'])}"
+                f"          {_share(row['macro_sensitivity'])}  {n[name]:5d}"
+            )
+    return "\n".join([*lines, "", path])
 
 
 def _pretraining(results: Mapping, workdir: str) -> str:

@@ -32,6 +32,10 @@ def check(config: ConfigDict) -> None:
     for stage in ("pretrain", "finetune"):
         if stage in config:
             _check_stage(stage, config[stage])
+    if config.task == "pretrain" and config.strategy != "SS":
+        raise ValueError(
+            f"config.task = 'pretrain' needs strategy SS, not {config.strategy}: take configs/ss.py"
+        )
     if config.strategy == "SS":
         _check_moco(config)
     _check_weights(config)

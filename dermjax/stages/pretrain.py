@@ -32,10 +32,15 @@ _QUEUE = 4096  # keys of an automatic queue: 8 % of the data were enough for CIF
 class Pretraining:
     """A finished pretraining."""
 
-    encoder: dict[str, Any]  # {'params', 'batch_stats'} of the query encoder
+    network: dict[str, Any]  # {'params', 'batch_stats'} of the query network: encoder and head
     directory: epath.Path
     seconds: float
     metrics: list[dict]  # the lines of its metrics.jsonl
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """What fine-tuning starts from."""
+        return {name: tree["encoder"] for name, tree in self.network.items()}
 
 
 def pretrain(
@@ -68,9 +73,9 @@ def pretrain(
                 seconds = _train(
                     config, dataset, devices, writer, checkpoints, metrics_file, beginning
                 )
-        encoder = restore_encoder(config, devices, folder)
+        trained = restore_network(config, devices, folder)
     _link(workdir / "checkpoints" / STAGE, folder)
-    return Pretraining(encoder, directory, seconds, metrics_file.read())
+    return Pretraining(trained, directory, seconds, metrics_file.read())
 
 
 def _rows(dataset: Dataset):
@@ -81,13 +86,13 @@ def _rows(dataset: Dataset):
 def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning) -> float:
     """The loop over MoCo steps; returns its seconds over all runs."""
     stage = config.pretrain
-    rows, queue_size = _rows(dataset), _queue_size(stage, len(_rows(dataset)))
+    rows, keys = _rows(dataset), queue_size(stage, dataset)
     model = network.make_projected_encoder(config, devices)
     schedule, sgd = _optimizer(stage)
     state = moco.create_state(
         _first_variables(config, model, beginning.encoder),
         sgd,
-        queue_size=queue_size,
+        queue_size=keys,
         dim=stage.dim,
         keys_per_step=_keys_per_step(stage),
         seed=config.seed,
@@ -113,9 +118,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
             ),
         )
 
-    monitor = Monitor(
-        config, dataset, devices, beginning.preprocessing, writer, queue_size=queue_size
-    )
+    monitor = Monitor(config, dataset, devices, beginning.preprocessing, writer, queue_size=keys)
     training = loop.Training(
         train_step=devices.map_train_step(step),
         batches=batches,
@@ -136,19 +139,19 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         host_scalars=lambda step: {
             "learning_rate": float(schedule(step - 1)),
             "momentum": float(momentum(step - 1)),
-            "queue_age": _queue_age(step, queue_size, _keys_per_step(stage)),
+            "queue_age": _queue_age(step, keys, _keys_per_step(stage)),
         },
     )
     _, seconds = training.run(devices.replicate(state))
     return seconds
 
 
-def _queue_size(stage: ConfigDict, images: int) -> int:
-    """K; automatic: below the images by a batch, so that an epoch's end seldom brings them back."""
+def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
+    """K; automatic: below the images by a batch, so that a query seldom meets its own image."""
     if stage.queue_size:
         return stage.queue_size
     keys = _keys_per_step(stage)
-    return max(min(_QUEUE, images - stage.batch_size) // keys, 1) * keys
+    return max(min(_QUEUE, len(_rows(dataset)) - stage.batch_size) // keys, 1) * keys
 
 
 def _keys_per_step(stage: ConfigDict) -> int:
@@ -190,15 +193,20 @@ def _first_variables(config: ConfigDict, model, encoder: dict | None) -> dict[st
     return {name: {**variables[name], "encoder": encoder[name]} for name in variables}
 
 
+def restore_network(
+    config: ConfigDict, devices: parallel.Devices, folder: epath.Path
+) -> dict[str, Any]:
+    """The query encoder and head out of the last checkpoint, without queue and optimizer."""
+    shapes = models.shapes_of(network.make_projected_encoder(config, devices))
+    return restore_subtree(folder, config.pretrain.steps, devices.abstract(shapes))
+
+
 def restore_encoder(
     config: ConfigDict, devices: parallel.Devices, folder: epath.Path
 ) -> dict[str, Any]:
-    """The query encoder out of the last checkpoint, without head, queue and optimizer."""
-    model = network.make_projected_encoder(config, devices)
-    shapes = models.shapes_of(model)
-    target = {name: {"encoder": shapes[name]["encoder"]} for name in ("params", "batch_stats")}
-    restored = restore_subtree(folder, config.pretrain.steps, devices.abstract(target))
-    return {name: restored[name]["encoder"] for name in restored}
+    """The query encoder out of the last checkpoint, alone."""
+    restored = restore_network(config, devices, folder)
+    return {name: tree["encoder"] for name, tree in restored.items()}
 
 
 def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning) -> dict:

@@ -11,6 +11,7 @@ from dermjax.report.summary import summary
 from dermjax.stages import check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
+from dermjax.stages.picture import picture
 from dermjax.stages.prepare import prepare, write_splits
 from dermjax.stages.pretrain import Pretraining, pretrain
 from dermjax.stages.workdir import (
@@ -67,6 +68,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         encoder, pretraining = done.encoder, str(done.directory)
         seconds["pretrain"] = done.seconds
         _adopt_metrics(directory, done.metrics)
+        picture(config, dataset, devices, writer, directory, done, beginning.preprocessing)
     common = dict(
         seconds=seconds,
         weights=beginning.record(),

@@ -112,7 +112,7 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         optimizer=sgd,
         queue_size=stage.queue_size,
         dim=stage.dim,
-        batch_size=batch,
+        keys_per_step=batch,
         seed=0,
     )
     state = _drawn(model, size, create)
@@ -121,9 +121,10 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         apply=model.apply,
         optimizer=sgd,
         augment=view(stage, size),
-        momentum=lambda step: jnp.float32(stage.momentum),
+        momentum=optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps),
         temperature=stage.temperature,
         mask_same_image=stage.mask_same_image,
+        symmetric=stage.symmetric,
         axis=AXIS,
     )
     data = photographs(config.data.max_side, batch)

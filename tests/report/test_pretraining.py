@@ -150,6 +150,8 @@ def test_the_file_is_whole_and_needs_nothing_else(tmp_path):
         for name in ("src", "href", "srcset"):
             assert attributes.get(name, "data:").startswith("data:")
     assert "http://" not in text and "https://" not in text and "url(" not in text
+    policies = [given["content"] for _, given in reader.tags if "http-equiv" in given]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     assert len(reader.images) == 5 + 3 and all(image["alt"] for image in reader.images)
     for image in reader.images:
         file = io.BytesIO(base64.b64decode(image["src"].split("base64,")[1]))

@@ -16,17 +16,6 @@ from dermjax.training import loop
 from tests.stages.clinic import CLASSES, tiny_config, write_clinic
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """One clinic, one cache, and one finished SS run for the tests that only look."""
-    folder = tmp_path_factory.mktemp("clinic")
-    manifest = write_clinic(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
-        assert run.run(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
-        yield folder
-
-
 def read_csv(path):
     with pathlib.Path(path).open(newline="") as file:
         return list(csv.DictReader(file))
@@ -67,9 +56,10 @@ def test_the_workdir_keeps_its_contract(base):
 
     lines = read_lines(ss / "metrics.jsonl")
     assert [(x["stage"], x["step"]) for x in lines] == [
-        (stage, step) for stage in ("pretrain", "finetune") for step in (2, 4, 6)
+        *(("pretrain", step) for step in (0, 2, 4, 6)),
+        *(("finetune", step) for step in (2, 4, 6)),
     ]
-    for line in lines:
+    for line in lines[1:]:
         assert {"loss", "images_per_second", "seconds_waiting_for_data"} <= set(line)
     assert (ss / "checkpoints" / "finetune" / "6").is_dir()
     assert (ss / "checkpoints" / "pretrain" / "6").is_dir()
@@ -134,7 +124,7 @@ def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
     assert results[0]["pretraining"] == results[1]["pretraining"]
     assert results[0]["n"]["train_labelled"] < results[1]["n"]["train_labelled"]
     # metrics.jsonl tells of the pretraining in both
-    assert sum(x["stage"] == "pretrain" for x in read_lines(second / "metrics.jsonl")) == 3
+    assert sum(x["stage"] == "pretrain" for x in read_lines(second / "metrics.jsonl")) == 4
 
 
 def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
@@ -157,12 +147,16 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(data__trial=2),
         dict(finetune__steps=2),
         dict(pretrain__report_every=3),
+        dict(pretrain__monitor__every=4),
+        dict(pretrain__monitor__k=5),
         dict(data__read_threads=1),
     ):
         assert key(**fields) == same
     for fields in (
         dict(pretrain__steps=8),
         dict(pretrain__augment__hue=0.2),
+        dict(pretrain__symmetric=True),
+        dict(pretrain__momentum_end=0.995),
         dict(model__name="efficientnet_b0"),
         dict(seed=1),
         dict(data__max_side=24),
@@ -378,9 +372,14 @@ def test_bad_values_stop_before_anything_is_made(base):
         "pretrain.batch_size = 12 cannot be divided over 8 devices; .* 8 or 16": dict(
             pretrain__batch_size=12, pretrain__bn_groups=2
         ),
-        "pretrain.queue_size = 8 must be at least pretrain.batch_size = 16": dict(
-            pretrain__queue_size=8
+        "pretrain.queue_size = 8 must be at least 16": dict(pretrain__queue_size=8),
+        "pretrain.queue_size = 24 must be at least 32.*symmetric": dict(pretrain__symmetric=True),
+        "pretrain.momentum_end = 0.9 must lie between pretrain.momentum = 0.99": dict(
+            pretrain__momentum_end=0.9
         ),
+        "pretrain.monitor.every = 3 must be a multiple of": dict(pretrain__monitor__every=3),
+        "pretrain.monitor.features = 'head'": dict(pretrain__monitor__features="head"),
+        "config.task = 'train'.*study, pretrain": dict(task="train"),
         "pretrain.bn_groups = 3 does not divide": dict(pretrain__bn_groups=3),
         "pretrain.bn_groups = 16 leaves one image": dict(pretrain__bn_groups=16),
         "finetune.warmup_steps = 9 .* below finetune.steps = 6": dict(finetune__warmup_steps=9),

@@ -1,0 +1,211 @@
+"""Frozen features of a run's encoder: written out, and measured by a linear probe."""
+
+import json
+from typing import Any
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax import models
+from dermjax.analysis import measures, probe
+from dermjax.report.summary import probe_summary
+from dermjax.stages import network
+from dermjax.stages.predictor import Predictor
+from dermjax.stages.prepare import Dataset, prepare
+from dermjax.stages.pretrain import restore_encoder
+from dermjax.stages.workdir import RESULTS, cache_dir, exclusive, read_config, write_text
+from dermjax.training import parallel
+from dermjax.training.checkpoint import restore_subtree
+from dermjax.training.writer import Writer
+
+_ENCODERS = ("auto", "pretrain", "start", "finetune")
+_SELECT = ("macro_sensitivity", "accuracy")
+
+
+def run(config: ConfigDict, workdir: str = "") -> int:
+    """Features once, then the probe; returns the process's exit status.
+
+    Args:
+      workdir: where the results go; by default the run's own folder.
+
+    Raises:
+      ValueError: a user's mistake, in words.
+    """
+    _check(config)
+    source = epath.Path(config.run)
+    trained = _read_run(source, config)
+    directory = epath.Path(workdir or source)
+    parallel.keep_compiled(cache_dir(trained) / "xla")
+    writer = Writer()
+    encoder = _which(config.encoder, trained)
+    with exclusive(directory, writer, wait=False):
+        dataset = prepare(trained, writer)
+        features = _features(config, trained, dataset, source, directory, encoder, writer)
+        results = _probe(config, trained, dataset, features, encoder)
+        name = f"probe-{encoder}-alpha{trained.data.alpha:g}-trial{trained.data.trial}.json"
+        write_text(directory / name, json.dumps(results, indent=2) + "\n")
+    writer.say("\n" + probe_summary(results, str(directory / name)))
+    return 0
+
+
+def _check(config: ConfigDict) -> None:
+    for field, known in (("encoder", _ENCODERS), ("select", _SELECT)):
+        if config[field] not in known:
+            raise ValueError(
+                f"config.{field} = {config[field]!r} must be one of {', '.join(known)}"
+            )
+    if not config.run:
+        raise ValueError("which run? name its folder, as in configs/probe.py:run=runs/mine")
+    if not 0 <= config.alpha <= 1:
+        raise ValueError(f"config.alpha = {config.alpha} must be above 0 and at most 1, or 0")
+    if config.trial < -1:
+        raise ValueError(f"config.trial = {config.trial} must be at least 0, or -1")
+
+
+def _read_run(source: epath.Path, config: ConfigDict) -> ConfigDict:
+    """The run's config, with the labelled subset that is asked for."""
+    trained = read_config(source)
+    if trained.task == "pretrain" and config.encoder == "finetune":
+        raise ValueError(f"the run in {source} is a pretraining alone: it has no finetune encoder")
+    trained.data.alpha = config.alpha or trained.data.alpha
+    trained.data.trial = trained.data.trial if config.trial < 0 else config.trial
+    return trained
+
+
+def _which(asked: str, trained: ConfigDict) -> str:
+    """`auto` resolved.
+
+    Raises:
+      ValueError: the run has no such encoder.
+    """
+    if asked == "auto":
+        return "pretrain" if trained.strategy == "SS" else "start"
+    if asked == "pretrain" and trained.strategy != "SS":
+        raise ValueError(
+            f"a run of strategy {trained.strategy} has no pretrained encoder; take encoder=start"
+        )
+    return asked
+
+
+def _features(config, trained, dataset, source, directory, encoder, writer) -> np.ndarray:
+    """`[rows, F]` float32 of every image of the data set; read where they were written before."""
+    size = config.image_size or _trained_size(trained, encoder)
+    path = directory / f"features-{encoder}.npz"
+    mark = json.dumps({"data": dataset.fingerprint, "image_size": size, "run": str(source)})
+    if path.exists():
+        with path.open("rb") as file, np.load(file) as kept:
+            if str(kept["mark"]) == mark:
+                writer.say(f"features: {len(kept['features'])} images, read from {path}")
+                return kept["features"]
+    devices, beginning = parallel.all_devices(), network.begin(trained, writer)
+    predictor = Predictor(
+        models.create(trained.model.name, num_classes=0, dtype=network.dtype(trained, devices)),
+        dataset,
+        devices,
+        beginning.preprocessing,
+        image_size=size,
+        batch_size=config.batch_size,
+    )
+    variables = _variables(trained, source, encoder, beginning)
+    rows = np.arange(len(dataset.labels))
+    features = predictor(variables, rows)
+    _write_features(path, dataset, features, mark)
+    writer.say(f"features: {features.shape[0]} images x {features.shape[1]}, written to {path}")
+    return features
+
+
+def _trained_size(trained: ConfigDict, encoder: str) -> int:
+    """px the encoder was trained at; of weights from elsewhere, what the run gives them."""
+    stage = "pretrain" if encoder == "pretrain" or "finetune" not in trained else "finetune"
+    return trained[stage].image_size
+
+
+def _variables(trained, source, encoder, beginning: network.Beginning) -> dict[str, Any]:
+    """`{'params', 'batch_stats'}` of the encoder.
+
+    Raises:
+      ValueError: its training has not been finished.
+    """
+    devices = parallel.all_devices()
+    if encoder == "start":
+        model = models.create(trained.model.name, num_classes=0)
+        return beginning.encoder or models.initialize(model, trained.seed)
+    folder = source / "checkpoints" / encoder
+    if encoder == "pretrain":
+        step = trained.pretrain.steps
+    else:
+        results = source / RESULTS
+        step = json.loads(results.read_text())["best_step"] if results.exists() else -1
+    if not (folder / str(step)).exists():
+        raise ValueError(f"the {encoder} stage of the run in {source} is not finished")
+    if encoder == "pretrain":
+        return restore_encoder(trained, devices, folder)
+    shapes = models.shapes_of(models.create(trained.model.name, num_classes=0))
+    return restore_subtree(folder, step, devices.abstract(shapes))
+
+
+def _write_features(path: epath.Path, dataset: Dataset, features: np.ndarray, mark: str) -> None:
+    """`.npz` without pickled objects: one row per image in every array."""
+    names = {"id": "name", "label": "label", "patient": "patient"}
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            features=features,
+            **{key: dataset.frame[column].to_numpy(str) for key, column in names.items()},
+            split=dataset.split.astype(str),
+            mark=np.array(mark),
+        )
+    temporary.replace(path)
+
+
+def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str) -> dict:
+    """The probe's measures on the test set (of a run that has one) and how C was chosen."""
+    train, validation, test = (
+        dataset.rows(split, labelled=True) for split in ("train", "validation", "test")
+    )
+    classes = len(dataset.classes)
+
+    def measured(rows, predicted):
+        return measures.measure(dataset.labels[rows], predicted, classes)
+
+    fitted = probe.fit(
+        features[train],
+        dataset.labels[train],
+        choose_on=(features[validation], dataset.labels[validation]),
+        cs=config.cs,
+        score=lambda _, predicted: getattr(measured(validation, predicted), config.select),
+    )
+    results = {
+        "task": "probe",
+        "run": config.run,
+        "encoder": encoder,
+        "model": trained.model.name,
+        "strategy": trained.strategy,
+        "alpha": trained.data.alpha,
+        "trial": trained.data.trial,
+        "classes": list(dataset.classes),
+        "n": dataset.counts(),
+        "c": fitted.c,
+        "scores_on_validation": fitted.scores,
+        "converged": fitted.converged,
+        "data_fingerprint": dataset.fingerprint,
+    }
+    for name, rows in (("validation", validation), ("test", test)):
+        if len(rows):
+            found = measured(rows, fitted.classifier.predict(features[rows]))
+            results[name] = {
+                "accuracy": found.accuracy,
+                "macro_precision": found.macro_precision,
+                "macro_sensitivity": found.macro_sensitivity,
+                "sensitivity": dict(
+                    zip(dataset.classes, _without_nan(found.sensitivity), strict=True)
+                ),
+            }
+    return results
+
+
+def _without_nan(values: np.ndarray) -> list[float | None]:
+    """JSON has no NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

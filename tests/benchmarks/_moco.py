@@ -1,0 +1,141 @@
+"""MoCo small enough for tests: encoder, view, batches, states; its step mapped over devices."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from dermjax import models
+from dermjax.models.norm import BatchNorm
+from dermjax.steps import moco
+from dermjax.steps.optimizer import make_sgd
+from dermjax.training.parallel import AXIS, Devices
+
+BATCH, SIDE, DIM, QUEUE = 16, 8, 8, 40  # a queue that no whole number of batches fills
+MOMENTUM, TEMPERATURE, LEARNING_RATE = 0.75, 0.2, 0.02  # m low: a wrong key encoder shows
+SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}  # all that it can do
+# Compiling is nearly all of the time.
+COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class Encoder(nn.Module):
+    """The smallest encoder with batch norm groups."""
+
+    groups: int
+    axis_name: str | None = AXIS
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False, name="conv1")(images)
+        x = nn.relu(BatchNorm(self.groups, self.axis_name, name="bn1")(x, train))
+        return nn.relu(nn.Conv(6, (3, 3), padding=1, name="conv2")(x)).mean((1, 2))
+
+
+def network(groups: int, axis_name: str | None = AXIS) -> models.ProjectedEncoder:
+    """`[B, SIDE, SIDE, 3]` -> `[B, DIM]`."""
+    return models.ProjectedEncoder(Encoder(groups, axis_name), hidden_dim=12, dim=DIM)
+
+
+@functools.cache
+def variables():
+    """Random weights, the same for any number of groups, whose embeddings fill the sphere.
+
+    Were they near one point, a key of the wrong image would be right to five digits.
+    """
+
+    @jax.jit
+    def draw(key, batch):
+        model = network(1, None)
+        fresh = model.init(key, batch)
+        params = jax.tree.map(lambda p: 3 * p if p.ndim > 1 else p, fresh["params"])
+        output, _ = model.apply(fresh | {"params": params}, batch, True, mutable=["batch_stats"])
+        params["head"]["output"]["bias"] -= output.mean(0)
+        return fresh | {"params": params}
+
+    return draw(jax.random.key(0), (images() - 127.0) / 64)
+
+
+def view(key, positions, images, sizes):
+    """An augmentation that depends on key, position, image and size, and compiles fast."""
+    phases = 50 * jax.random.uniform(key) + 1.3 * positions[:, None, None, None]
+    noise = jnp.sin(phases + jnp.arange(images[0].size).reshape(images.shape[1:]))
+    return (images - 127.0) / 64 + 0.5 * noise + sizes[:, :1, None, None] / 100
+
+
+def make(
+    groups: int,
+    *,
+    symmetric: bool = False,
+    mask: bool = False,
+    optimizer: optax.GradientTransformation | None = None,
+    step_of=moco.train_step,
+):
+    """A fresh state and its per-device step."""
+    optimizer = optimizer or make_sgd(LEARNING_RATE, **SGD)
+    state = moco.create_state(
+        variables(),
+        optimizer,
+        queue_size=QUEUE,
+        dim=DIM,
+        keys_per_step=BATCH * (2 if symmetric else 1),
+        seed=0,
+    )
+    step = functools.partial(
+        step_of,
+        apply=network(groups).apply,
+        optimizer=optimizer,
+        augment=view,
+        momentum=lambda step: jnp.float32(MOMENTUM),
+        temperature=TEMPERATURE,
+        mask_same_image=mask,
+        symmetric=symmetric,
+        axis=AXIS,
+    )
+    return state, step
+
+
+def images(count: int = 30) -> np.ndarray:
+    """Photographs `[count, SIDE, SIDE, 3]` uint8, each of a brightness of its own."""
+    draw = np.random.default_rng(0)
+    tint = draw.integers(0, 156, (count, 1, 1, 3))
+    return (tint + draw.integers(0, 100, (count, SIDE, SIDE, 3))).astype(np.uint8)
+
+
+def batches(count: int, photographs: int = 30) -> list[dict[str, np.ndarray]]:
+    """Of random photographs."""
+    draw, pixels = np.random.default_rng(1), images(photographs)
+    rows = draw.integers(0, photographs, (count, BATCH)).astype(np.int32)
+    size = np.full((BATCH, 2), SIDE, np.int32)
+    return [{"image": pixels[ids], "size": size, "id": ids} for ids in rows]
+
+
+def devices_of(count: int) -> Devices:
+    """The first `count` of the devices."""
+    return Devices(Mesh(np.array(jax.devices()[:count]), (AXIS,)))
+
+
+@functools.cache
+def compiled(devices: int, groups: int, **options):
+    """The product's own mapping of the step over that many devices, compiled once per session."""
+    placed = devices_of(devices)
+    state, step = make(groups, **options)
+    # Lowered for what it is called with: a layout of its own would be compiled for a second time.
+    arguments = placed.replicate(state), placed.put(batches(1)[0])
+    return placed.map_train_step(step).lower(*arguments).compile(compiler_options=COMPILE)
+
+
+def trajectory(devices: int, groups: int, data, *, state=None, **options):
+    """The states after each of the batches, and the metrics of each step, as NumPy arrays."""
+    placed, step = devices_of(devices), compiled(devices, groups, **options)
+    state = placed.replicate(make(groups, **options)[0] if state is None else state)
+    states, metrics = [], []
+    for batch in data:
+        state, scalars = step(state, placed.put(batch))
+        states.append(jax.device_get(state))
+        metrics.append(jax.device_get(scalars))
+    return states, metrics
