@@ -9,7 +9,9 @@ To expect, kNN accuracy on the 10,000 test images after 200 / 400 / 800 epochs, 
 The test images serve this one figure; nothing is chosen by it.
 
 Differences: the cosine falls by step, not by epoch; the jitter's order is drawn once a batch;
-batches run across the ends of epochs (the notebook drops an epoch's last 336 images).
+batches run across the ends of epochs (the notebook drops an epoch's last 336 images); a batch norm
+group is a run of neighbours, not every eighth image; the stem starts as the other convolutions do;
+the symmetric loss is reported as the mean of its two directions (and trained as their sum).
 """
 
 from dermjax.configs import common

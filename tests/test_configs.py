@@ -4,8 +4,8 @@ import inspect
 import re
 
 import pytest
-
 from dermjax.configs import common
+
 from dermjax.stages import check
 from dermjax.steps import optimizer
 

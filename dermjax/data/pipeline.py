@@ -47,6 +47,26 @@ class _Rows:
         return {"data": self._source[row], "id": row, "label": int(self._labels[row])}
 
 
+class _Share:
+    """Of every global batch, one process's block: its rows in the batch's own order.
+
+    Put on the devices, the processes' blocks are then the batch that one process would have: an
+    image's place decides what is drawn for it and with whom it shares a batch norm group.
+    """
+
+    def __init__(self, elements: grain.MapDataset, batch_size: int, reading: Reading):
+        self._elements, self._batch_size = elements, batch_size
+        self._size = batch_size // reading.process_count
+        self._start = reading.process_index * self._size
+
+    def __len__(self) -> int:
+        return len(self._elements) // self._batch_size * self._size
+
+    def __getitem__(self, index: int) -> dict:
+        batch, place = divmod(index, self._size)
+        return self._elements[batch * self._batch_size + self._start + place]
+
+
 def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
     """`[height, width, 3]` uint8 of an entry of a source."""
     return data if isinstance(data, np.ndarray) else images.decode(data)
@@ -111,8 +131,9 @@ def training_batches(
       reading: processes, threads, look-ahead.
 
     Yields:
-      This process's share: `image [b, S, S, 3]` uint8, `size [b, 2]` int32 (height and width of
-      the valid top left), `id [b]` int32 (the row), `label [b]` int32.
+      This process's share, a block of the global batch in the order of the processes:
+      `image [b, S, S, 3]` uint8, `size [b, 2]` int32 (height and width of the valid top left),
+      `id [b]` int32 (the row), `label [b]` int32.
 
     Raises:
       ValueError: no rows.
@@ -125,8 +146,8 @@ def training_batches(
         .shuffle()
         .repeat()
     )
-    # Each process takes its slice of every GLOBAL batch: the order does not depend on how many.
-    dataset = dataset[reading.process_index :: reading.process_count].map(_ToBuffer(side))
+    share = _Share(dataset, batch_size, reading)
+    dataset = grain.MapDataset.source(share).map(_ToBuffer(side))
     dataset = dataset.batch(batch_size // reading.process_count, drop_remainder=True)
     iterator = iter(
         dataset.to_iter_dataset(

@@ -237,7 +237,7 @@ def _neighbour_section(page: Page) -> _Section:
     caption = (
         "Each labelled image gets the label of the images whose features are most similar to its "
         "own (kNN) or of the most similar one; nothing is trained for it. Good: curves that rise "
-        "from step 0, above the dotted line of an answer that never looks at the image; bad: "
+        "from the first look on, above the dotted line of an answer that ignores the image; bad: "
         "curves that stay level or fall, whatever the loss does."
     )
     panels = [
@@ -263,8 +263,8 @@ def _collapse_section(page: Page) -> _Section:
     caption = (
         "Spread: near 1 the keys fill the sphere; at 0 all images have the same embedding, and the "
         "encoder is useless. Effective rank: how many dimensions are in use (keys have "
-        f"{page.embedding_dim:,}); good is a value that grows or holds, bad a fall to a few. At "
-        "step 0 the queue is noise, which fills the sphere."
+        f"{page.embedding_dim:,}); good is a value that grows or holds, bad a fall to a few. The "
+        "queue starts as noise, which fills the sphere."
     )
     panels = [
         *_panel(

@@ -24,6 +24,9 @@ from dermjax.training.writer import Writer
 
 # Of the steps: a young encoder's embeddings always lie in a cone.
 _JUDGED_FROM = 0.1
+# Steps, before which there is nothing to see: batch norm's running statistics are not yet those of
+# any images (.9 ** 50 of their first value is left).
+_SETTLED = 50
 # Share of the training's work that the automatic interval allows the monitor.
 _SHARE = 0.02
 
@@ -48,6 +51,8 @@ class Monitor:
         self._warn({})
         self.bank, self.queries = monitored(dataset)
         self.every = interval(self._stage, len(self.bank) + len(self.queries))
+        # An encoder that has learned next to nothing: what later looks are compared with.
+        self.first = _rounded_up(_SETTLED, self._stage.report_every)
         if not len(self.bank) or not len(self.queries):
             writer.say("pretrain: no labels on both sides, so no nearest neighbours are monitored")
 
@@ -137,8 +142,11 @@ def interval(stage: ConfigDict, images: int) -> int:
     if stage.monitor.every:
         return stage.monitor.every
     work = 4 * stage.batch_size * (2 if stage.symmetric else 1)
-    steps = max(images, 1) / (_SHARE * work)
-    return math.ceil(steps / stage.report_every) * stage.report_every
+    return _rounded_up(max(images, 1) / (_SHARE * work), stage.report_every)
+
+
+def _rounded_up(value: float, multiple: int) -> int:
+    return math.ceil(value / multiple) * multiple
 
 
 def classify_by_neighbours(

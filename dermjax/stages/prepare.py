@@ -142,8 +142,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
 
 
 def _cifar10(config: ConfigDict) -> Dataset:
-    """CIFAR-10's own two sets: its test images are what its notebook's kNN asks for, and are shown
-    here as validation, so that no test set is touched before its time.
+    """CIFAR-10's own two sets, its test images as validation: MoCo's notebook asks kNN for them.
 
     Raises:
       ValueError: files are missing or damaged.

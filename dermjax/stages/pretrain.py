@@ -128,7 +128,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
             stage.report_every,
             stage.save_every,
             evaluate_every=monitor.every,
-            evaluate_first=True,
+            evaluate_first=monitor.first,
             batch_size=stage.batch_size,
         ),
         checkpoints=checkpoints,

@@ -30,11 +30,11 @@ class Schedule:
     report_every: int
     save_every: int
     evaluate_every: int = 0  # 0: never
-    evaluate_first: bool = False  # before the first step, too: what the training starts from
+    evaluate_first: int = 0  # this step, too; 0: none
     batch_size: int = 1  # images a step, for the rate
 
     def __post_init__(self):
-        for name in ("save_every", "evaluate_every"):
+        for name in ("save_every", "evaluate_every", "evaluate_first"):
             value = getattr(self, name)
             if value % self.report_every:
                 # Otherwise a resumed run would report means over other steps than a whole one.
@@ -46,6 +46,10 @@ class Schedule:
     def due(self, every: int, step: int) -> bool:
         """Whether something done `every` so many steps, and at the end, is due after `step`."""
         return bool(every) and (step % every == 0 or step == self.steps)
+
+    def evaluation_due(self, step: int) -> bool:
+        """Whether the state is evaluated after `step`."""
+        return step == self.evaluate_first or self.due(self.evaluate_every, step)
 
 
 class StopRequest:
@@ -166,9 +170,6 @@ class Training:
         if start >= schedule.steps:
             return state, seconds
         begun = time.monotonic() - seconds
-        if start == 0 and schedule.evaluate_first and self.evaluate is not None:
-            measured, _ = self.evaluate(state)
-            self.metrics_file.append(schedule.stage, 0, measured | {"seconds": 0.0})
         iterator = self.batches(start)
         meter = Meter(schedule.stage)
         with StopRequest() as stop, self.writer.bar(schedule.steps, schedule.stage, start) as bar:
@@ -192,14 +193,14 @@ class Training:
 
     def _resume(self, state: Any) -> tuple[Any, float]:
         """The newest checkpoint's state and seconds, if there is one; metrics go back with it."""
-        stage, seconds, reported = self.schedule.stage, 0.0, -1
+        stage, seconds = self.schedule.stage, 0.0
         restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
         if restored is not None:
             state, meta = restored
-            seconds, reported = meta["seconds"], int(state.step)
+            seconds = meta["seconds"]
             if int(state.step) < self.schedule.steps:
                 self.writer.say(f"{stage}: continues at step {int(state.step)}")
-        self.metrics_file.rewind(stage, reported)
+        self.metrics_file.rewind(stage, int(state.step))
         return state, seconds
 
     def _report(self, state, step, meter: Meter, bar: Progress, *, begun, save: bool) -> None:
@@ -207,7 +208,7 @@ class Training:
         schedule, score = self.schedule, None
         line = meter.report(schedule.batch_size) | self.host_scalars(step)
         paused = time.monotonic()
-        if self.evaluate is not None and schedule.due(schedule.evaluate_every, step):
+        if self.evaluate is not None and schedule.evaluation_due(step):
             measured, score = self.evaluate(state)
             line |= measured
         seconds = time.monotonic() - begun

@@ -3,7 +3,7 @@
 A step is a function of one device's share of the batch with collectives over ONE axis, `AXIS`. It
 is mapped here by `jit(shard_map)`, which is what `jax.pmap` has been inside since JAX 0.8, and
 whose global arrays Orbax can save from several hosts. The same step runs under `jax.pmap` and under
-`vmap(axis_name=AXIS)`; tests/steps/test_mapping.py holds the three equal.
+`vmap(axis_name=AXIS)`; tests/steps/test_moco.py holds the three equal.
 """
 
 import dataclasses

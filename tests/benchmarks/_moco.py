@@ -43,21 +43,23 @@ def network(groups: int, axis_name: str | None = AXIS) -> models.ProjectedEncode
 
 @functools.cache
 def variables():
-    """Random weights, the same for any number of groups, whose embeddings fill the sphere.
+    """Random weights, the same for any number of groups; drawn by NumPy, which compiles nothing."""
+    draw = np.random.default_rng(1)
 
-    Were they near one point, a key of the wrong image would be right to five digits.
-    """
+    def fill(path, leaf):
+        numbers = draw.normal(size=leaf.shape)
+        values = {
+            "kernel": numbers / np.sqrt(np.prod(leaf.shape[:-1])),
+            "bias": 0.1 * numbers,
+            "scale": 1 + 0.1 * numbers,
+            "mean": 0 * numbers,
+            "var": 1 + 0 * numbers,
+        }
+        return values[path[-1].key].astype(np.float32)
 
-    @jax.jit
-    def draw(key, batch):
-        model = network(1, None)
-        fresh = model.init(key, batch)
-        params = jax.tree.map(lambda p: 3 * p if p.ndim > 1 else p, fresh["params"])
-        output, _ = model.apply(fresh | {"params": params}, batch, True, mutable=["batch_stats"])
-        params["head"]["output"]["bias"] -= output.mean(0)
-        return fresh | {"params": params}
-
-    return draw(jax.random.key(0), (images() - 127.0) / 64)
+    blank = jnp.zeros((1, SIDE, SIDE, 3))
+    shapes = jax.eval_shape(network(1).init, jax.random.key(0), blank)
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def view(key, positions, images, sizes):
@@ -100,18 +102,18 @@ def make(
 
 
 def images(count: int = 30) -> np.ndarray:
-    """Photographs `[count, SIDE, SIDE, 3]` uint8, each of a brightness of its own."""
+    """Photographs `[count, SIDE, SIDE, 3]` uint8, each of a colour of its own."""
     draw = np.random.default_rng(0)
-    tint = draw.integers(0, 156, (count, 1, 1, 3))
-    return (tint + draw.integers(0, 100, (count, SIDE, SIDE, 3))).astype(np.uint8)
+    colours = draw.integers(0, 206, (count, 1, 1, 3))
+    return (colours + draw.integers(0, 50, (count, SIDE, SIDE, 3))).astype(np.uint8)
 
 
 def batches(count: int, photographs: int = 30) -> list[dict[str, np.ndarray]]:
     """Of random photographs."""
     draw, pixels = np.random.default_rng(1), images(photographs)
     rows = draw.integers(0, photographs, (count, BATCH)).astype(np.int32)
-    size = np.full((BATCH, 2), SIDE, np.int32)
-    return [{"image": pixels[ids], "size": size, "id": ids} for ids in rows]
+    same = {"size": np.full((BATCH, 2), SIDE, np.int32), "label": np.zeros(BATCH, np.int32)}
+    return [{"image": pixels[ids], "id": ids, **same} for ids in rows]
 
 
 def devices_of(count: int) -> Devices:
@@ -124,13 +126,17 @@ def compiled(devices: int, groups: int, **options):
     """The product's own mapping of the step over that many devices, compiled once per session."""
     placed = devices_of(devices)
     state, step = make(groups, **options)
-    # Lowered for what it is called with: a layout of its own would be compiled for a second time.
-    arguments = placed.replicate(state), placed.put(batches(1)[0])
-    return placed.map_train_step(step).lower(*arguments).compile(compiler_options=COMPILE)
+    share = {name: rows[: BATCH // jax.process_count()] for name, rows in batches(1)[0].items()}
+    step = placed.map_train_step(step).lower(placed.replicate(state), placed.put(share))
+    return step.compile(compiler_options=COMPILE)
 
 
 def trajectory(devices: int, groups: int, data, *, state=None, **options):
-    """The states after each of the batches, and the metrics of each step, as NumPy arrays."""
+    """Runs the step through `data`, batches of which this process has its share.
+
+    Returns:
+      The states after each step, and the metrics of each, as NumPy arrays.
+    """
     placed, step = devices_of(devices), compiled(devices, groups, **options)
     state = placed.replicate(make(groups, **options)[0] if state is None else state)
     states, metrics = [], []

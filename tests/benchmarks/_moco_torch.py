@@ -85,28 +85,30 @@ class Step(NamedTuple):
 
 
 class MoCo:
-    """Query encoder, key encoder, queue `[D, K]` and pointer."""
+    """Query encoder, key encoder, queue `[D, K]` and pointer; the methods are the official code's.
 
-    def __init__(self, encoder, queue, *, m: float, T: float, **sgd):
+    Args:
+      encoder: the query encoder.
+      queue: `[K, D]`, unit norm.
+      sgd: of `torch.optim.SGD`.
+    """
+
+    def __init__(self, encoder, queue, *, m: float, T: float, sgd: dict):
         self.encoder_q, self.encoder_k = encoder.train(), copy.deepcopy(encoder).train()
         self.encoder_k.requires_grad_(False)
-        self.queue, self.pointer = queue.clone(), 0
+        self.queue, self.pointer = queue.T.clone(), 0
         self.m, self.T = m, T
-        self.optimizer = torch.optim.SGD(self.encoder_q.parameters(), **sgd)
+        self.optimizer = torch.optim.SGD(self.encoder_q.parameters(), lr=0.0, **sgd)
 
     def step(self, x1, x2, shuffles, learning_rate: float) -> Step:
-        """One training step; a second shuffle makes the loss symmetric."""
-        with torch.no_grad():
-            for q, k in zip(
-                self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True
-            ):
-                k.copy_(k * self.m + q * (1 - self.m))
+        """One training step on two views `[B, 3, H, W]`; two shuffles make it symmetric."""
+        self.momentum_update_key_encoder()
         if len(shuffles) == 1:
-            loss, logits, k = self._contrast(x1, x2, shuffles[0])
+            loss, logits, k = self.contrastive_loss(x1, x2, shuffles[0])
             every_logits = [logits]
         else:
-            loss_12, logits_12, k2 = self._contrast(x1, x2, shuffles[0])
-            loss_21, logits_21, k1 = self._contrast(x2, x1, shuffles[1])
+            loss_12, logits_12, k2 = self.contrastive_loss(x1, x2, shuffles[0])
+            loss_21, logits_21, k1 = self.contrastive_loss(x2, x1, shuffles[1])
             loss, k = loss_12 + loss_21, torch.cat([k1, k2])
             every_logits = [logits_12, logits_21]
         self.optimizer.zero_grad()
@@ -115,20 +117,36 @@ class MoCo:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        slots = (self.pointer + torch.arange(len(k))) % self.queue.shape[1]
-        self.queue[:, slots] = k.T
-        self.pointer = (self.pointer + len(k)) % self.queue.shape[1]
+        self.dequeue_and_enqueue(k)
         right = torch.cat([logits.argmax(1) == 0 for logits in every_logits])
-        return Step(every_logits, loss.item(), right.float().mean().item(), gradients)
+        return Step(every_logits, loss.item(), right.double().mean().item(), gradients)
 
-    def _contrast(self, im_q, im_k, shuffle):
-        """Loss and logits of queries of one view against keys of the other, and the keys."""
+    @torch.no_grad()
+    def momentum_update_key_encoder(self):
+        pairs = zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True)
+        for q, k in pairs:
+            k.copy_(k * self.m + q * (1 - self.m))
+
+    def contrastive_loss(self, im_q, im_k, shuffle):
+        """Loss and logits of one view's queries against the other's keys, and those keys."""
         q = F.normalize(self.encoder_q(im_q), dim=1)
         with torch.no_grad():
             k = F.normalize(self.encoder_k(im_k[shuffle]), dim=1)
-            k = k[shuffle.argsort()]
-        l_pos = torch.einsum("nc,nc->n", q, k).unsqueeze(-1)
-        l_neg = torch.einsum("nc,ck->nk", q, self.queue)
-        logits = torch.cat([l_pos, l_neg], dim=1) / self.T
+            k = self.batch_unshuffle(k, shuffle)
+        logits = self.logits(q, k)
         labels = torch.zeros(len(q), dtype=torch.long)
         return F.cross_entropy(logits, labels), logits.detach(), k
+
+    def batch_unshuffle(self, k, shuffle):
+        return k[shuffle.argsort()]
+
+    def logits(self, q, k):
+        """`[B, 1 + K]`."""
+        l_pos = torch.einsum("nc,nc->n", q, k).unsqueeze(-1)
+        l_neg = torch.einsum("nc,ck->nk", q, self.queue.clone())
+        return torch.cat([l_pos, l_neg], dim=1) / self.T
+
+    def dequeue_and_enqueue(self, k):
+        slots = (self.pointer + torch.arange(len(k))) % self.queue.shape[1]
+        self.queue[:, slots] = k.T
+        self.pointer = (self.pointer + len(k)) % self.queue.shape[1]

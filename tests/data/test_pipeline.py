@@ -75,13 +75,17 @@ def test_a_resumed_position_gives_the_same_batches(start, threads):
             np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_processes_divide_the_global_batch():
-    whole = training(6)
-    parts = [training(6, process_index=i, process_count=2) for i in range(2)]
-    for batch, first, second in zip(whole, *parts, strict=True):
-        assert first["id"].shape == second["id"].shape == (2,)
-        together = np.concatenate([first["id"], second["id"]])
-        assert sorted(together) == sorted(batch["id"])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_shares_in_the_order_of_the_processes_are_the_batch_of_one(processes):
+    """Not only its images: their places too, on which views and batch norm groups depend."""
+    whole = training(6, start=1)
+    parts = [
+        training(6, start=1, process_index=i, process_count=processes) for i in range(processes)
+    ]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert {len(share["id"]) for share in shares} == {4 // processes}
+        for name, rows in batch.items():
+            np.testing.assert_array_equal(np.concatenate([s[name] for s in shares]), rows)
 
 
 def test_the_seed_changes_the_order():

@@ -83,7 +83,7 @@ def final_state(workdir):
             tree = checkpointer.restore(folder / str(last) / "state")
         state[stage] = (last, [np.asarray(x) for x in _leaves(tree)])
     state["predictions"] = (workdir / "predictions.csv").read_text()
-    clocked = ("images_per_second", "seconds_waiting_for_data", "seconds")
+    clocked = ("images_per_second", "seconds_waiting_for_data", "seconds", "monitor_seconds")
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     state["metrics"] = [
         {k: v for k, v in json.loads(line).items() if k not in clocked} for line in lines
