@@ -36,17 +36,15 @@ class Monitor:
 
     def __init__(
         self,
-        config: ConfigDict,
+        stage: ConfigDict,
         dataset: Dataset,
-        devices: parallel.Devices,
-        preprocessing: models.Preprocessing,
+        features: "Features",
         writer: Writer,
         *,
         queue_size: int,
     ):
-        self._stage, self._dataset, self._writer = config.pretrain, dataset, writer
-        self._features = Features(config, dataset, devices, preprocessing)
-        self._queue_size = queue_size
+        self._stage, self._dataset, self._writer = stage, dataset, writer
+        self._features, self._queue_size = features, queue_size
         self._said: set[str] = set()
         self._warn({})
         self.bank, self.queries = monitored(dataset)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
-from dermjax.stages.monitor import Monitor
+from dermjax.stages.monitor import Features, Monitor
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.workdir import claim, exclusive
 from dermjax.steps import moco, optimizer
@@ -118,7 +118,8 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
             ),
         )
 
-    monitor = Monitor(config, dataset, devices, beginning.preprocessing, writer, queue_size=keys)
+    features = Features(config, dataset, devices, beginning.preprocessing)
+    monitor = Monitor(stage, dataset, features, writer, queue_size=keys)
     training = loop.Training(
         train_step=devices.map_train_step(step),
         batches=batches,

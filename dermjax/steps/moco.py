@@ -179,40 +179,38 @@ def train_step(
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
-    # (view of the queries, view of their keys)
-    directions = [(0, 1), (1, 0)] if symmetric else [(0, 1)]
-    views = [functools.partial(augment, view_rng) for view_rng in view_rngs]
+    # Per direction the view that asks; the other one answers.
+    asking = [functools.partial(augment, view_rng) for view_rng in view_rngs]
+    answering = asking[::-1]
+    if not symmetric:
+        asking, answering = asking[:1], answering[:1]
 
     params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
     # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
     everyone = jax.lax.all_gather(batch, axis, tiled=True)
-    keys, batch_stats_ema = [], state.batch_stats_ema
-    for rng, (_, view) in zip(
-        jax.random.split(shuffle_rng, len(directions)), directions, strict=True
-    ):
-        made, batch_stats_ema = _shuffled_keys(
-            {"params": params_ema, "batch_stats": batch_stats_ema},
-            everyone,
-            apply=apply,
-            view=views[view],
-            rngs={"shuffle": rng, "dropout": dropout_rng},
-            axis=axis,
-        )
-        keys.append(made)
-
+    keys, batch_stats_ema = _keys(
+        params_ema,
+        state.batch_stats_ema,
+        everyone,
+        apply=apply,
+        views=answering,
+        rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
+        axis=axis,
+    )
+    own_keys = batch["id"][:, None] == state.queue_ids[None]  # [b, K], of the query's own image
     loss_of = functools.partial(
         _query_loss,
         batch_stats=state.batch_stats,
-        views=_own_views(batch, [views[view] for view, _ in directions], axis),
+        views=_own_views(batch, asking, axis),
         positives=[_own_share(made, axis) for made in keys],
         queue=state.queue,
-        masked=batch["id"][:, None] == state.queue_ids[None] if mask_same_image else None,
+        masked=own_keys if mask_same_image else None,
         apply=apply,
         temperature=temperature,
         dropout_rng=dropout_rng,
     )
     (_, (scalars, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    scalars["same_image_share"] = jnp.mean(batch["id"][:, None] == state.queue_ids[None])
+    scalars["same_image_share"] = own_keys.mean()
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
     grads, scalars, batch_stats, batch_stats_ema = jax.lax.pmean(
         (grads, scalars, batch_stats, batch_stats_ema), axis
@@ -224,7 +222,7 @@ def train_step(
         state.queue_ids,
         state.queue_pointer,
         newest,
-        jnp.tile(everyone["id"], len(directions)),
+        jnp.tile(everyone["id"], len(keys)),
     )
     new_state = state.replace(
         step=state.step + 1,
@@ -290,6 +288,22 @@ def _query_loss(
         )
     mean = jax.tree.map(lambda *values: sum(values) / len(values), *scalars)
     return total, (mean, batch_stats)
+
+
+def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis):
+    """Keys `[B, D]` of each view, one after the other; and the batch statistics after them."""
+    keys = []
+    for shuffle, view in zip(jax.random.split(rngs["shuffle"], len(views)), views, strict=True):
+        made, batch_stats = _shuffled_keys(
+            {"params": params, "batch_stats": batch_stats},
+            everyone,
+            apply=apply,
+            view=view,
+            rngs=rngs | {"shuffle": shuffle},
+            axis=axis,
+        )
+        keys.append(made)
+    return keys, batch_stats
 
 
 def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis):

@@ -1,7 +1,5 @@
 """The monitor of pretraining: honest about the sets, right in its figures, heard in time."""
 
-import functools
-
 import jax
 import numpy as np
 import optax
@@ -40,11 +38,14 @@ def watched(base):
     return config, dataset, state.replace(queue_ids=np.arange(24), step=np.int32(6))
 
 
-def make(config, dataset, writer, **options):
+def features_of(config, dataset):
     preprocessing = models.default_preprocessing(config.model.name)
-    return monitor.Monitor(
-        config, dataset, all_devices(), preprocessing, writer, queue_size=24, **options
-    )
+    return monitor.Features(config, dataset, all_devices(), preprocessing)
+
+
+def make(config, dataset, writer, queue_size=24):
+    features = features_of(config, dataset)
+    return monitor.Monitor(config.pretrain, dataset, features, writer, queue_size=queue_size)
 
 
 def test_it_reads_labelled_training_and_validation_images_and_nothing_else(watched):
@@ -75,9 +76,7 @@ def test_its_figures_are_scikit_learns(watched):
     look = make(config, dataset, Heard())
     scalars, score = look(state)
     assert score is None  # no checkpoint is chosen by it
-    features = monitor.Features(
-        config, dataset, all_devices(), models.default_preprocessing(config.model.name)
-    )
+    features = features_of(config, dataset)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     bank, queries = (np.asarray(features(variables, rows)) for rows in (look.bank, look.queries))
     labels, asked = dataset.labels[look.bank], dataset.labels[look.queries]
@@ -101,9 +100,7 @@ def test_features_are_the_encoders_or_those_behind_the_head(watched):
     for what in ("encoder", "embedding"):
         config = config.copy_and_resolve_references()
         config.pretrain.monitor.features = what
-        features = monitor.Features(
-            config, dataset, all_devices(), models.default_preprocessing(config.model.name)
-        )(variables, np.arange(3))
+        features = features_of(config, dataset)(variables, np.arange(3))
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
         widths[what] = features.shape[1]
     assert widths["embedding"] == 8 and widths["encoder"] > 8
@@ -133,11 +130,9 @@ def test_a_queue_longer_than_the_data_is_said_before_the_training(watched):
     config = config.copy_and_resolve_references()
     config.pretrain.mask_same_image = False
     heard = Heard()
-    preprocessing = models.default_preprocessing(config.model.name)
-    build = functools.partial(monitor.Monitor, config, dataset, all_devices(), preprocessing, heard)
-    build(queue_size=24)
+    make(config, dataset, heard)
     assert not heard.lines
-    build(queue_size=30)
+    make(config, dataset, heard, queue_size=30)
     assert "queue of 30 keys is longer than the 30 training images" in heard.lines[0]
 
 
