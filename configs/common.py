@@ -172,7 +172,7 @@ def _pretrain() -> ConfigDict:
     stage.monitor = ConfigDict(
         {
             "every": 0,  # steps, a multiple of report_every; 0: so that it takes 2 % of the time
-            "k": 200,  # neighbours that vote, or as many as there are labels [notebook]
+            "k": 0,  # neighbours that vote; 0: the root of the labels, at most 200 [ours]
             "temperature": 0.1,  # of their votes [notebook]
             "features": "encoder",  # what fine-tuning starts from [ours]; embedding [notebook]
         }

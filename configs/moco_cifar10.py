@@ -55,6 +55,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         dict(crop_scale=(0.08, 1.0), flip_horizontal=0.5, blur_probability=0.0)
     )  # jitter and grayscale are MoCo-v2's, as in `common`
     pretrain.monitor.every = 5 * _STEPS_PER_EPOCH
+    pretrain.monitor.k = 200  # neighbours
     pretrain.monitor.features = "embedding"  # the 128 numbers behind the linear layer
     pretrain.report_every = _STEPS_PER_EPOCH
     pretrain.save_every = 5 * _STEPS_PER_EPOCH

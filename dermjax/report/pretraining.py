@@ -2,12 +2,10 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 
 import jinja2
 import numpy as np
-from etils import epath
 
 from dermjax.report import figures
 from dermjax.report.figures import Curve, Level, Panel
@@ -59,20 +57,8 @@ class _Section:
     columns: int = 2
 
 
-def write_page(path: epath.Path, page: Page) -> None:
-    """One HTML file that needs no network and no script, written whole or not at all."""
-    # A file name that is no Unicode holds surrogates, which UTF-8 refuses.
-    content = render(page).encode("utf-8", errors="replace")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """The page as HTML: one file that needs no network and no script."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dermjax.report"),
         autoescape=True,

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
+from dermjax.steps import moco
 from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
@@ -96,7 +97,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         "pretrain.save_every": at_least(1),
         "pretrain.queue_size": at_least(0),
         "pretrain.monitor.every": at_least(0),
-        "pretrain.monitor.k": at_least(1),
+        "pretrain.monitor.k": at_least(0),
         "pretrain.monitor.temperature": above(0),
         "pretrain.monitor.features": one_of(("encoder", "embedding")),
         "pretrain.dim": at_least(1),
@@ -192,7 +193,7 @@ def _check_moco(config: ConfigDict) -> None:
     pretrain = config.pretrain
     if pretrain.batch_size < 2:
         raise ValueError("config.pretrain.batch_size = 1, but a contrast needs at least 2 images")
-    keys = pretrain.batch_size * (2 if pretrain.symmetric else 1)
+    keys = moco.keys_per_step(pretrain.batch_size, symmetric=pretrain.symmetric)
     if 0 < pretrain.queue_size < keys:
         raise ValueError(
             f"config.pretrain.queue_size = {pretrain.queue_size} must be at least {keys}: the keys "

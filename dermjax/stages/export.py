@@ -6,10 +6,8 @@ from typing import Any
 from etils import epath
 
 from dermjax import models
-from dermjax.stages.pretrain import restore_encoder
+from dermjax.stages.trained import restore
 from dermjax.stages.workdir import RESULTS, read_config
-from dermjax.training import parallel
-from dermjax.training.checkpoint import restore_subtree
 
 
 def export(workdir: str, path: str, stage: str) -> str:
@@ -32,24 +30,13 @@ def export(workdir: str, path: str, stage: str) -> str:
     if not (directory / RESULTS).exists():
         raise ValueError(f"the run in {workdir} is not finished; the same command continues it")
     results = json.loads((directory / RESULTS).read_text())
-    if stage == "pretrain" and not results["pretraining"]:
-        raise ValueError(
-            f"the run in {workdir} has no pretraining (its strategy is {config.strategy}); "
-            "take --stage=finetune"
-        )
     classes = tuple(results["classes"]) if stage == "finetune" else ()
+    variables, step = restore(config, directory, stage, classes=len(classes))
     model = models.create(
         config.model.name,
         num_classes=len(classes),
         preprocessing=_preprocessing(results["weights"], config[stage].image_size),
     )
-    devices, folder = parallel.all_devices(), directory / "checkpoints" / stage
-    if classes:
-        step = results["best_step"]
-        variables = restore_subtree(folder, step, devices.abstract(models.shapes_of(model)))
-    else:
-        step = config.pretrain.steps
-        variables = restore_encoder(config, devices, folder)
     models.save_weights(path, model, variables, classes=classes)
     what = f"classes {', '.join(classes)}" if classes else "encoder without classifier"
     return f"{path}: {config.model.name}, {what}, step {step} of {stage}"

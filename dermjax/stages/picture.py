@@ -6,10 +6,11 @@ from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.analysis import neighbours
-from dermjax.report.pretraining import Neighbour, NeighbourRow, Page, write_page
+from dermjax.report.pretraining import Neighbour, NeighbourRow, Page, render
 from dermjax.stages.monitor import Features, diagnose, monitored
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.pretrain import Pretraining, queue_size
+from dermjax.stages.workdir import write_text
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -36,7 +37,7 @@ def picture(
         chosen = _spread_over_classes(queries, dataset.labels, _QUERIES, seed=config.seed)
         features = Features(config, dataset, devices, preprocessing)
         rows = _neighbours(dataset, features, done, bank, chosen)
-    write_page(path, _page(config, dataset, done, rows, bank, queries))
+    write_text(path, render(_page(config, dataset, done, rows, bank, queries)))
     writer.say(f"pretrain: curves and nearest neighbours in {path}")
 
 

@@ -87,6 +87,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
     """The loop over MoCo steps; returns its seconds over all runs."""
     stage = config.pretrain
     rows, keys = _rows(dataset), queue_size(stage, dataset)
+    written = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
     model = network.make_projected_encoder(config, devices)
     schedule, sgd = _optimizer(stage)
     state = moco.create_state(
@@ -94,7 +95,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         sgd,
         queue_size=keys,
         dim=stage.dim,
-        keys_per_step=_keys_per_step(stage),
+        keys_per_step=written,
         seed=config.seed,
     )
     momentum = optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps)
@@ -140,7 +141,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         host_scalars=lambda step: {
             "learning_rate": float(schedule(step - 1)),
             "momentum": float(momentum(step - 1)),
-            "queue_age": _queue_age(step, keys, _keys_per_step(stage)),
+            "queue_age": _queue_age(step, keys, written),
         },
     )
     _, seconds = training.run(devices.replicate(state))
@@ -151,12 +152,8 @@ def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
     """K; automatic: below the images by a batch, so that a query seldom meets its own image."""
     if stage.queue_size:
         return stage.queue_size
-    keys = _keys_per_step(stage)
+    keys = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
     return max(min(_QUEUE, len(_rows(dataset)) - stage.batch_size) // keys, 1) * keys
-
-
-def _keys_per_step(stage: ConfigDict) -> int:
-    return stage.batch_size * (2 if stage.symmetric else 1)
 
 
 def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:

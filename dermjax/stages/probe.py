@@ -1,7 +1,6 @@
 """Frozen features of a run's encoder: written out, and measured by a linear probe."""
 
 import json
-from typing import Any
 
 import numpy as np
 from etils import epath
@@ -13,10 +12,9 @@ from dermjax.report.summary import probe_summary
 from dermjax.stages import network
 from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset, prepare
-from dermjax.stages.pretrain import restore_encoder
-from dermjax.stages.workdir import RESULTS, cache_dir, exclusive, read_config, write_text
+from dermjax.stages.trained import restore
+from dermjax.stages.workdir import cache_dir, exclusive, read_config, whole_file, write_text
 from dermjax.training import parallel
-from dermjax.training.checkpoint import restore_subtree
 from dermjax.training.writer import Writer
 
 _ENCODERS = ("auto", "pretrain", "start", "finetune")
@@ -66,8 +64,6 @@ def _check(config: ConfigDict) -> None:
 def _read_run(source: epath.Path, config: ConfigDict) -> ConfigDict:
     """The run's config, with the labelled subset that is asked for."""
     trained = read_config(source)
-    if trained.task == "pretrain" and config.encoder == "finetune":
-        raise ValueError(f"the run in {source} is a pretraining alone: it has no finetune encoder")
     trained.data.alpha = config.alpha or trained.data.alpha
     trained.data.trial = trained.data.trial if config.trial < 0 else config.trial
     return trained
@@ -107,7 +103,11 @@ def _features(config, trained, dataset, source, directory, encoder, writer) -> n
         image_size=size,
         batch_size=config.batch_size,
     )
-    variables = _variables(trained, source, encoder, beginning)
+    if encoder == "start":
+        model = models.create(trained.model.name, num_classes=0)
+        variables = beginning.encoder or models.initialize(model, trained.seed)
+    else:
+        variables, _ = restore(trained, source, encoder)
     rows = np.arange(len(dataset.labels))
     features = predictor(variables, rows)
     _write_features(path, dataset, features, mark)
@@ -121,35 +121,10 @@ def _trained_size(trained: ConfigDict, encoder: str) -> int:
     return trained[stage].image_size
 
 
-def _variables(trained, source, encoder, beginning: network.Beginning) -> dict[str, Any]:
-    """`{'params', 'batch_stats'}` of the encoder.
-
-    Raises:
-      ValueError: its training has not been finished.
-    """
-    devices = parallel.all_devices()
-    if encoder == "start":
-        model = models.create(trained.model.name, num_classes=0)
-        return beginning.encoder or models.initialize(model, trained.seed)
-    folder = source / "checkpoints" / encoder
-    if encoder == "pretrain":
-        step = trained.pretrain.steps
-    else:
-        results = source / RESULTS
-        step = json.loads(results.read_text())["best_step"] if results.exists() else -1
-    if not (folder / str(step)).exists():
-        raise ValueError(f"the {encoder} stage of the run in {source} is not finished")
-    if encoder == "pretrain":
-        return restore_encoder(trained, devices, folder)
-    shapes = models.shapes_of(models.create(trained.model.name, num_classes=0))
-    return restore_subtree(folder, step, devices.abstract(shapes))
-
-
 def _write_features(path: epath.Path, dataset: Dataset, features: np.ndarray, mark: str) -> None:
     """`.npz` without pickled objects: one row per image in every array."""
     names = {"id": "name", "label": "label", "patient": "patient"}
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(
             file,
             features=features,
@@ -157,7 +132,6 @@ def _write_features(path: epath.Path, dataset: Dataset, features: np.ndarray, ma
             split=dataset.split.astype(str),
             mark=np.array(mark),
         )
-    temporary.replace(path)
 
 
 def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str) -> dict:

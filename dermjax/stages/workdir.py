@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import filelock
 from etils import epath
@@ -68,10 +69,22 @@ def claim(directory: epath.Path, config: dict) -> None:
 
 
 def write_text(path: epath.Path, text: str) -> None:
-    """The whole text under its name, or nothing: a killed process leaves no half file."""
+    """The whole text under its name, as UTF-8, or nothing."""
+    with whole_file(path) as file:
+        # A file name that is no Unicode holds surrogates, which UTF-8 refuses.
+        file.write(text.encode(errors="replace"))
+
+
+@contextlib.contextmanager
+def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
+    """To write into; it gets its name when it is complete: a killed process leaves no half file."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

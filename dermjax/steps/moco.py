@@ -47,7 +47,7 @@ def create_state(
       variables: `{'params', 'batch_stats'}` of encoder and head.
       queue_size: K; need not be a multiple of the batch.
       dim: D of the head.
-      keys_per_step: B, or 2 B with the symmetric loss.
+      keys_per_step: of `keys_per_step`.
 
     Raises:
       ValueError: the queue is smaller than one step's keys.
@@ -73,6 +73,11 @@ def create_state(
         queue_pointer=jnp.int32(0),
         rng=jax.random.key_data(rng),
     )
+
+
+def keys_per_step(batch_size: int, *, symmetric: bool) -> int:
+    """B, or 2 B where each view is query once and key once."""
+    return batch_size * (2 if symmetric else 1)
 
 
 def l2_normalize(x: jax.Array) -> jax.Array:

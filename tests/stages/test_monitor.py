@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 from dermjax.configs import common
+from ml_collections import ConfigDict
 from sklearn.neighbors import KNeighborsClassifier
 
 from dermjax import models
@@ -91,6 +92,17 @@ def test_its_figures_are_scikit_learns(watched):
     assert scalars["majority_accuracy"] == pytest.approx(1 / 3)
     assert (scalars["knn_bank"], scalars["knn_queries"]) == (len(labels), len(asked))
     assert scalars["queue_filled"] == 1
+
+
+@pytest.mark.parametrize(("labels", "asked", "k"), [(25, 0, 5), (60_000, 0, 200), (25, 7, 7)])
+def test_the_neighbours_fit_the_labels(labels, asked, k):
+    """200 of 245, as in CIFAR-10's notebook, would name the commonest class to every query."""
+    settings = ConfigDict({"k": asked, "temperature": 0.1})
+    bank = np.tile(np.eye(2, dtype=np.float32)[:1], (labels, 1))
+    found = monitor.classify_by_neighbours(
+        bank[:1], bank, np.zeros(1, int), np.zeros(labels, int), settings, 2
+    )
+    assert found["knn_k"] == k
 
 
 def test_features_are_the_encoders_or_those_behind_the_head(watched):
