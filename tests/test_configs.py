@@ -18,7 +18,8 @@ def test_paper_is_the_authors_public_pretraining_file():
     assert (stage.hidden_dim, stage.dim) == (2048, 128)
     assert (stage.queue_size, stage.temperature) == (65_536, 0.2)
     assert stage.momentum == stage.momentum_end == 0.999
-    assert not stage.symmetric and not stage.mask_same_image
+    assert not (stage.symmetric or stage.mask_same_image or stage.batch_negatives)
+    assert stage.optimizer == "sgd"
     assert (stage.image_size, stage.batch_size, stage.bn_groups) == (380, 256, 4)
     assert stage.steps == 97_200 == 1200 * (20_926 // 256)
     assert (stage.learning_rate, stage.schedule, stage.warmup_steps) == (0.02, "step", 0)
@@ -48,6 +49,7 @@ def test_the_papers_learning_rate_falls_at_epochs_720_and_960():
 def test_small_fits_the_queue_to_the_data_and_ramps_the_momentum():
     stage = common.make_config("SS", "scale=small").pretrain
     assert stage.queue_size == 0 and stage.mask_same_image and not stage.symmetric
+    assert stage.batch_negatives and stage.optimizer == "adamw" and stage.warmup_steps > 0
     assert (stage.momentum, stage.momentum_end, stage.schedule) == (0.99, 0.999, "cosine")
     momentum = optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps)
     ramp = [float(momentum(step)) for step in range(0, stage.steps + 1, 500)]

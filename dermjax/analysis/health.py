@@ -27,8 +27,9 @@ def diagnose(
         found["collapse"] = (
             "the embeddings have collapsed: those of different photographs are nearly one point "
             f"(standard deviation x sqrt(dim) = {spread:.2f}; 1 when they fill the sphere). A "
-            "momentum nearer to 1, a lower learning rate or more batch norm groups are the usual "
-            "remedies"
+            "queue of two steps' keys (--config.pretrain.queue_size=0) with those of the batch "
+            "(--config.pretrain.batch_negatives=True), a warm-up or a lower learning rate are the "
+            "usual remedies"
         )
     elif spread < _NARROW:
         found["cone"] = (
@@ -46,7 +47,7 @@ def diagnose(
             f"the queue of {queue_size} keys is longer than the {images} training images: each "
             "query meets old keys of its own image as negatives. "
             "--config.pretrain.mask_same_image=True leaves them out, "
-            "--config.pretrain.queue_size=0 fits the queue to the data"
+            "--config.pretrain.queue_size=0 takes two steps' keys"
         )
     knn, floor = scalars.get("knn_accuracy"), scalars.get("majority_accuracy")
     if knn is not None and knn <= floor:

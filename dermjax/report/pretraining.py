@@ -42,6 +42,7 @@ class Page:
     rows: Sequence[NeighbourRow]
     embedding_dim: int  # D
     queue_size: int  # K
+    negatives: int  # of a query: K, and the batch's other keys where they count
     majority: str = ""  # the commonest class
     classes: int = 0  # how many; 0 where it is not known
     chance_same_label: float | None = None  # expected share of same labels, neighbours at random
@@ -308,7 +309,7 @@ def _loss_section(page: Page) -> _Section:
         "The loss is no measure of progress: it rises while real keys replace the noise that the "
         f"queue starts with{f' (all by step {full[0]:,})' if full else ''}, and depends on the "
         "queue's length. Bad is a loss that stays at the "
-        f"dotted line (it knows nothing: every one of the 1 + {page.queue_size:,} keys is as "
+        f"dotted line (it knows nothing: every one of the 1 + {page.negatives:,} keys is as "
         "likely), or one that falls to 0 at once with an accuracy of 100%: something other than "
         "the picture gives the positive away."
     )
@@ -317,7 +318,7 @@ def _loss_section(page: Page) -> _Section:
             page,
             "Loss (nats)",
             {"loss": "loss"},
-            levels=(Level("knows nothing, ln(1 + K)", math.log1p(page.queue_size)),),
+            levels=(Level("knows nothing", math.log1p(page.negatives)),),
         ),
         *_panel(
             page,

@@ -94,6 +94,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         }
     rules |= {
         "pretrain.init": one_of(("random", "imagenet")),
+        "pretrain.optimizer": one_of(("sgd", "adamw")),
         "pretrain.save_every": at_least(1),
         "pretrain.queue_size": at_least(0),
         "pretrain.monitor.every": at_least(0),
@@ -198,7 +199,7 @@ def _check_moco(config: ConfigDict) -> None:
         raise ValueError(
             f"config.pretrain.queue_size = {pretrain.queue_size} must be at least {keys}: the keys "
             f"of one step (pretrain.batch_size = {pretrain.batch_size}"
-            f"{', symmetric' if pretrain.symmetric else ''}) have to fit; 0 fits it to the data"
+            f"{', symmetric' if pretrain.symmetric else ''}) have to fit; 0 fits two steps'"
         )
     if not pretrain.momentum <= pretrain.momentum_end < 1:
         raise ValueError(

@@ -25,7 +25,6 @@ from dermjax.training.writer import MetricsFile, Writer
 STAGE = "pretrain"
 # Fields that say where and how often, not what: they do not tell pretrainings apart.
 _WITHOUT_EFFECT = ("directory", "report_every", "save_every", "monitor")
-_QUEUE = 4096  # keys of an automatic queue: 8 % of the data were enough for CIFAR-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +88,10 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
     rows, keys = _rows(dataset), queue_size(stage, dataset)
     written = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
     model = network.make_projected_encoder(config, devices)
-    schedule, sgd = _optimizer(stage)
+    schedule, updates = _optimizer(stage)
     state = moco.create_state(
         _first_variables(config, model, beginning.encoder),
-        sgd,
+        updates,
         queue_size=keys,
         dim=stage.dim,
         keys_per_step=written,
@@ -102,11 +101,12 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
     step = functools.partial(
         moco.train_step,
         apply=model.apply,
-        optimizer=sgd,
+        optimizer=updates,
         augment=make_augmentation(stage, beginning.preprocessing),
         momentum=momentum,
         temperature=stage.temperature,
         mask_same_image=stage.mask_same_image,
+        batch_negatives=stage.batch_negatives,
         symmetric=stage.symmetric,
         axis=parallel.AXIS,
     )
@@ -149,11 +149,11 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
 
 
 def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
-    """K; automatic: below the images by a batch, so that a query seldom meets its own image."""
+    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it."""
     if stage.queue_size:
         return stage.queue_size
     keys = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
-    return max(min(_QUEUE, len(_rows(dataset)) - stage.batch_size) // keys, 1) * keys
+    return keys * (2 if 2 * keys <= len(_rows(dataset)) - stage.batch_size else 1)
 
 
 def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
@@ -165,7 +165,7 @@ def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
 
 
 def _optimizer(stage: ConfigDict):
-    """The learning rate schedule, and SGD on it."""
+    """The learning rate schedule, and what follows it."""
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,
@@ -174,13 +174,14 @@ def _optimizer(stage: ConfigDict):
         milestones=stage.milestones,
         decay=stage.decay,
     )
-    sgd = optimizer.make_sgd(
+    if stage.optimizer == "adamw":
+        return schedule, optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    return schedule, optimizer.make_sgd(
         schedule,
         momentum=stage.sgd_momentum,
         nesterov=stage.nesterov,
         weight_decay=stage.weight_decay,
     )
-    return schedule, sgd
 
 
 def _first_variables(config: ConfigDict, model, encoder: dict | None) -> dict[str, Any]:

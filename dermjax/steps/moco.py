@@ -47,7 +47,7 @@ def create_state(
       variables: `{'params', 'batch_stats'}` of encoder and head.
       queue_size: K; need not be a multiple of the batch.
       dim: D of the head.
-      keys_per_step: of `keys_per_step`.
+      keys_per_step: what `keys_per_step` gives.
 
     Raises:
       ValueError: the queue is smaller than one step's keys.
@@ -160,6 +160,7 @@ def train_step(
     momentum: Callable[[jax.Array], jax.Array],
     temperature: float,
     mask_same_image: bool,
+    batch_negatives: bool,
     symmetric: bool,
     axis: str,
 ) -> tuple[MoCoState, dict[str, jax.Array]]:
@@ -175,6 +176,9 @@ def train_step(
       momentum: step -> m of the key encoder.
       mask_same_image: leave keys of the query's own image out of its negatives. Not in MoCo; it
         matters when the queue is longer than the data set (moco issues 24 and 87).
+      batch_negatives: keys of the batch's other images are negatives, too, as in SimCLR. Not in
+        MoCo, whose negatives all are older than the positive: a young encoder can tell them by
+        their age instead of the image.
       symmetric: each view is query once and key once, the two losses are summed and 2 B keys
         enqueued, as in the official CIFAR-10 notebook; MoCo-v2 itself is asymmetric.
       axis: name of the collective axis.
@@ -202,14 +206,19 @@ def train_step(
         rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
         axis=axis,
     )
-    own_keys = batch["id"][:, None] == state.queue_ids[None]  # [b, K], of the query's own image
+    own_keys = _same(batch["id"], state.queue_ids)
+    masked = own_keys if mask_same_image else jnp.zeros_like(own_keys)
+    negatives = [state.queue] * len(keys)
+    if batch_negatives:
+        negatives = [jnp.concatenate([state.queue, made]) for made in keys]
+        masked = jnp.concatenate([masked, _same(batch["id"], everyone["id"])], 1)
     loss_of = functools.partial(
         _query_loss,
         batch_stats=state.batch_stats,
         views=_own_views(batch, asking, axis),
         positives=[_own_share(made, axis) for made in keys],
-        queue=state.queue,
-        masked=own_keys if mask_same_image else None,
+        negatives=negatives,
+        masked=masked,
         apply=apply,
         temperature=temperature,
         dropout_rng=dropout_rng,
@@ -249,6 +258,11 @@ def train_step(
     return new_state, scalars | health
 
 
+def _same(ids, other_ids):
+    """`[b]`, `[n]` -> `[b, n]` bool."""
+    return ids[:, None] == other_ids[None]
+
+
 def _own_share(rows, axis):
     """This device's rows of those of all devices."""
     share = rows.shape[0] // jax.lax.axis_size(axis)
@@ -263,11 +277,11 @@ def _own_views(batch, views, axis):
 
 
 def _query_loss(
-    params, *, batch_stats, views, positives, queue, masked, apply, temperature, dropout_rng
+    params, *, batch_stats, views, positives, negatives, masked, apply, temperature, dropout_rng
 ):
     """The loss of one device's queries, summed over directions; their mean scalars; statistics."""
     total, scalars = 0.0, []
-    for view, positive in zip(views, positives, strict=True):
+    for view, positive, negative in zip(views, positives, negatives, strict=True):
         output, updates = apply(
             {"params": params, "batch_stats": batch_stats},
             view,
@@ -277,7 +291,9 @@ def _query_loss(
         )
         batch_stats = updates["batch_stats"]
         query = l2_normalize(output)
-        logits = contrastive_logits(query, positive, queue, temperature=temperature, masked=masked)
+        logits = contrastive_logits(
+            query, positive, negative, temperature=temperature, masked=masked
+        )
         loss, accuracy = info_nce(logits)
         total += loss
         similarity = (query * positive).sum(-1).mean()
@@ -286,7 +302,7 @@ def _query_loss(
                 "loss": loss,
                 "accuracy": accuracy,
                 "positive_similarity": similarity,
-                "negative_similarity": query.mean(0) @ queue.mean(0),  # of all pairs
+                "negative_similarity": query.mean(0) @ negative.mean(0),  # of all pairs
                 # Mean squared distance of positives (Wang & Isola 2020).
                 "alignment": 2 - 2 * similarity,
             }

@@ -74,6 +74,7 @@ def make(
     *,
     symmetric: bool = False,
     mask: bool = False,
+    batch_negatives: bool = False,
     optimizer: optax.GradientTransformation | None = None,
     step_of=moco.train_step,
 ):
@@ -95,6 +96,7 @@ def make(
         momentum=lambda step: jnp.float32(MOMENTUM),
         temperature=TEMPERATURE,
         mask_same_image=mask,
+        batch_negatives=batch_negatives,
         symmetric=symmetric,
         axis=AXIS,
     )

@@ -124,6 +124,7 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         momentum=optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps),
         temperature=stage.temperature,
         mask_same_image=stage.mask_same_image,
+        batch_negatives=stage.batch_negatives,
         symmetric=stage.symmetric,
         axis=AXIS,
     )

@@ -109,6 +109,7 @@ def page(**fields):
         rows=[],
         embedding_dim=128,
         queue_size=4096,
+        negatives=4096,
         majority="nevus",
         classes=4,
     )

@@ -41,6 +41,7 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
         config.pretrain.update(
             dict(steps=6, batch_size=16, image_size=16, queue_size=24, dim=8, hidden_dim=16)
         )
+        config.pretrain.warmup_steps = 1
         config.pretrain.update(dict(report_every=2, save_every=2, bn_groups=8))
     config.finetune.update(dict(steps=6, batch_size=16, image_size=16, warmup_steps=1))
     config.finetune.update(dict(report_every=2, evaluate_every=2))

@@ -26,6 +26,7 @@ def command(folder, workdir):
         "pretrain.batch_size": 16,
         "pretrain.image_size": 16,
         "pretrain.queue_size": 24,
+        "pretrain.warmup_steps": 1,
         "pretrain.dim": 8,
         "pretrain.hidden_dim": 16,
         "pretrain.report_every": 2,

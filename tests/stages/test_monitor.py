@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from sklearn.neighbors import KNeighborsClassifier
 
 from dermjax import models
-from dermjax.stages import monitor, network, prepare
+from dermjax.stages import monitor, network, prepare, pretrain
 from dermjax.steps import moco
 from dermjax.training.parallel import all_devices
 from dermjax.training.writer import Writer
@@ -135,6 +135,18 @@ def test_a_young_encoder_is_not_judged(watched):
     heard = Heard()
     make(config, dataset, heard)(state.replace(queue=point, step=np.int32(0)))
     assert not [line for line in heard.lines if "collapsed" in line]
+
+
+@pytest.mark.parametrize(
+    ("batch", "symmetric", "keys"), [(10, False, 20), (5, True, 20), (16, False, 16), (8, True, 16)]
+)
+def test_an_automatic_queue_holds_two_steps_below_the_data(watched, batch, symmetric, keys):
+    config, dataset, _ = watched  # 30 training images
+    stage = config.pretrain.copy_and_resolve_references()
+    stage.update(dict(queue_size=0, batch_size=batch, symmetric=symmetric))
+    assert pretrain.queue_size(stage, dataset) == keys
+    stage.queue_size = 77
+    assert pretrain.queue_size(stage, dataset) == 77
 
 
 def test_a_queue_longer_than_the_data_is_said_before_the_training(watched):

@@ -372,6 +372,9 @@ def test_bad_values_stop_before_anything_is_made(base):
         "pretrain.batch_size = 12 cannot be divided over 8 devices; .* 8 or 16": dict(
             pretrain__batch_size=12, pretrain__bn_groups=2
         ),
+        "pretrain.optimizer = 'adam', but it must be one of sgd, adamw": dict(
+            pretrain__optimizer="adam"
+        ),
         "pretrain.queue_size = 8 must be at least 16": dict(pretrain__queue_size=8),
         "pretrain.queue_size = 24 must be at least 32.*symmetric": dict(pretrain__symmetric=True),
         "pretrain.momentum_end = 0.9 must lie between pretrain.momentum = 0.99": dict(

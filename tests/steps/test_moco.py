@@ -13,6 +13,7 @@ from _moco import (
     DIM,
     MOMENTUM,
     QUEUE,
+    TEMPERATURE,
     batches,
     make,
     network,
@@ -75,6 +76,12 @@ def test_the_device_count_changes_nothing(symmetric, steps):
     assert min(scalars["key_std"] for scalars in metrics) > 2000 * DRIFT  # 0 were one key for all
     for devices in (2, 8):
         assert_same(trajectory(devices, 8, data, symmetric=symmetric), one)
+
+
+def test_nor_with_the_batch_s_negatives():
+    data = batches(3)
+    options = dict(symmetric=True, batch_negatives=True)
+    assert_same(trajectory(4, 8, data, **options), trajectory(1, 8, data, **options))
 
 
 def test_a_group_may_span_devices():
@@ -206,6 +213,31 @@ def test_masking_leaves_the_query_s_own_image_out():
         assert metrics["same_image_share"] == 1
     _, (metrics,) = trajectory(1, 2, data)
     assert metrics["same_image_share"] == 0
+
+
+def test_keys_of_the_batch_s_other_images_are_negatives_on_request():
+    """The loss against NumPy, in a batch where some photographs occur twice."""
+    batch = batches(1, photographs=10)[0]
+    (after,), (metrics,) = trajectory(1, 1, [batch], batch_negatives=True)
+    rng = jax.random.fold_in(jax.random.wrap_key_data(after.rng), 0)
+    embed = jax.jit(
+        lambda rng: network(1, None).apply(
+            variables(),
+            view(rng, jnp.arange(BATCH), batch["image"], batch["size"]),
+            True,
+            mutable=["batch_stats"],
+        )[0]
+    )
+    query, key = (np.asarray(moco.l2_normalize(embed(rng))) for rng in jax.random.split(rng, 4)[:2])
+    queue = np.asarray(make(1)[0].queue)
+    losses = []
+    for i in range(BATCH):
+        others = [j for j in range(BATCH) if batch["id"][j] != batch["id"][i]]
+        negatives = np.exp(np.concatenate([queue, key[others]]) @ query[i] / TEMPERATURE).sum()
+        positive = np.exp(query[i] @ key[i] / TEMPERATURE)
+        losses.append(np.log((positive + negatives) / positive))
+    assert len(set(batch["id"])) < BATCH
+    assert metrics["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_momentum_is_not_lost():
