@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from dermjax.data import layouts, splits
 from dermjax.data.manifest import ManifestError
+from tests.data.miniatures import write_photo as _photo
 
 SHARED = Path(os.environ.get("DERMJAX_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
@@ -18,12 +18,6 @@ def _real(name):
     if not folder.is_dir():
         pytest.skip(f"no data/{name} beside the repository")
     return folder
-
-
-def _photo(path, seed, size=(12, 10)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
@@ -163,10 +157,14 @@ def test_unknown_sources(clinic, tmp_path):
         "is a folder, but layout 'csv' needs the CSV file itself"
     ]
     assert _problems(clinic().parent) == [
-        "is a folder of no known layout; tried pad_ufes20 (no metadata.csv); ham10000 (no "
-        "HAM10000_metadata.csv or index.csv): name a CSV instead such as 'table.csv' in it, with "
+        "is a folder of no known layout (pad_ufes20, ham10000, isic2018, isic2019, isic2020, "
+        "fitzpatrick17k, ddi, class_folders): name a CSV instead such as 'table.csv' in it, with "
         "the columns image, label and patient"
     ]
+    assert (
+        "nearly pad_ufes20 (no metadata.csv): name"
+        in (_problems(clinic().parent, layout="pad_ufes20")[0])
+    )
 
 
 def test_pad_ufes20():

@@ -1,0 +1,30 @@
+"""Public layouts: each importer turns a folder into one table under the manifest's headers.
+
+A further one is a function from a folder to (table, notes) that raises `folders.Absent` with what
+is missing.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dermjax.data.importers import (
+    class_folders,
+    ddi,
+    fitzpatrick17k,
+    folders,
+    ham10000,
+    isic,
+    pad_ufes20,
+)
+
+# In the order they are tried; class folders, which ask least, come last.
+LAYOUTS: dict[str, Callable[[Path], folders.Raw]] = {
+    "pad_ufes20": pad_ufes20.read,
+    "ham10000": ham10000.read,
+    "isic2018": isic.read_2018,
+    "isic2019": isic.read_2019,
+    "isic2020": isic.read_2020,
+    "fitzpatrick17k": fitzpatrick17k.read,
+    "ddi": ddi.read,
+    "class_folders": class_folders.read,
+}

@@ -1,0 +1,42 @@
+"""PAD-UFES-20 (Pacheco et al. 2020): clinical photographs of six diagnoses."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dermjax.data.importers import folders
+from dermjax.data.manifest import BOX
+
+
+def read(folder: Path) -> folders.Raw:
+    """PAD-UFES-20: metadata.csv, images/ (with or without parts), boxes.csv if there is one."""
+    frame, notes = folders.table(folder, ["metadata.csv"], ["img_id", "diagnostic", "patient_id"])
+    photos = folders.photos(folder, ["images", "imgs_part_*"])
+    lesion = frame.get("lesion_id", pd.Series("", index=frame.index))
+    raw = pd.DataFrame(
+        {
+            "row": frame["row"],
+            "image": folders.located(frame["img_id"], photos),
+            "label": frame["diagnostic"],
+            "patient": frame["patient_id"],
+            # Numbered over all patients in the original; joined, so that a mirror's renumbering
+            # cannot merge two patients.
+            "lesion": (frame["patient_id"] + "_" + lesion).where(lesion != "", ""),
+            **folders.kept(
+                frame, {"age": "age", "gender": "sex", "fitspatrick": "skin_type", "region": "site"}
+            ),
+        }
+    )
+    if not (folder / "boxes.csv").is_file():
+        return raw, notes + ["no boxes.csv: whole images are used"]
+    boxes, more = folders.table(folder, ["boxes.csv"], ["img_id", *BOX])
+    lost = int((~boxes["img_id"].isin(frame["img_id"])).sum())
+    bare = int((~frame["img_id"].isin(boxes["img_id"])).sum())
+    notes += more + ([f"images without a box: {bare} (used whole)"] if bare else [])
+    notes += [f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"] if lost else []
+    raw = (
+        raw.assign(img_id=frame["img_id"])
+        .merge(boxes[["img_id", *BOX]], on="img_id", how="left")
+        .drop(columns="img_id")
+    )
+    return raw.fillna(dict.fromkeys(BOX, "")), notes

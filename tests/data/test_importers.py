@@ -1,0 +1,187 @@
+"""Each public layout in miniature, with the names and the quirks of the original."""
+
+import numpy as np
+import pytest
+
+from dermjax.data import layouts
+from dermjax.data.manifest import ManifestError
+from tests.data.miniatures import write_photo
+
+
+def load(folder, **options):
+    return layouts.load(folder, cache_dir=folder.parent / ".cache", **options)
+
+
+def write(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines))
+
+
+def isic2018(folder, order="MEL,NV,BCC,AKIEC,BKL,DF,VASC", part="Training"):
+    """Six images of three lesions, melanomas and nevi; archives in folders of their own names."""
+    name = f"ISIC2018_Task3_{part}"
+    lines = [f"image,{order}"]
+    for index in range(6):
+        image = f"ISIC_002{part[:2]}{index}"
+        write_photo(folder / f"{name}_Input" / f"{image}.jpg", 10 * len(part) + index)
+        label = ("MEL", "NV")[index % 2]
+        lines.append(",".join([image, *("1.0" if c == label else "0.0" for c in order.split(","))]))
+    write(folder / f"{name}_GroundTruth" / f"{name}_GroundTruth.csv", *lines)
+    return name, [line.split(",")[0] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("order", ["MEL,NV,BCC,AKIEC,BKL,DF,VASC", "VASC,NV,DF,MEL,BKL,AKIEC,BCC"])
+def test_isic_2018_has_one_hot_columns_in_any_order(tmp_path, order):
+    folder = tmp_path / "isic"
+    name, images = isic2018(folder, order)
+    rows = [f"{image},HAM_{index % 3},histopathology" for index, image in enumerate(images)]
+    write(folder / f"{name}_LesionGroupings.csv", "image,lesion_id,diagnosis_confirm_type", *rows)
+    table = load(folder)
+    assert table.frame["label"].tolist() == ["MEL", "NV"] * 3
+    assert table.frame["lesion"].tolist() == ["HAM_0", "HAM_1", "HAM_2"] * 2
+    assert table.frame["group"].nunique() == 3
+    assert (table.frame["official_split"] == "train").all()
+    assert (table.frame["dx_type"] == "histopathology").all()
+    assert "ISIC 2018 task 3 has no patient ids: grouped by lesion_id" in table.notes
+
+
+def test_isic_2018_parts_stand_below_each_other(tmp_path):
+    folder = tmp_path / "isic"
+    isic2018(folder)
+    isic2018(folder, part="Test")
+    table = load(folder)
+    assert table.frame["official_split"].tolist() == ["train"] * 6 + ["test"] * 6
+    assert table.frame["group"].nunique() == 12
+    assert any("no ISIC2018_Task3_Test_LesionGroupings.csv" in note for note in table.notes)
+
+
+def test_a_row_of_two_classes_or_none_is_told(tmp_path):
+    folder = tmp_path / "isic"
+    name, _ = isic2018(folder)
+    truth = folder / f"{name}_GroundTruth" / f"{name}_GroundTruth.csv"
+    lines = truth.read_text().splitlines()
+    lines[2], lines[4] = "ISIC_002Tr1,1,1,0,0,0,0,0", "ISIC_002Tr3,0,0,0,0,0,0,0"
+    write(truth, *lines)
+    with pytest.raises(ManifestError, match="rows 3, 5: not exactly one class is 1"):
+        load(folder)
+
+
+def test_isic_2019_joins_its_metadata_and_knows_lesions_without_id(tmp_path):
+    folder = tmp_path / "isic"
+    classes = "MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK".split(",")
+    truth, metadata = (
+        [f"image,{','.join(classes)}"],
+        ["image,age_approx,anatom_site_general,lesion_id,sex"],
+    )
+    for index in range(10):
+        image, label = f"ISIC_{index:07}_downsampled", ("SCC", "AK")[index % 2]
+        truth.append(",".join([image, *("1.0" if c == label else "0.0" for c in classes)]))
+        photos = folder / "ISIC_2019_Training_Input" / "ISIC_2019_Training_Input"
+        write_photo(photos / f"{image}.jpg", index)
+        metadata.insert(1, f"{image},55.0,anterior torso,{'BCN_1' if index < 3 else ''},female")
+    write(folder / "ISIC_2019_Training_GroundTruth.csv", *truth)
+    write(folder / "ISIC_2019_Training_Metadata.csv", *metadata)
+    frame = load(folder).frame
+    assert frame["label"].tolist() == ["SCC", "AK"] * 5
+    assert frame["lesion"].tolist() == ["BCN_1"] * 3 + [""] * 7 and frame["group"].nunique() == 8
+    assert set(frame["site"]) == {"anterior torso"} and set(frame["age"]) == {"55.0"}
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_isic_2020_is_grouped_by_patient_and_leaves_known_duplicates_out(tmp_path, pairs):
+    folder = tmp_path / "isic"
+    lines = [
+        "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis,"
+        "benign_malignant,target"
+    ]
+    for index in range(8):
+        malignant = index % 2
+        lines.append(
+            f"ISIC_{index},IP_{index // 2},male,45.0,torso,unknown,"
+            f"{'malignant' if malignant else 'benign'},{malignant}"
+        )
+        write_photo(folder / "jpeg" / "train" / f"ISIC_{index}.jpg", index)
+    write(folder / "train.csv", *lines)
+    if pairs:
+        text = "image_name_1,image_name_2", "ISIC_0,ISIC_7"
+        write(folder / "ISIC_2020_Training_Duplicates.csv", *text)
+    table = load(folder)
+    frame = table.frame
+    assert frame["label"].tolist() == ["benign", "malignant"] * 4
+    assert frame["group"].nunique() == 4 and frame["patient"][7] == "IP_3"
+    assert frame["exclude"].tolist() == [""] * 7 + ["all" if pairs else ""]
+    told = "known duplicates left out: 1" if pairs else "no ISIC_2020_Training_Duplicates.csv"
+    assert any(note.startswith(told) for note in table.notes)
+
+
+@pytest.mark.parametrize("scale", ["fitzpatrick_scale", "fitzpatrick"])
+def test_fitzpatrick17k_leaves_out_what_could_not_be_fetched(tmp_path, scale):
+    folder = tmp_path / "fitz"
+    lines = [f"md5hash,{scale},label,nine_partition_label,three_partition_label,qc,url"]
+    for index in range(7):
+        lines.append(
+            f"{index:032x},{(-1, 1, 6)[index % 3]},{('psoriasis', 'acne')[index % 2]},"
+            "inflammatory,non-neoplastic,,http://gone/a b.jpg"
+        )
+        if index < 6:
+            write_photo(folder / "images" / f"{index:032x}.jpg", index)
+    write(folder / "fitzpatrick17k.csv", *lines)
+    table = load(folder)
+    assert table.frame["exclude"].tolist() == [""] * 6 + ["all"]
+    assert table.frame["skin_type"].tolist() == ["", "1", "6"] * 2 + [""]
+    assert table.classes == ("acne", "psoriasis")
+    assert "photographs that are not in the folder, left out: 1" in table.notes
+
+
+@pytest.mark.parametrize("place", ["images", "."])
+def test_ddi_is_benign_or_malignant_by_skin_tone(tmp_path, place):
+    folder = tmp_path / "ddi"
+    lines = [",DDI_ID,DDI_file,skin_tone,malignant,disease"]
+    for index in range(6):
+        lines.append(
+            f"{index},{index + 1},{index + 1:06}.png,{(12, 34, 56)[index % 3]},"
+            f"{bool(index % 2)},melanocytic-nevi"
+        )
+        write_photo(folder / place / f"{index + 1:06}.png", index)
+    write(folder / "ddi_metadata.csv", *lines)
+    frame = load(folder).frame
+    assert frame["label"].tolist() == ["benign", "malignant"] * 3
+    assert frame["skin_type"].tolist() == ["12", "34", "56"] * 2
+    assert frame["group"].nunique() == 6
+
+
+@pytest.mark.parametrize("sets", [("",), ("train", "test")])
+def test_folders_of_classes(tmp_path, sets):
+    folder = tmp_path / "dermnet"
+    for number, name in enumerate(sets):
+        for index in range(6):
+            label = ("Acne and Rosacea Photos", "Eczema Photos")[index % 2]
+            write_photo(folder / name / label / f"07 é {index}.jpg", 10 * number + index)
+    table = load(folder)
+    assert table.classes == ("Acne and Rosacea Photos", "Eczema Photos")
+    assert table.frame["group"].nunique() == 6 * len(sets)
+    if len(sets) > 1:
+        assert set(table.frame["official_split"]) == set(sets)
+    assert any("no patient ids" in note for note in table.notes)
+    assert "folder read as class_folders; --config.data.layout=NAME says otherwise" in table.notes
+
+
+def test_folders_beside_a_table_are_not_classes(tmp_path):
+    """images/ and masks/ would be two fine classes."""
+    folder = tmp_path / "clinic"
+    for index in range(8):
+        write_photo(folder / ("images", "masks")[index % 2] / f"{index}.png", index)
+    write(folder / "photos.csv", "image,label,patient", "images/0.png,a,p")
+    with pytest.raises(ManifestError, match="no known layout.*such as 'photos.csv' in it"):
+        load(folder)
+    with pytest.raises(ManifestError, match="photos.csv lies beside the folders"):
+        load(folder, layout="class_folders")
+
+
+def test_a_layout_can_be_demanded(tmp_path):
+    folder = tmp_path / "isic"
+    isic2018(folder)
+    with pytest.raises(ManifestError, match="nearly isic2019 .no ISIC_2019_Training_GroundTruth"):
+        load(folder, layout="isic2019")
+    assert len(load(folder, layout="isic2018").frame) == 6
+    assert np.all(load(folder).frame["width"] == 12)
