@@ -10,11 +10,13 @@ from pathlib import Path
 from dermjax.data.importers import (
     class_folders,
     ddi,
+    derm7pt,
     fitzpatrick17k,
     folders,
     ham10000,
     isic,
     pad_ufes20,
+    scin,
 )
 
 # In the order they are tried; class folders, which ask least, come last.
@@ -25,6 +27,8 @@ LAYOUTS: dict[str, Callable[[Path], folders.Raw]] = {
     "isic2019": isic.read_2019,
     "isic2020": isic.read_2020,
     "fitzpatrick17k": fitzpatrick17k.read,
+    "scin": scin.read,
     "ddi": ddi.read,
+    "derm7pt": derm7pt.read,
     "class_folders": class_folders.read,
 }
