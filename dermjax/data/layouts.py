@@ -36,7 +36,7 @@ def load(
         ManifestError: All problems together.
         ValueError: Unknown layout.
     """
-    manifest, problems = _read(Path(source), layout)
+    manifest, problems = read(source, layout=layout)
     frame = manifest.frame
     kept = frame["exclude"] != "all"
     found = scan.scan(
@@ -67,8 +67,17 @@ def load(
     )
 
 
-def _read(source: Path, layout) -> tuple[Manifest, list[str]]:
-    """Chooses the layout; a file is a CSV."""
+def read(source, *, layout: str = "auto") -> tuple[Manifest, list[str]]:
+    """The table alone, no photograph is opened; the layout is chosen here, a file is a CSV.
+
+    Returns:
+        (manifest, problems that the table can show).
+
+    Raises:
+        ManifestError: No table can be made of it.
+        ValueError: Unknown layout.
+    """
+    source = Path(source)
     names = ["auto", "csv", *LAYOUTS]
     if layout not in names:
         raise ValueError(f"layout {layout!r} is unknown: use one of {', '.join(names)}")

@@ -1,5 +1,12 @@
-"""The table of photographs: read as it is written, checked whole, one row per lesion."""
+"""The table of photographs: read as it is written, checked whole, one row per lesion.
 
+    python -m dermjax.data.manifest FOLDER --out=photos.csv
+
+writes the table that dermjax makes of a public data set's folder, to look at and to edit; `data=`
+takes it in the folder's place.
+"""
+
+import argparse
 import csv
 import dataclasses
 import difflib
@@ -8,11 +15,13 @@ import io
 import itertools
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dermjax import command_line
 from dermjax.data import splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
@@ -372,3 +381,55 @@ def fingerprint(frame: pd.DataFrame) -> str:
     columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
     lines = sorted("\x1f".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def write_csv(manifest: Manifest, path) -> None:
+    """The table as a CSV that reads as the same; images are named as seen from its folder."""
+    path = Path(path)
+    folder = os.path.abspath(path.parent)
+    frame = manifest.frame.drop(columns=[name for name in OURS if name in manifest.frame])
+    images = [os.path.relpath(image, folder) for image in manifest.frame["path"]]
+    boxes = {
+        side: ["" if np.isnan(value) else f"{value:.10g}" for value in frame[side]] for side in BOX
+    }
+    frame = frame.assign(image=images, **boxes)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        frame.to_csv(temporary, index=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 1 where the table has problems, which are told and left for the user to mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dermjax.data.manifest",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", help="a folder of a known layout, or a CSV")
+    parser.add_argument("--out", required=True, help="the CSV to write")
+    parser.add_argument("--layout", default="auto")
+    given = parser.parse_args(arguments)
+    from dermjax.data import layouts  # which imports this module
+
+    try:
+        manifest, problems = layouts.read(given.source, layout=given.layout)
+        write_csv(manifest, given.out)
+    except (ValueError, OSError) as error:
+        return command_line.refuse(str(error), error)
+    for note in manifest.notes:
+        print(f"data: {note}")
+    frame = manifest.frame
+    print(
+        f"{given.out}: {len(frame)} rows, {len(manifest.classes)} classes, "
+        f"{frame['group'].nunique()} groups"
+    )
+    for problem in problems:
+        print(f"to mend: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

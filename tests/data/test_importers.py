@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dermjax.data import layouts
+from dermjax.data import layouts, manifest
 from dermjax.data.importers import derm7pt
 from dermjax.data.manifest import ManifestError
 from tests.data.miniatures import write_photo
@@ -249,6 +249,46 @@ def test_folders_beside_a_table_are_not_classes(tmp_path):
         load(folder)
     with pytest.raises(ManifestError, match="photos.csv lies beside the folders"):
         load(folder, layout="class_folders")
+
+
+def test_a_layout_can_be_written_as_a_manifest_and_edited(tmp_path, capsys):
+    folder, out = tmp_path / "my isic", tmp_path / "elsewhere" / "photos.csv"
+    isic2018(folder)
+    out.parent.mkdir()
+    assert manifest.main([str(folder), f"--out={out}"]) == 0
+    assert "photos.csv: 6 rows, 2 classes, 6 groups" in capsys.readouterr().out
+    before, after = load(folder).frame, layouts.load(out, cache_dir=tmp_path / ".cache").frame
+    for column in ("path", "label", "official_split", "content"):
+        assert before[column].tolist() == after[column].tolist()
+    text = out.read_text().replace(",MEL,", ",melanoma,")
+    out.write_text(text)
+    assert layouts.load(out, cache_dir=tmp_path / ".cache").classes == ("NV", "melanoma")
+
+
+def test_boxes_and_groups_survive_being_written(tmp_path):
+    folder, out = tmp_path / "a", tmp_path / "b.csv"
+    rows = [
+        f"{index // 2}.png,{'ab'[index // 2 % 2]},p{index // 2},L{index},{index},1.5,3,4,é"
+        for index in range(12)
+    ]
+    for index in range(6):
+        write_photo(folder / f"{index}.png", index, (30, 20))
+    write(folder / "t.csv", "image,label,patient,lesion,x,y,w,h,site", *rows)
+    before = layouts.load(folder / "t.csv", cache_dir=tmp_path / ".cache").frame
+    manifest.write_csv(layouts.read(folder / "t.csv")[0], out)
+    after = layouts.load(out, cache_dir=tmp_path / ".cache").frame
+    for column in ("path", "label", "patient", "lesion", "group", "x", "y", "w", "h", "site"):
+        assert before[column].tolist() == after[column].tolist(), column
+
+
+def test_problems_of_a_table_are_told_and_the_table_written(tmp_path, capsys):
+    write(tmp_path / "t.csv", "image,label,patient,split", "a.png,x,p,holdout")
+    out = tmp_path / "out.csv"
+    assert manifest.main([str(tmp_path / "t.csv"), f"--out={out}"]) == 1
+    assert "to mend: row 2: unknown split 'holdout'" in capsys.readouterr().err and out.exists()
+    assert manifest.main([str(tmp_path / "none"), f"--out={tmp_path / 'no.csv'}"]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_a_layout_can_be_demanded(tmp_path):
