@@ -158,8 +158,8 @@ def test_unknown_sources(clinic, tmp_path):
     ]
     assert _problems(clinic().parent) == [
         "is a folder of no known layout (pad_ufes20, ham10000, isic2018, isic2019, isic2020, "
-        "fitzpatrick17k, scin, ddi, derm7pt, class_folders): name a CSV instead such as "
-        "'table.csv' in it, with the columns image, label and patient"
+        "fitzpatrick17k, scin, ddi, derm7pt, coco, voc, yolo, class_folders): name a CSV instead "
+        "such as 'table.csv' in it, with the columns image, label and patient"
     ]
     assert (
         "nearly pad_ufes20 (no metadata.csv): name"

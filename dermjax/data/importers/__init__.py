@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dermjax.data.importers import (
+    annotations,
     class_folders,
     ddi,
     derm7pt,
@@ -30,5 +31,8 @@ LAYOUTS: dict[str, Callable[[Path], folders.Raw]] = {
     "scin": scin.read,
     "ddi": ddi.read,
     "derm7pt": derm7pt.read,
+    "coco": annotations.read_coco,
+    "voc": annotations.read_voc,
+    "yolo": annotations.read_yolo,
     "class_folders": class_folders.read,
 }
