@@ -15,6 +15,7 @@ def load(
     source,
     *,
     layout: str = "auto",
+    official_split: bool = False,
     cache_dir,
     workers: int = 2,
     track: scan.Track = lambda items, total, label: items,
@@ -24,6 +25,7 @@ def load(
     Args:
         source: A CSV, or a folder in one of the known layouts.
         layout: 'auto', 'csv' or a name in LAYOUTS.
+        official_split: Take the sets that the layout comes with; checked as any given ones.
         cache_dir: Folder for the scan's results.
         workers: Threads that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
@@ -36,7 +38,7 @@ def load(
         ManifestError: All problems together.
         ValueError: Unknown layout.
     """
-    manifest, problems = read(source, layout=layout)
+    manifest, problems = read(source, layout=layout, official_split=official_split)
     frame = manifest.frame
     kept = frame["exclude"] != "all"
     found = scan.scan(
@@ -67,7 +69,9 @@ def load(
     )
 
 
-def read(source, *, layout: str = "auto") -> tuple[Manifest, list[str]]:
+def read(
+    source, *, layout: str = "auto", official_split: bool = False
+) -> tuple[Manifest, list[str]]:
     """The table alone, no photograph is opened; the layout is chosen here, a file is a CSV.
 
     Returns:
@@ -88,6 +92,8 @@ def read(source, *, layout: str = "auto") -> tuple[Manifest, list[str]]:
     if not source.is_dir():
         if layout not in ("auto", "csv"):
             raise ManifestError(source, [f"is a file, but layout '{layout}' needs its folder"])
+        if official_split:
+            raise ManifestError(source, ["is a file: its column 'split' is used as it stands"])
         frame, problems, notes = tables.read_table(source)
         manifest, more = tables.build(frame, root=source.parent, source=str(source), notes=notes)
         return manifest, problems + more
@@ -99,6 +105,8 @@ def read(source, *, layout: str = "auto") -> tuple[Manifest, list[str]]:
             if layout == name or not isinstance(reason, NoTable):
                 tried.append(f"{name} ({reason})")
             continue
+        if official_split:
+            frame = _officially(frame, source, name)
         if layout == "auto":
             notes = [*notes, f"folder read as {name}; --config.data.layout=NAME says otherwise"]
         return tables.build(frame, root=source, source=str(source), notes=notes)
@@ -112,6 +120,18 @@ def read(source, *, layout: str = "auto") -> tuple[Manifest, list[str]]:
             f"instead{hint}, with the columns image, label and patient"
         ],
     )
+
+
+def _officially(frame, source: Path, name: str):
+    """The table with the layout's own sets.
+
+    Raises:
+        ManifestError: It comes with none.
+    """
+    if "official_split" not in frame:
+        message = f"layout {name} comes with no split here: leave data.official_split out"
+        raise ManifestError(source, [message])
+    return frame.rename(columns={"official_split": "split"})
 
 
 def _file_problems(frame, error) -> list[str]:

@@ -95,6 +95,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         manifest = layouts.load(
             source,
             layout=config.data.layout,
+            official_split=config.data.official_split,
             cache_dir=cache / "scans",
             workers=workers,
             track=writer.track,

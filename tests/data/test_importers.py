@@ -59,6 +59,31 @@ def test_isic_2018_parts_stand_below_each_other(tmp_path):
     assert any("no ISIC2018_Task3_Test_LesionGroupings.csv" in note for note in table.notes)
 
 
+def test_official_sets_are_taken_on_request_and_checked(tmp_path):
+    folder = tmp_path / "dermnet"
+    for number, name in enumerate(("train", "val", "test")):
+        for index in range(2):
+            photo = folder / name / ("acne", "eczema")[index] / f"{index}.jpg"
+            write_photo(photo, 10 * number + index)
+    frame = load(folder, official_split=True).frame
+    assert frame["split"].tolist() == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
+    assert set(load(folder, layout="class_folders").frame["split"]) == {""}
+    write_photo(folder / "test" / "acne" / "copy.jpg", 0)  # a photograph of train
+    with pytest.raises(ManifestError, match="the split leaks: 'photo:.* in train and test"):
+        load(folder, official_split=True)
+
+
+def test_official_sets_that_are_not_there_are_told(tmp_path):
+    folder = tmp_path / "voc"
+    voc(folder)
+    with pytest.raises(ManifestError, match="layout voc comes with no split here"):
+        load(folder, official_split=True)
+    table = folder / "t.csv"
+    write(table, "image,label,patient", "a.jpg,x,p")
+    with pytest.raises(ManifestError, match="is a file: its column 'split' is used"):
+        load(table, official_split=True)
+
+
 def test_a_row_of_two_classes_or_none_is_told(tmp_path):
     folder = tmp_path / "isic"
     name, _ = isic2018(folder)

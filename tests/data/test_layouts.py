@@ -211,6 +211,18 @@ def test_ham10000(name, images, groups, classes):
     assert {"dx_type", "age", "sex", "site"} <= set(table.frame)
 
 
+def test_a_public_split_of_ham10000_that_leaks_200_lesions_is_refused():
+    folder = _real("ham10000_mel_nv")
+    first, *more = _problems(folder, cache_dir=_cache(), official_split=True)
+    assert "(200 groups): give a group one set" in first and "the split leaks: 'lesion:" in first
+    assert len(more) == 1 and "no validation image of" in more[0]
+    frame = layouts.load(folder, cache_dir=_cache()).frame
+    split = splits.split_by_group(frame["label"], frame["group"], seed=0)
+    assert (frame.assign(made=split).groupby("lesion")["made"].nunique() == 1).all()
+    both = frame[frame["official_split"] != ""].groupby("lesion")["official_split"].nunique()
+    assert (both > 1).sum() == 200  # counted without our groups
+
+
 def test_ham10000_as_a_csv(tmp_path):
     folder = _real("ham10000")
     lines = (folder / "index.csv").read_text().splitlines()

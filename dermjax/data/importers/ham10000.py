@@ -32,6 +32,7 @@ def read(folder: Path) -> folders.Raw:
                     "age": "age",
                     "sex": "sex",
                     "localization": "site",
+                    "repo_split": "official_split",  # of some public copies
                 },
             ),
         }
