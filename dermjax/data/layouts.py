@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dermjax.data import manifest as tables
 from dermjax.data import scan, splits
-from dermjax.data.importers import LAYOUTS
+from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
@@ -38,7 +38,9 @@ def load(
         ManifestError: All problems together.
         ValueError: Unknown layout.
     """
-    manifest, problems = read(source, layout=layout, official_split=official_split)
+    manifest, problems = read(
+        source, layout=layout, official_split=official_split, cache_dir=cache_dir
+    )
     frame = manifest.frame
     kept = frame["exclude"] != "all"
     found = scan.scan(
@@ -70,9 +72,12 @@ def load(
 
 
 def read(
-    source, *, layout: str = "auto", official_split: bool = False
+    source, *, cache_dir, layout: str = "auto", official_split: bool = False
 ) -> tuple[Manifest, list[str]]:
     """The table alone, no photograph is opened; the layout is chosen here, a file is a CSV.
+
+    Args:
+        cache_dir: Where an archive of images is unpacked.
 
     Returns:
         (manifest, problems that the table can show).
@@ -89,6 +94,11 @@ def read(
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():
         raise ManifestError(source, ["is a folder, but layout 'csv' needs the CSV file itself"])
+    if source.suffix == ".npz" and source.is_file():
+        root, (frame, notes) = dermamnist.read(source, Path(cache_dir))
+        if official_split:
+            frame = _officially(frame, source, "dermamnist")
+        return tables.build(frame, root=root, source=str(source), notes=notes)
     if not source.is_dir():
         if layout not in ("auto", "csv"):
             raise ManifestError(source, [f"is a file, but layout '{layout}' needs its folder"])

@@ -252,6 +252,9 @@ def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
         if column not in frame and near:
             names[near[0]] = column
             notes.append(f"column '{near[0]}' read as '{column}'")
+    if {"photo", "class"} <= set(frame) and not {"image", "label"} & set(frame):
+        names |= {"photo": "image", "class": "label"}
+        notes.append("columns 'photo' and 'class' read as 'image' and 'label', as the paper has it")
     names |= {name: f"given_{name}" for name in OURS if name in frame and name != "row"}
     return frame.rename(columns=names), notes
 
@@ -415,7 +418,8 @@ def main(arguments: list[str] | None = None) -> int:
     from dermjax.data import layouts  # which imports this module
 
     try:
-        manifest, problems = layouts.read(given.source, layout=given.layout)
+        beside = Path(given.out).parent
+        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=beside)
         write_csv(manifest, given.out)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)

@@ -1,6 +1,7 @@
 """Each public layout in miniature, with the names and the quirks of the original."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +280,83 @@ def test_folders_beside_a_table_are_not_classes(tmp_path):
         load(folder, layout="class_folders")
 
 
+def dermamnist(path, **changes):
+    """Classes in turn, images of 28 px, labels in a column of their own, as MedMNIST has it."""
+    arrays = {}
+    for seed, (name, count) in enumerate({"train": 12, "val": 7, "test": 7}.items()):
+        draw = np.random.default_rng(seed)
+        arrays[f"{name}_images"] = draw.integers(0, 256, (count, 28, 28, 3), np.uint8)
+        arrays[f"{name}_labels"] = (np.arange(count) % 7).astype(np.uint8)[:, None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays |= changes
+    np.savez(path, **arrays)
+    return arrays
+
+
+def test_dermamnist_is_unpacked_once_and_keeps_its_pixels(tmp_path):
+    file = tmp_path / "my data" / "dermamnist_28.npz"
+    arrays = dermamnist(file)
+    table = load(file)
+    assert table.classes == ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    assert (
+        table.frame["official_split"].tolist() == ["train"] * 12 + ["validation"] * 7 + ["test"] * 7
+    )
+    row = table.frame.iloc[12 + 4]
+    assert row["label"] == "mel"
+    np.testing.assert_array_equal(np.asarray(Image.open(row["path"])), arrays["val_images"][4])
+    times = [Path(path).stat().st_mtime_ns for path in table.frame["path"]]
+    assert [Path(path).stat().st_mtime_ns for path in load(file).frame["path"]] == times
+    official = load(file, official_split=True).frame
+    assert (official["split"] == table.frame["official_split"]).all()
+    assert any("images of one lesion are in two of its sets" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_labels": np.full((7, 1), 7)}, "val_labels are not 0 to 6"),
+        (
+            {"test_images": np.zeros((7, 28, 28), np.uint8)},
+            "test_images are uint8 .7, 28, 28., not",
+        ),
+        (
+            {"train_labels": np.zeros((5, 1), int)},
+            "train_labels are not one whole number per image",
+        ),
+        ({"train_images": np.array(["a", {}], object)}, "is not DermaMNIST's .npz"),
+    ],
+)
+def test_another_npz_is_refused_and_leaves_nothing(tmp_path, changes, message):
+    file = tmp_path / "x" / "dermamnist.npz"
+    dermamnist(file, **changes)
+    with pytest.raises(ManifestError, match=message):
+        load(file)
+    assert not list((tmp_path / "x").glob("*-*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4 half"])
+def test_a_broken_npz_is_told(tmp_path, content):
+    file = tmp_path / "x" / "dermamnist.npz"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(ManifestError, match="is not DermaMNIST's .npz"):
+        load(file)
+
+
+def test_the_papers_own_table_has_photos_and_classes(tmp_path):
+    folder = tmp_path / "clinic"
+    rows = []
+    for index in range(6):
+        write_photo(folder / "photos" / f"{index}.jpg", index, (40, 20))
+        label = ("rosacea", "acne")[index % 2]
+        rows += [f"photos/{index}.jpg;p{index};{label};{left};2;10;10" for left in (0, 20)]
+    write(folder / "boxes.csv", "photo;patient_id;class;x;y;w;h", *rows)
+    table = load(folder / "boxes.csv")
+    assert len(table.frame) == 12 and table.frame["group"].nunique() == 6
+    assert box_of(table.frame, "1.jpg") == [("acne", 0, 2, 10, 10), ("acne", 20, 2, 10, 10)]
+    assert any("as the paper has it" in note for note in table.notes)
+
+
 def box_of(frame, name):
     """`label, x, y, w, h` of each row of a photograph."""
     rows = frame[frame["image"].str.endswith(name)]
@@ -452,7 +530,7 @@ def test_boxes_and_groups_survive_being_written(tmp_path):
         write_photo(folder / f"{index}.png", index, (30, 20))
     write(folder / "t.csv", "image,label,patient,lesion,x,y,w,h,site", *rows)
     before = layouts.load(folder / "t.csv", cache_dir=tmp_path / ".cache").frame
-    manifest.write_csv(layouts.read(folder / "t.csv")[0], out)
+    manifest.write_csv(layouts.read(folder / "t.csv", cache_dir=tmp_path)[0], out)
     after = layouts.load(out, cache_dir=tmp_path / ".cache").frame
     for column in ("path", "label", "patient", "lesion", "group", "x", "y", "w", "h", "site"):
         assert before[column].tolist() == after[column].tolist(), column
