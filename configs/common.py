@@ -87,6 +87,7 @@ def _paper() -> ConfigDict:
     config.data.source = ""
     config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
     config.data.official_split = False  # take the sets that a public data set's folder names
+    config.data.on_bad_image = "refuse"  # or skip: leave unreadable files out and list them
     config.data.alpha = 1.0
     config.data.trial = 0
     config.data.split_seed = 0  # of train / validation / test, the same for all trials

@@ -10,12 +10,16 @@ from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
+POLICIES = ("refuse", "skip")
+_FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
+
 
 def load(
     source,
     *,
     layout: str = "auto",
     official_split: bool = False,
+    on_bad_image: str = "refuse",
     cache_dir,
     workers: int = 2,
     track: scan.Track = lambda items, total, label: items,
@@ -26,6 +30,8 @@ def load(
         source: A CSV, or a folder in one of the known layouts.
         layout: 'auto', 'csv' or a name in LAYOUTS.
         official_split: Take the sets that the layout comes with; checked as any given ones.
+        on_bad_image: 'skip' leaves missing and unreadable photographs out and lists them in the
+            notes, as long as they are few; 'refuse' makes problems of them.
         cache_dir: Folder for the scan's results.
         workers: Threads that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
@@ -36,8 +42,10 @@ def load(
 
     Raises:
         ManifestError: All problems together.
-        ValueError: Unknown layout.
+        ValueError: Unknown layout or policy.
     """
+    if on_bad_image not in POLICIES:
+        raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
     manifest, problems = read(
         source, layout=layout, official_split=official_split, cache_dir=cache_dir
     )
@@ -57,9 +65,16 @@ def load(
         content=found["content"].fillna("").to_numpy(),
     )
     frame["content"] = frame["content"].astype("str")
+    bad = _file_problems(frame, error)
+    left_out = []
+    if on_bad_image == "skip" and (error != "").sum() <= _FEW * kept.sum():
+        frame["exclude"] = frame["exclude"].mask(error != "", "all")
+        left_out = [f"left out: {line}" for line in bad]
+    else:
+        many = f" (more than {_FEW:.0%} in all: too many to skip)" * (on_bad_image == "skip")
+        problems += [line + many for line in bad]
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
-    problems += _file_problems(frame, error)
     problems += _box_problems(frame) + splits.group_problems(frame)
     if problems:
         raise ManifestError(source, problems)
@@ -67,7 +82,7 @@ def load(
         manifest,
         frame=frame,
         fingerprint=tables.fingerprint(frame),
-        notes=manifest.notes + tuple(_copies(frame)),
+        notes=manifest.notes + tuple(left_out + _copies(frame)),
     )
 
 

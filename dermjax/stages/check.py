@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models
+from dermjax.data import layouts
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
@@ -70,6 +71,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         "model.dtype": one_of(_DTYPES),
         "data.alpha": ("above 0 and at most 1", lambda v: 0 < v <= 1),
         "data.trial": at_least(0),
+        "data.on_bad_image": one_of(layouts.POLICIES),
         "data.split_seed": at_least(0),
         "data.max_side": at_least(8),
         "data.workers": at_least(0),

@@ -96,6 +96,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
             source,
             layout=config.data.layout,
             official_split=config.data.official_split,
+            on_bad_image=config.data.on_bad_image,
             cache_dir=cache / "scans",
             workers=workers,
             track=writer.track,

@@ -91,6 +91,31 @@ def test_file_problems_are_told_with_table_problems(clinic):
     assert problems[4].endswith("copy it again: 'photos/cut.png'")
 
 
+def test_bad_files_can_be_skipped_and_are_listed(clinic):
+    photos = clinic().parent / "photos"
+    rows = [f"photos/more{index}.png,{'ab'[index % 2]},q{index},,,,," for index in range(20)]
+    for index in range(20):
+        _photo(photos / f"more{index}.png", 100 + index)
+    (photos / "text.jpg").write_text("no image")
+    table = clinic(*rows, "photos/text.jpg,a,p9,,,,,", "photos/gone.jpg,b,p9,,,,,")
+    assert len(_problems(table)) == 2
+    found = _load(table, on_bad_image="skip")
+    assert found.frame["exclude"].tolist() == [""] * 26 + ["all"] * 2
+    listed = [note for note in found.notes if note.startswith("left out: ")]
+    assert len(listed) == 2 and "row 28" in listed[0] and "text.jpg" in listed[0]
+    assert listed[1] == "left out: row 29: file not found: 'photos/gone.jpg'"
+
+
+def test_many_bad_files_are_not_skipped(clinic):
+    """A folder that was not mounted must not become a small data set."""
+    table = clinic("photos/gone.jpg,a,p9,,,,,")
+    assert _problems(table, on_bad_image="skip") == [
+        "row 8: file not found: 'photos/gone.jpg' (more than 10% in all: too many to skip)"
+    ]
+    with pytest.raises(ValueError, match="on_bad_image 'ignore' is unknown: use refuse or skip"):
+        _load(table, on_bad_image="ignore")
+
+
 def test_excluded_rows_need_no_file(clinic):
     table = _load(clinic("photos/gone.jpg,a,p9,0,0,-1,x,yes"))
     last = table.frame.iloc[-1]

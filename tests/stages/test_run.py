@@ -367,6 +367,9 @@ def test_bad_values_stop_before_anything_is_made(base):
     cases = {
         "config.data.alpha = 1.5, but it must be above 0 and at most 1": dict(data__alpha=1.5),
         "alpha=VALUE behind the config's colon": dict(data__alpha=0.0),
+        "data.on_bad_image = 'ignore', but it must be one of refuse, skip": dict(
+            data__on_bad_image="ignore"
+        ),
         "config.data.trial = -1, but it must be at least 0": dict(data__trial=-1),
         "efficientnet_b99.*did you mean": dict(model__name="efficientnet_b99"),
         "pretrain.batch_size = 12 cannot be divided over 8 devices; .* 8 or 16": dict(
