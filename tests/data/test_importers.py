@@ -268,6 +268,30 @@ def test_folders_of_classes(tmp_path, sets):
     assert "folder read as class_folders; --config.data.layout=NAME says otherwise" in table.notes
 
 
+@pytest.mark.parametrize("layout", ["class_folders", "isic2018"])
+def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path, layout):
+    folder = tmp_path / "data"
+    if layout == "isic2018":
+        name, _ = isic2018(folder)
+        inner = folder / f"{name}_Input"
+    else:
+        for index in range(6):
+            write_photo(folder / ("acne", "eczema")[index % 2] / f"{index}.jpg", index)
+        inner = folder / "acne"
+    (inner / "again").symlink_to(folder, target_is_directory=True)
+    (inner / "itself").symlink_to(inner / "itself")
+    assert len(load(folder, layout=layout).frame) == 6
+
+
+def test_photographs_behind_a_link_are_found(tmp_path):
+    """Large data lie on another disk."""
+    folder, disk = tmp_path / "isic", tmp_path / "disk"
+    name, _ = isic2018(folder)
+    (folder / f"{name}_Input").rename(disk)
+    (folder / f"{name}_Input").symlink_to(disk, target_is_directory=True)
+    assert len(load(folder).frame) == 6
+
+
 def test_folders_beside_a_table_are_not_classes(tmp_path):
     """images/ and masks/ would be two fine classes."""
     folder = tmp_path / "clinic"
