@@ -14,7 +14,24 @@ POLICIES = ("refuse", "skip")
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
 
 
-def load(
+def load(source, **options) -> Manifest:
+    """The data set that `examine` finds nothing wrong with.
+
+    Args:
+        source: A CSV, or a folder in one of the known layouts.
+        **options: Of `examine`.
+
+    Raises:
+        ManifestError: All problems together.
+        ValueError: Unknown layout or policy.
+    """
+    manifest, problems = examine(source, **options)
+    if problems:
+        raise ManifestError(source, problems)
+    return manifest
+
+
+def examine(
     source,
     *,
     layout: str = "auto",
@@ -23,7 +40,7 @@ def load(
     cache_dir,
     workers: int = 2,
     track: scan.Track = lambda items, total, label: items,
-) -> Manifest:
+) -> tuple[Manifest, list[str]]:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
 
     Args:
@@ -37,11 +54,11 @@ def load(
         track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
-        The manifest with `fingerprint` and the columns width, height and content. Rows left out
-        everywhere are not opened: width = height = 0, content ''.
+        (manifest, problems): the manifest with `fingerprint` and the columns width, height and
+        content. Rows left out everywhere are not opened: width = height = 0, content ''.
 
     Raises:
-        ManifestError: All problems together.
+        ManifestError: No table can be made of it.
         ValueError: Unknown layout or policy.
     """
     if on_bad_image not in POLICIES:
@@ -76,14 +93,13 @@ def load(
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
     problems += _box_problems(frame) + splits.group_problems(frame)
-    if problems:
-        raise ManifestError(source, problems)
-    return dataclasses.replace(
+    manifest = dataclasses.replace(
         manifest,
         frame=frame,
         fingerprint=tables.fingerprint(frame),
         notes=manifest.notes + tuple(left_out + _copies(frame)),
     )
+    return manifest, problems
 
 
 def read(

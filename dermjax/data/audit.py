@@ -1,0 +1,275 @@
+"""What a data set holds, and what in it would make results wrong.
+
+    python -m dermjax.data.audit photos.csv --out=audit/
+    python -m dermjax.data.audit FOLDER --official-split
+
+prints findings, the gravest first, and writes audit.json: findings with their rows, counts by set,
+class and every further column, and what a share of the labels leaves of each class.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dermjax import command_line
+from dermjax.data import splits
+from dermjax.data.manifest import KNOWN, OURS, Manifest
+
+SEVERITIES = ("refuse", "warn", "info")
+ALPHAS = (0.1, 0.2, 0.5, 1.0)
+_UNKNOWN = "(unknown)"
+_MOST_VALUES = 50  # of a column that is counted; ids and free text have more
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One kind of thing that was found."""
+
+    severity: str  # of SEVERITIES; `refuse`: training would measure what it has seen
+    kind: str
+    text: str
+    count: int
+    rows: list[int]  # lines of the user's table
+
+    def __str__(self):
+        return f"{self.severity:6} {self.kind}: {self.text}"
+
+
+def audit(manifest: Manifest, split: np.ndarray) -> dict:
+    """Everything that can be counted, and the findings.
+
+    Args:
+        manifest: As `layouts.examine` returns it.
+        split: `[N]` set of each row; '' where it has none.
+
+    Returns:
+        A dict for JSON: findings, images, classes, columns, labelled.
+    """
+    frame = manifest.frame.assign(split=split)
+    kept = frame[frame["exclude"] != "all"]
+    return {
+        "source": manifest.source,
+        "fingerprint": manifest.fingerprint,
+        "notes": list(manifest.notes),
+        "findings": [dataclasses.asdict(found) for found in findings(frame)],
+        "images": _images(frame, kept),
+        "classes": _classes(kept),
+        "columns": {name: _counts(kept, name) for name in _counted(kept)},
+        "labelled": _labelled(kept),
+    }
+
+
+def findings(frame: pd.DataFrame) -> list[Finding]:
+    """What is wrong or worth a look, the gravest first.
+
+    Args:
+        frame: A manifest's table with `split`.
+    """
+    kept = frame[frame["exclude"] != "all"]
+    found = [*_torn(kept), *_contradictions(kept), *_gaps(frame)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _torn(frame) -> Iterator[Finding]:
+    """What lies in two sets."""
+    for column, what in (("patient", "patients"), ("lesion", "lesions"), ("content", "files")):
+        rows = _several(frame[frame["split"] != ""], column, "split")
+        if len(rows):
+            yield _finding("refuse", f"{what} in two sets", rows, column)
+
+
+def _contradictions(frame) -> Iterator[Finding]:
+    """Identical files that are not one photograph of one patient."""
+    files = frame.drop_duplicates(["path", "label", "patient"])
+    for column in ("label", "patient"):
+        rows = _several(files[files[column] != ""], "content", column)
+        if len(rows):
+            yield _finding("warn", f"identical files of two {column}s", rows, "content")
+    files = files.drop_duplicates("path")
+    rows = files[(files["content"] != "") & files["content"].duplicated(keep=False)]
+    if len(rows):
+        yield _finding("info", "identical files under several names", rows, "content")
+
+
+def _gaps(frame) -> Iterator[Finding]:
+    """What is not known or not used."""
+    kept = frame[frame["exclude"] != "all"]
+    for severity, kind, rows in (
+        ("warn", "rows without a patient", kept[kept["patient"] == ""]),
+        ("info", "rows without a label", kept[kept["label"] == ""]),
+        ("info", "rows without a box", kept[kept["x"].isna()]),
+        ("info", "rows left out of the test set", kept[kept["exclude"] == "test"]),
+        ("info", "rows left out of everything", frame[frame["exclude"] == "all"]),
+    ):
+        if len(rows):
+            yield Finding(severity, kind, f"{len(rows)} of {len(frame)}", len(rows), _rows(rows))
+
+
+def _several(frame, by: str, of: str) -> pd.DataFrame:
+    """Rows whose `by`, where it is known, goes with more than one `of`."""
+    known = frame[frame[by] != ""]
+    return known[known.groupby(by)[of].transform("nunique") > 1]
+
+
+def _finding(severity: str, kind: str, rows: pd.DataFrame, by: str) -> Finding:
+    """Counted by what is the same, not by rows."""
+    named = rows["name"] if by == "content" else rows[by]
+    shown = ", ".join(named.drop_duplicates().head(3))
+    count = rows[by].nunique()
+    return Finding(severity, kind, f"{count} ({shown}{' ...' * (count > 3)})", count, _rows(rows))
+
+
+def _rows(frame) -> list[int]:
+    return sorted({int(row) for row in frame["row"]})
+
+
+def _images(frame, kept) -> dict:
+    """Files and sizes."""
+    files = kept.drop_duplicates("path")
+    opened = files[files["width"] > 0]
+    sides = {side: opened[side] for side in ("width", "height")}
+    return {
+        "rows": len(frame),
+        "rows_kept": len(kept),
+        "files": len(files),
+        "files_opened": len(opened),
+        "groups": int(kept["group"].nunique()),
+        **{
+            f"{side}_px": {
+                "least": int(values.min()),
+                "median": float(values.median()),
+                "most": int(values.max()),
+            }
+            for side, values in sides.items()
+            if len(values)
+        },
+    }
+
+
+def _classes(frame) -> dict:
+    """Rows and groups of each class in each set, and the class's share of the set."""
+    labelled = frame[frame["label"] != ""]
+    sizes = labelled.groupby("split").size()
+    return {
+        name: {
+            (split or "(no set)"): {
+                "rows": len(part),
+                "groups": int(part["group"].nunique()),
+                "share": len(part) / int(sizes[split]),
+            }
+            for split, part in rows.groupby("split")
+        }
+        for name, rows in labelled.groupby("label")
+    }
+
+
+def _counted(frame) -> list[str]:
+    """Further columns of few values; those of numbers are counted in tens."""
+    return [
+        name
+        for name in frame
+        if name not in (*KNOWN, *OURS) and _binned(frame[name]).nunique() <= _MOST_VALUES
+    ]
+
+
+def _counts(frame, name: str) -> dict[str, int]:
+    """Rows per value."""
+    values = _binned(frame[name]).value_counts()
+    return {str(value): int(count) for value, count in values.sort_index().items()}
+
+
+def _binned(values: pd.Series) -> pd.Series:
+    """Numbers of many values, such as ages, in tens; what is blank is a value of its own."""
+    number = pd.to_numeric(values, errors="coerce")
+    blank = values.isin(["", "nan", "NaN", "NA", "unknown"])
+    if number.nunique() > 10 and (number.notna() | blank).all():
+        low = (number // 10 * 10).fillna(0).astype(int)
+        values = low.astype(str).str.zfill(2) + " to " + (low + 9).astype(str).str.zfill(2)
+    return values.mask(blank, _UNKNOWN)
+
+
+def _labelled(frame) -> dict:
+    """Per alpha and class: the images that keep their label in trial 0, and the groups behind."""
+    train = (frame["split"] == "train").to_numpy() & (frame["label"] != "").to_numpy()
+    report = {}
+    for alpha in ALPHAS:
+        keep = splits.keep_labels(frame["label"].to_numpy(), train, alpha, seed=0, trial=0)
+        report[f"{alpha:g}"] = {
+            name: {"rows": len(part), "groups": int(part["group"].nunique())}
+            for name, part in frame[keep].groupby("label")
+        }
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 1 where something would be refused."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dermjax.data.audit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", help="a CSV, or a folder of a known layout")
+    parser.add_argument("--out", default="audit", help="the folder to write into")
+    parser.add_argument("--layout", default="auto")
+    parser.add_argument("--official-split", action="store_true", help="audit the layout's own sets")
+    parser.add_argument("--split-seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    from dermjax.data import layouts
+
+    out = Path(given.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        manifest, problems = layouts.examine(
+            given.source,
+            layout=given.layout,
+            official_split=given.official_split,
+            cache_dir=out / "cache",
+        )
+        split, why = _split(manifest.frame, given.split_seed)
+        report = audit(manifest, split) | {"problems": problems + why}
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        (out / "audit.json").write_text(text + "\n", encoding="utf-8", errors="replace")
+    except (ValueError, OSError) as error:
+        return command_line.refuse(str(error), error)
+    return _tell(report, out)
+
+
+def _split(frame, seed: int) -> tuple[np.ndarray, list[str]]:
+    """The given sets, else those that a run would make, else none and why."""
+    kept = (frame["exclude"] != "all").to_numpy()
+    split = np.full(len(frame), "", object)
+    if (frame["split"] != "").any():
+        return frame["split"].to_numpy(object), []
+    try:
+        split[kept] = splits.split_by_group(
+            frame.loc[kept, "label"].to_numpy(),
+            frame.loc[kept, "group"].to_numpy(),
+            seed=seed,
+            testable=(frame.loc[kept, "exclude"] != "test").to_numpy(),
+        )
+    except ValueError as error:
+        return split, [f"no sets can be made: {error}"]
+    return split, []
+
+
+def _tell(report: dict, out: Path) -> int:
+    """Prints the findings; the exit status."""
+    for note in report["notes"]:
+        print(f"note   {note}")
+    for problem in report["problems"]:
+        print(f"refuse {problem}")
+    for found in report["findings"]:
+        print(Finding(**found))
+    grave = [found for found in report["findings"] if found["severity"] == "refuse"]
+    print(f"{out / 'audit.json'}: {len(report['findings'])} findings")
+    return 1 if grave or report["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
