@@ -3,16 +3,15 @@
     python -m dermjax.data.audit photos.csv --out=audit/
     python -m dermjax.data.audit FOLDER --official-split
 
-prints findings, the gravest first, and writes audit.json: findings with their rows, counts by set,
-class and every further column, and what a share of the labels leaves of each class.
+prints findings, the gravest first, and writes audit.html, a page that opens offline, and
+audit.json: findings with their rows, counts by set, class and further column, and what a share of
+the labels leaves of each class.
 """
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -220,45 +219,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--official-split", action="store_true", help="audit the layout's own sets")
     parser.add_argument("--split-seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    from dermjax.data import layouts
+    # The page with its pictures; counting needs none of it.
+    from etils import epath
 
-    out = Path(given.out)
+    from dermjax.stages import audit as stage
+
+    out = epath.Path(given.out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        manifest, problems = layouts.examine(
+        report = stage.run(
             given.source,
+            out,
             layout=given.layout,
             official_split=given.official_split,
-            cache_dir=out / "cache",
+            split_seed=given.split_seed,
         )
-        split, why = _split(manifest.frame, given.split_seed)
-        report = audit(manifest, split) | {"problems": problems + why}
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        (out / "audit.json").write_text(text + "\n", encoding="utf-8", errors="replace")
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
     return _tell(report, out)
 
 
-def _split(frame, seed: int) -> tuple[np.ndarray, list[str]]:
-    """The given sets, else those that a run would make, else none and why."""
-    kept = (frame["exclude"] != "all").to_numpy()
-    split = np.full(len(frame), "", object)
-    if (frame["split"] != "").any():
-        return frame["split"].to_numpy(object), []
-    try:
-        split[kept] = splits.split_by_group(
-            frame.loc[kept, "label"].to_numpy(),
-            frame.loc[kept, "group"].to_numpy(),
-            seed=seed,
-            testable=(frame.loc[kept, "exclude"] != "test").to_numpy(),
-        )
-    except ValueError as error:
-        return split, [f"no sets can be made: {error}"]
-    return split, []
-
-
-def _tell(report: dict, out: Path) -> int:
+def _tell(report: dict, out) -> int:
     """Prints the findings; the exit status."""
     for note in report["notes"]:
         print(f"note   {note}")
@@ -267,7 +247,7 @@ def _tell(report: dict, out: Path) -> int:
     for found in report["findings"]:
         print(Finding(**found))
     grave = [found for found in report["findings"] if found["severity"] == "refuse"]
-    print(f"{out / 'audit.json'}: {len(report['findings'])} findings")
+    print(f"{len(report['findings'])} findings, in {out / 'audit.html'} and audit.json")
     return 1 if grave or report["problems"] else 0
 
 

@@ -4,13 +4,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import jinja2
 import numpy as np
 
-from dermjax.report import figures
+from dermjax.report import figures, pages
 from dermjax.report.figures import Curve, Level, Panel
-
-_SIDE = 264  # pixels kept of a photograph; the page shows half, so that print is sharp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,17 +57,9 @@ class _Section:
 
 def render(page: Page) -> str:
     """The page as HTML: one file that needs no network and no script."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dermjax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["photograph"] = lambda pixels: figures.data_uri(
-        figures.photograph(pixels, _SIDE), "jpeg"
-    )
-    return environment.get_template("pretraining.html").render(
+    return pages.render(
+        "pretraining.html",
+        title=page.title,
         page=page,
         findings=_findings(page),
         sections=[_drawn(section, page) for section in _sections(page) if section.panels],

@@ -59,7 +59,7 @@ def test_a_clean_table_has_counts_and_nothing_to_refuse(clinic, tmp_path, capsys
         assert set(sets) == {"train", "validation", "test"}
     shares = [sets["train"]["share"] for sets in report["classes"].values()]
     assert sum(shares) == pytest.approx(1)
-    assert "audit.json: 1 findings" in capsys.readouterr().out
+    assert "1 findings, in" in capsys.readouterr().out
 
 
 def test_what_alpha_leaves_is_what_a_run_keeps(clinic, tmp_path):

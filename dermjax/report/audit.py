@@ -1,0 +1,50 @@
+"""What a data set holds and what is wrong with it, on one offline page."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from dermjax.report import pages
+
+_ROWS = 20  # of a finding that are named
+_SETS = ("train", "validation", "test", "(no set)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A photograph on the page."""
+
+    pixels: np.ndarray  # [h, w, 3] uint8
+    name: str
+    label: str  # '' where there is none
+    note: str  # set, patient
+
+
+def render(report: dict, sheet: Sequence[Shown], copies: Sequence[Sequence[Shown]]) -> str:
+    """The page as HTML.
+
+    Args:
+      report: as the audit of the data gives it, with `problems`.
+      sheet: some photographs with their boxes drawn.
+      copies: identical files side by side.
+    """
+    present = {name for sets in report["classes"].values() for name in sets}
+    return pages.render(
+        "audit.html",
+        title="Audit of " + report["source"],
+        report=report,
+        sets=[name for name in _SETS if name in present],
+        refused=report["problems"]
+        + [f"{f['kind']}: {f['text']}" for f in report["findings"] if f["severity"] == "refuse"],
+        findings=[
+            finding | {"rows": _shortened(finding["rows"])} for finding in report["findings"]
+        ],
+        sheet=[sheet[i : i + 6] for i in range(0, len(sheet), 6)],
+        copies=copies,
+    )
+
+
+def _shortened(rows: Sequence[int]) -> str:
+    more = f" and {len(rows) - _ROWS:,} more" if len(rows) > _ROWS else ""
+    return ", ".join(map(str, rows[:_ROWS])) + more

@@ -1,0 +1,25 @@
+"""Pages: one HTML file each that needs no network and no script."""
+
+import jinja2
+import numpy as np
+
+from dermjax.report import figures
+
+_SIDE = 264  # pixels kept of a photograph; the page shows half, so that print is sharp
+
+
+def render(template: str, **named) -> str:
+    """A template of `templates/`, filled; text is escaped, photographs are put into the file."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dermjax.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["photograph"] = _photograph
+    return environment.get_template(template).render(**named)
+
+
+def _photograph(pixels: np.ndarray) -> str:
+    return figures.data_uri(figures.photograph(pixels, _SIDE), "jpeg")

@@ -1,0 +1,96 @@
+"""The audit of a data set: examined, counted, and shown on a page with its photographs."""
+
+import json
+
+import numpy as np
+import pandas as pd
+from etils import epath
+from PIL import ImageDraw
+
+from dermjax.data import audit, images, layouts, splits
+from dermjax.report import audit as page
+from dermjax.stages.workdir import write_text
+
+_PER_CLASS, _COPIES = 6, 20
+_SIDE = 360  # px of a photograph on the sheet, before the page makes it smaller
+_OUTLINE = ("#FFFFFF", "#0072B2")  # of a box: one of them is seen on any skin
+
+
+def run(
+    source: str,
+    directory: epath.Path,
+    *,
+    layout: str = "auto",
+    official_split: bool = False,
+    split_seed: int = 0,
+) -> dict:
+    """Writes audit.json and audit.html; returns the report.
+
+    Raises:
+      ValueError: no table can be made of the source.
+      OSError: the folder cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest, problems = layouts.examine(
+        source, layout=layout, official_split=official_split, cache_dir=directory / "cache"
+    )
+    split, why = _split(manifest.frame, split_seed)
+    report = audit.audit(manifest, split) | {"problems": problems + why}
+    frame = manifest.frame.assign(split=split)
+    shown = frame[(frame["width"] > 0) & (frame["exclude"] != "all")]
+    write_text(directory / "audit.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    html = page.render(report, _sheet(shown), _copies(shown))
+    write_text(directory / "audit.html", html)
+    return report
+
+
+def _split(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, list[str]]:
+    """The given sets, else those that a run would make, else none and why."""
+    if (frame["split"] != "").any():
+        return frame["split"].to_numpy(object), []
+    kept = frame[frame["exclude"] != "all"]
+    split = pd.Series("", index=frame.index, dtype=object)
+    try:
+        split[kept.index] = splits.split_by_group(
+            kept["label"].to_numpy(),
+            kept["group"].to_numpy(),
+            seed=seed,
+            testable=(kept["exclude"] != "test").to_numpy(),
+        )
+    except ValueError as error:
+        return split.to_numpy(object), [f"no sets can be made: {error}"]
+    return split.to_numpy(object), []
+
+
+def _sheet(frame: pd.DataFrame) -> list[page.Shown]:
+    """Some photographs of each class, drawn at random but always the same."""
+    files = frame.drop_duplicates("path").sample(frac=1, random_state=0)
+    chosen = files.groupby("label", sort=True).head(_PER_CLASS).sort_values("label", kind="stable")
+    return [_shown(frame, row) for _, row in chosen.iterrows()]
+
+
+def _copies(frame: pd.DataFrame) -> list[list[page.Shown]]:
+    """Identical files; those of several labels or patients first."""
+    files = frame.drop_duplicates("path")
+    files = files[files["content"].duplicated(keep=False)]
+    kinds = files.groupby("content").agg({"label": "nunique", "patient": "nunique"}).sum(axis=1)
+    first = kinds.sort_values(ascending=False, kind="stable").index[:_COPIES]
+    return [
+        [_shown(frame, row) for _, row in files[files["content"] == content].head(6).iterrows()]
+        for content in first
+    ]
+
+
+def _shown(frame: pd.DataFrame, row: pd.Series) -> page.Shown:
+    """The photograph with all its boxes."""
+    image = images.read_rgb(row["path"], _SIDE)
+    pen, scale = ImageDraw.Draw(image), image.width / row["width"]
+    own = frame[frame["path"] == row["path"]]
+    for x, y, w, h in own[["x", "y", "w", "h"]].dropna().to_numpy(float) * scale:
+        for inset, colour in enumerate(_OUTLINE):
+            left, top = x + 2 * inset, y + 2 * inset
+            right, bottom = max(x + w - 2 * inset, left), max(y + h - 2 * inset, top)
+            pen.rectangle((left, top, right, bottom), outline=colour, width=2)
+    note = ", ".join(filter(None, [row["split"], row["patient"]]))
+    labels = ", ".join(sorted(set(own["label"]) - {""}))
+    return page.Shown(np.asarray(image), row["image"], labels, note)
