@@ -7,8 +7,9 @@ import pandas as pd
 from etils import epath
 from PIL import ImageDraw
 
-from dermjax.data import audit, images, layouts, splits
+from dermjax.data import audit, images, layouts
 from dermjax.report import audit as page
+from dermjax.stages.prepare import make_split
 from dermjax.stages.workdir import write_text
 
 _PER_CLASS, _COPIES = 6, 20
@@ -45,21 +46,14 @@ def run(
 
 
 def _split(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, list[str]]:
-    """The given sets, else those that a run would make, else none and why."""
-    if (frame["split"] != "").any():
-        return frame["split"].to_numpy(object), []
-    kept = frame[frame["exclude"] != "all"]
+    """The sets that a run would have, or none and why."""
     split = pd.Series("", index=frame.index, dtype=object)
+    kept = frame[frame["exclude"] != "all"]
     try:
-        split[kept.index] = splits.split_by_group(
-            kept["label"].to_numpy(),
-            kept["group"].to_numpy(),
-            seed=seed,
-            testable=(kept["exclude"] != "test").to_numpy(),
-        )
+        split[kept.index] = make_split(kept, seed)
     except ValueError as error:
-        return split.to_numpy(object), [f"no sets can be made: {error}"]
-    return split.to_numpy(object), []
+        return split.to_numpy(), [f"no sets can be made: {error}"]
+    return split.to_numpy(), []
 
 
 def _sheet(frame: pd.DataFrame) -> list[page.Shown]:

@@ -116,7 +116,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
             workers=workers,
             track=writer.track,
         )
-    split = _split(frame, config.data.split_seed)
+    split = make_split(frame, config.data.split_seed)
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
     has_label = (frame["label"] != "").to_numpy() & ~curated
     labelled = has_label & (split != "train")
@@ -230,8 +230,12 @@ def _crops_key(content: pd.Series, crops: list[builder.Crop], max_side: int) -> 
     return f"{digest}-{max_side}px"
 
 
-def _split(frame: pd.DataFrame, seed: int) -> np.ndarray:
-    """The manifest's own split if it has one, otherwise a new one by patient."""
+def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:
+    """The manifest's own split if it has one, otherwise a new one by patient.
+
+    Raises:
+      ValueError: too few groups of a class.
+    """
     if (frame["split"] != "").any():
         return frame["split"].to_numpy(dtype=object).astype(str)
     testable = (frame["exclude"] != "test").to_numpy()
