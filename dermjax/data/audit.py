@@ -23,6 +23,7 @@ from dermjax.data.manifest import KNOWN, OURS, Manifest
 SEVERITIES = ("refuse", "warn", "info")
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
 _UNKNOWN = "(unknown)"
+_MOST_ROWS = 1000
 _MOST_VALUES = 50  # of a column that is counted; ids and free text have more
 
 
@@ -34,7 +35,7 @@ class Finding:
     kind: str
     text: str
     count: int
-    rows: list[int]  # lines of the user's table
+    rows: list[int]  # lines of the user's table, the first thousand
 
     def __str__(self):
         return f"{self.severity:6} {self.kind}: {self.text}"
@@ -125,7 +126,7 @@ def _finding(severity: str, kind: str, rows: pd.DataFrame, by: str) -> Finding:
 
 
 def _rows(frame) -> list[int]:
-    return sorted({int(row) for row in frame["row"]})
+    return sorted({int(row) for row in frame["row"]})[:_MOST_ROWS]
 
 
 def _images(frame, kept) -> dict:

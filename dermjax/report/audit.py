@@ -46,5 +46,4 @@ def render(report: dict, sheet: Sequence[Shown], copies: Sequence[Sequence[Shown
 
 
 def _shortened(rows: Sequence[int]) -> str:
-    more = f" and {len(rows) - _ROWS:,} more" if len(rows) > _ROWS else ""
-    return ", ".join(map(str, rows[:_ROWS])) + more
+    return ", ".join(map(str, rows[:_ROWS])) + (" ..." if len(rows) > _ROWS else "")

@@ -8,10 +8,12 @@ from etils import epath
 from PIL import ImageDraw
 
 from dermjax.data import audit, images, layouts
+from dermjax.data.manifest import Manifest
 from dermjax.report import audit as page
 from dermjax.stages.prepare import make_split
 from dermjax.stages.workdir import write_text
 
+_PAGE, _DATA = "audit.html", "audit.json"
 _PER_CLASS, _COPIES = 6, 20
 _SIDE = 360  # px of a photograph on the sheet, before the page makes it smaller
 _OUTLINE = ("#FFFFFF", "#0072B2")  # of a box: one of them is seen on any skin
@@ -36,12 +38,22 @@ def run(
         source, layout=layout, official_split=official_split, cache_dir=directory / "cache"
     )
     split, why = _split(manifest.frame, split_seed)
-    report = audit.audit(manifest, split) | {"problems": problems + why}
+    return _write(manifest, split, problems + why, directory)
+
+
+def write_once(manifest: Manifest, split_seed: int, directory: epath.Path) -> None:
+    """The audit of a run's data in its folder; one that is there is left as it is."""
+    if not (directory / _PAGE).exists():
+        _write(manifest, *_split(manifest.frame, split_seed), directory)
+
+
+def _write(manifest: Manifest, split, problems: list[str], directory: epath.Path) -> dict:
+    """Both files, the page last; returns the report."""
+    report = audit.audit(manifest, split) | {"problems": problems}
     frame = manifest.frame.assign(split=split)
     shown = frame[(frame["width"] > 0) & (frame["exclude"] != "all")]
-    write_text(directory / "audit.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    html = page.render(report, _sheet(shown), _copies(shown))
-    write_text(directory / "audit.html", html)
+    write_text(directory / _DATA, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_text(directory / _PAGE, page.render(report, _sheet(shown), _copies(shown)))
     return report
 
 

@@ -11,6 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.data import builder, cifar10, layouts, pipeline, splits, synthetic
+from dermjax.data.manifest import Manifest
 from dermjax.stages.workdir import cache_dir, exclusive, write_text
 from dermjax.training.writer import Writer
 
@@ -28,6 +29,7 @@ class Dataset:
     side: int  # px, of the buffer that holds a prepared crop
     reading: pipeline.Reading
     fingerprint: str  # of contents, labels, groups and boxes: the same on every machine
+    manifest: Manifest | None  # as it was read; None where the data know no photographs' files
     excluded: dict[str, int]  # rows left out everywhere, and out of the test set
 
     def rows(self, split: str, *, labelled: bool) -> np.ndarray:
@@ -139,6 +141,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         side=config.data.max_side,
         reading=_reading(config),
         fingerprint=manifest.fingerprint,
+        manifest=manifest,
         excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
     )
 
@@ -166,6 +169,7 @@ def _cifar10(config: ConfigDict) -> Dataset:
         side=data.images.shape[1],
         reading=_reading(config),
         fingerprint=hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest(),
+        manifest=None,
         excluded={"everywhere": 0, "test": 0},
     )
 

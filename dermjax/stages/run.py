@@ -8,7 +8,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.report.summary import summary
-from dermjax.stages import check, network
+from dermjax.stages import audit, check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.picture import picture
@@ -59,6 +59,8 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     dataset = prepare(config, writer)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
+    if dataset.manifest is not None:
+        audit.write_once(dataset.manifest, config.data.split_seed, directory)
     network.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 

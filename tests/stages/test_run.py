@@ -94,6 +94,18 @@ def test_results_agree_with_the_predictions(base):
     assert scores[results["best_step"]] == max(scores.values())
 
 
+def test_the_audit_in_the_folder_is_of_the_runs_own_sets(base):
+    ss = base / "runs" / "ss"
+    counted = json.loads((ss / "audit.json").read_text())["classes"]
+    rows = [row for row in read_csv(ss / "splits.csv") if row["label"]]
+    assert rows and (ss / "audit.html").is_file()
+    for name, sets in counted.items():
+        for split, part in sets.items():
+            own = [row for row in rows if (row["label"], row["split"]) == (name, split)]
+            assert part["rows"] == len(own)
+            assert part["groups"] == len({row["patient"] for row in own})
+
+
 def test_the_same_command_again_says_that_it_is_done(base, capsys):
     ss = base / "runs" / "ss"
     before = {p: p.stat().st_mtime_ns for p in ss.rglob("*") if p.name != ".lock"}
