@@ -60,7 +60,7 @@ def audit(manifest: Manifest, split: np.ndarray) -> dict:
         "findings": [dataclasses.asdict(found) for found in findings(frame)],
         "images": _images(frame, kept),
         "classes": _classes(kept),
-        "columns": {name: _counts(kept, name) for name in _counted(kept)},
+        "columns": _columns(kept),
         "labelled": _labelled(kept),
     }
 
@@ -169,19 +169,18 @@ def _classes(frame) -> dict:
     }
 
 
-def _counted(frame) -> list[str]:
-    """Further columns of few values; those of numbers are counted in tens."""
-    return [
-        name
+def _columns(frame) -> dict[str, dict[str, int]]:
+    """Rows per value of the further columns of few values; numbers are counted in tens."""
+    counted = {
+        name: _binned(frame[name]).value_counts().sort_index()
         for name in frame
-        if name not in (*KNOWN, *OURS) and _binned(frame[name]).nunique() <= _MOST_VALUES
-    ]
-
-
-def _counts(frame, name: str) -> dict[str, int]:
-    """Rows per value."""
-    values = _binned(frame[name]).value_counts()
-    return {str(value): int(count) for value, count in values.sort_index().items()}
+        if name not in (*KNOWN, *OURS)
+    }
+    return {
+        name: {str(value): int(count) for value, count in values.items()}
+        for name, values in counted.items()
+        if len(values) <= _MOST_VALUES
+    }
 
 
 def _binned(values: pd.Series) -> pd.Series:

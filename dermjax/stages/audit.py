@@ -10,7 +10,7 @@ from PIL import ImageDraw
 from dermjax.data import audit, images, layouts
 from dermjax.data.manifest import Manifest
 from dermjax.report import audit as page
-from dermjax.stages.prepare import make_split
+from dermjax.stages.prepare import Dataset, make_split
 from dermjax.stages.workdir import write_text
 
 _PAGE, _DATA = "audit.html", "audit.json"
@@ -41,10 +41,16 @@ def run(
     return _write(manifest, split, problems + why, directory)
 
 
-def write_once(manifest: Manifest, split_seed: int, directory: epath.Path) -> None:
-    """The audit of a run's data in its folder; one that is there is left as it is."""
-    if not (directory / _PAGE).exists():
-        _write(manifest, *_split(manifest.frame, split_seed), directory)
+def write_once(dataset: Dataset, directory: epath.Path) -> None:
+    """The audit of a run's data and own sets in its folder; one that is there is left as it is."""
+    manifest = dataset.manifest
+    if manifest is None or (directory / _PAGE).exists():
+        return
+    split = np.full(len(manifest.frame), "", object)
+    # What is left out of the test set lies in it all the same.
+    own = np.where(dataset.split == "excluded", "test", dataset.split)
+    split[(manifest.frame["exclude"] != "all").to_numpy()] = own
+    _write(manifest, split, [], directory)
 
 
 def _write(manifest: Manifest, split, problems: list[str], directory: epath.Path) -> dict:

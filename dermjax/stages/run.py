@@ -59,8 +59,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     dataset = prepare(config, writer)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
-    if dataset.manifest is not None:
-        audit.write_once(dataset.manifest, config.data.split_seed, directory)
+    audit.write_once(dataset, directory)
     network.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 

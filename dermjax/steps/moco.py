@@ -97,7 +97,7 @@ def contrastive_logits(
     queue: jax.Array,
     *,
     temperature: float,
-    masked: jax.Array | None = None,
+    masked: jax.Array,
 ) -> jax.Array:
     """Similarities of queries to their positive, in place 0, and to the negatives (MoCo, eq. 1).
 
@@ -106,15 +106,13 @@ def contrastive_logits(
       key: `[b, D]`, unit norm, the positive of each query.
       queue: `[K, D]`, unit norm, the negatives of all queries.
       temperature: > 0; .2 in MoCo-v2.
-      masked: `[b, K]` bool, negatives that do not count; None for none.
+      masked: `[b, K]` bool, negatives that do not count.
 
     Returns:
       `[b, 1 + K]`, -inf where masked.
     """
     positive = jnp.sum(query * key, -1, keepdims=True)
-    negative = query @ queue.T
-    if masked is not None:
-        negative = jnp.where(masked, -jnp.inf, negative)
+    negative = jnp.where(masked, -jnp.inf, query @ queue.T)
     return jnp.concatenate([positive, negative], -1) / temperature
 
 

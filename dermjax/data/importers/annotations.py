@@ -15,8 +15,10 @@ from dermjax.data.importers import folders
 from dermjax.data.manifest import BOX
 from dermjax.data.problems import ManifestError
 
-_NO_PATIENTS = "has no patient ids: every photo is its own group, and photographs of one patient "
-_NO_PATIENTS += "may be in two sets"
+_NO_PATIENTS = (
+    "has no patient ids: every photo is its own group, and photographs of one patient may be in "
+    "two sets"
+)
 _PLACES = ("images", "JPEGImages", ".")
 
 
