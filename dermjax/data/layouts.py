@@ -1,10 +1,13 @@
 """The one door for data: recognises what a user brings and tells everything that is wrong."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from dermjax.data import manifest as tables
-from dermjax.data import scan, splits
+from dermjax.data import near_duplicates, redactions, scan, splits
 from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
@@ -37,6 +40,9 @@ def examine(
     layout: str = "auto",
     official_split: bool = False,
     on_bad_image: str = "refuse",
+    near: int = near_duplicates.SURE,
+    allow: Sequence[str] = (),
+    redact: str = "",
     cache_dir,
     workers: int = 2,
     track: scan.Track = lambda items, total, label: items,
@@ -49,22 +55,27 @@ def examine(
         official_split: Take the sets that the layout comes with; checked as any given ones.
         on_bad_image: 'skip' leaves missing and unreadable photographs out and lists them in the
             notes, as long as they are few; 'refuse' makes problems of them.
+        near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
+            duplicates stay in one set; 0: they are not looked for.
+        allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
+        redact: A table of redactions; by default the one beside the source, if there is one.
         cache_dir: Folder for the scan's results.
         workers: Threads that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
-        (manifest, problems): the manifest with `fingerprint` and the columns width, height and
-        content. Rows left out everywhere are not opened: width = height = 0, content ''.
+        (manifest, problems): the manifest with `fingerprint` and the columns of the scan. Rows
+        left out everywhere are not opened: width = height = 0, the others ''.
 
     Raises:
         ManifestError: No table can be made of it.
-        ValueError: Unknown layout or policy.
+        ValueError: Unknown layout, policy or exception.
     """
+    splits.check_allow(allow)
     if on_bad_image not in POLICIES:
         raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
     manifest, problems = read(
-        source, layout=layout, official_split=official_split, cache_dir=cache_dir
+        source, layout=layout, official_split=official_split, redact=redact, cache_dir=cache_dir
     )
     frame = manifest.frame
     kept = frame["exclude"] != "all"
@@ -76,12 +87,10 @@ def examine(
     )
     found = found.set_index("path").reindex(frame["path"])
     error = found["error"].fillna("").to_numpy(object)
-    frame = frame.assign(
-        width=found["width"].fillna(0).to_numpy(int),
-        height=found["height"].fillna(0).to_numpy(int),
-        content=found["content"].fillna("").to_numpy(),
-    )
-    frame["content"] = frame["content"].astype("str")
+    for name in ("width", "height"):
+        frame[name] = found[name].fillna(0).to_numpy(int)
+    for name in ("content", "mode", "hash"):
+        frame[name] = pd.Series(found[name].fillna("").to_numpy(), frame.index, dtype="str")
     bad = _file_problems(frame, error)
     left_out = []
     if on_bad_image == "skip" and (error != "").sum() <= _FEW * kept.sum():
@@ -90,24 +99,35 @@ def examine(
     else:
         many = f" (more than {_FEW:.0%} in all: too many to skip)" * (on_bad_image == "skip")
         problems += [line + many for line in bad]
+    pairs = near_duplicates.find(
+        frame["hash"] if near else [],
+        within=max(near, near_duplicates.LIKELY),
+        cache_dir=cache_dir,
+        track=track,
+    )
+    frame["near"] = near_duplicates.joined(frame["hash"], pairs, near) if near else ""
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
-    problems += _box_problems(frame) + splits.group_problems(frame)
+    problems += _box_problems(frame) + redactions.outside(frame)
+    problems += splits.group_problems(frame, allow)
     manifest = dataclasses.replace(
         manifest,
         frame=frame,
+        allow=tuple(allow),
+        pairs=pairs,
         fingerprint=tables.fingerprint(frame),
-        notes=manifest.notes + tuple(left_out + _copies(frame)),
+        notes=manifest.notes + tuple([*left_out, *_copies(frame), *_near(frame)]),
     )
     return manifest, problems
 
 
 def read(
-    source, *, cache_dir, layout: str = "auto", official_split: bool = False
+    source, *, cache_dir, layout: str = "auto", official_split: bool = False, redact: str = ""
 ) -> tuple[Manifest, list[str]]:
-    """The table alone, no photograph is opened; the layout is chosen here, a file is a CSV.
+    """The table alone, no photograph is opened.
 
     Args:
+        redact: As in `examine`.
         cache_dir: Where an archive of images is unpacked.
 
     Returns:
@@ -125,19 +145,27 @@ def read(
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():
         raise ManifestError(source, ["is a folder, but layout 'csv' needs the CSV file itself"])
-    if source.suffix == ".npz" and source.is_file():
+    root, problems = source.parent, []
+    if source.is_dir():
+        root, (frame, notes) = source, _folder(source, layout, official_split)
+    elif source.suffix == ".npz":
         root, (frame, notes) = dermamnist.read(source, Path(cache_dir))
-        if official_split:
-            frame = _officially(frame, source, "dermamnist")
-        return tables.build(frame, root=root, source=str(source), notes=notes)
-    if not source.is_dir():
+        frame = _officially(frame, source, "dermamnist", official_split)
+    else:
         if layout not in ("auto", "csv"):
             raise ManifestError(source, [f"is a file, but layout '{layout}' needs its folder"])
         if official_split:
             raise ManifestError(source, ["is a file: its column 'split' is used as it stands"])
         frame, problems, notes = tables.read_table(source)
-        manifest, more = tables.build(frame, root=source.parent, source=str(source), notes=notes)
-        return manifest, problems + more
+    hidden, more, told = _redactions(source, redact)
+    manifest, further = tables.build(
+        frame, root=root, source=str(source), notes=[*notes, *told], redact=hidden
+    )
+    return manifest, [*problems, *more, *further]
+
+
+def _folder(source: Path, layout: str, official_split: bool):
+    """(table, notes) of the layout that is named, or else of the first that fits."""
     tried = []
     for name in LAYOUTS if layout == "auto" else [layout]:
         try:
@@ -146,11 +174,9 @@ def read(
             if layout == name or not isinstance(reason, NoTable):
                 tried.append(f"{name} ({reason})")
             continue
-        if official_split:
-            frame = _officially(frame, source, name)
         if layout == "auto":
             notes = [*notes, f"folder read as {name}; --config.data.layout=NAME says otherwise"]
-        return tables.build(frame, root=source, source=str(source), notes=notes)
+        return _officially(frame, source, name, official_split), notes
     own = sorted(path.name for path in source.glob("*.csv"))[:5]
     hint = f" such as {quoted(own)} in it" if own else ""
     nearly = f"; nearly {'; '.join(tried)}" if tried else ""
@@ -163,12 +189,24 @@ def read(
     )
 
 
-def _officially(frame, source: Path, name: str):
-    """The table with the layout's own sets.
+def _redactions(source: Path, redact: str):
+    """(table or None, problems, notes) of the redactions that are named or lie beside."""
+    path = Path(redact) if redact else redactions.sidecar_of(source)
+    if not redact and not path.is_file():
+        return None, [], []
+    table, problems, notes = tables.read_table(path)
+    notes = [*notes, f"redactions read from {path.name}: {len(table)}"]
+    return redactions.located(table, path), [f"{path.name}: {line}" for line in problems], notes
+
+
+def _officially(frame, source: Path, name: str, wanted: bool):
+    """The table, with the layout's own sets where they are wanted.
 
     Raises:
         ManifestError: It comes with none.
     """
+    if not wanted:
+        return frame
     if "official_split" not in frame:
         message = f"layout {name} comes with no split here: leave data.official_split out"
         raise ManifestError(source, [message])
@@ -221,4 +259,16 @@ def _copies(frame) -> list[str]:
     return [
         f"photographs present under several names: {copies['content'].nunique()}{differ} "
         f"({quoted(copies['image'])}); the copies stay in one set"
+    ]
+
+
+def _near(frame) -> list[str]:
+    """Photographs that are nearly the same file."""
+    files = frame[frame["near"] != ""].drop_duplicates("content")
+    copies = files[files["near"].duplicated(keep=False)]
+    if copies.empty:
+        return []
+    return [
+        f"near duplicates: {copies['near'].nunique()} photographs are there more than once, saved "
+        f"or cut anew ({quoted(copies['image'])}); they stay in one set"
     ]

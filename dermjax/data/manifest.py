@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import splits
+from dermjax.data import boxes, redactions, splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
-BOX = ("x", "y", "w", "h")
-KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX)
-OURS = ("name", "path", "row", "group", "width", "height", "content")
+BOX = boxes.SIDES
+KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX, "redact")
+OURS = ("name", "path", "row", "group", "width", "height", "content", "mode", "hash", "near")
 
 _SPLITS = {
     "": "",
@@ -88,11 +88,15 @@ class Manifest:
 
     # image, name, path (absolute), row (line in the user's file, header = 1), label ('' =
     # unlabelled), patient, lesion, split ('', train, validation, test), exclude ('', test, all),
-    # x, y, w, h (px of the upright photo, NaN = whole photo), group, further columns as strings;
-    # after the scan: width, height (px, upright), content (sha256).
+    # x, y, w, h (px of the upright photo, NaN = whole photo), redact ('x,y,w,h;...' blacked out),
+    # group, further columns as strings; after the scan: width, height (px, upright), content
+    # (sha256), mode (such as 'JPEG RGB'), hash (perceptual, 256 bits) and near (the smallest hash
+    # of the photographs that are taken for one).
     frame: pd.DataFrame
     source: str
     notes: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # leaks of the given split that are accepted, as `splits.torn` says
+    pairs: pd.DataFrame | None = None  # photographs that look alike, as `near_duplicates.find`
     fingerprint: str = ""  # equal on every machine for the same data; set after the scan
 
     @property
@@ -197,7 +201,9 @@ def read_csv(path) -> tuple[Manifest, list[str]]:
     return manifest, problems + more + splits.group_problems(manifest.frame)
 
 
-def build(frame: pd.DataFrame, *, root, source: str, notes=()) -> tuple[Manifest, list[str]]:
+def build(
+    frame: pd.DataFrame, *, root, source: str, notes=(), redact: pd.DataFrame | None = None
+) -> tuple[Manifest, list[str]]:
     """Turns a table of strings under the known headers (plus `row`) into a manifest.
 
     Args:
@@ -205,6 +211,7 @@ def build(frame: pd.DataFrame, *, root, source: str, notes=()) -> tuple[Manifest
         root: Folder that relative image paths start from.
         source: What the user named, for messages.
         notes: Notes so far.
+        redact: A table of redactions, as `redactions.located` returns it.
 
     Returns:
         (manifest, problems).
@@ -235,9 +242,14 @@ def build(frame: pd.DataFrame, *, root, source: str, notes=()) -> tuple[Manifest
     for name, words in (("split", _SPLITS), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
-    frame, bad, more = _boxes(frame)
+    used = frame["row"].where(frame["exclude"] != "all")
+    given = (frame[list(BOX)] != "").any(axis=1)
+    frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box")
+    frame, hidden = redactions.take(frame, redact)
+    problems += more + hidden
     frame["name"] = _names(frame)
-    problems += more + _duplicates(frame[~bad]) + _spellings(frame)
+    bad = given & frame["x"].isna()  # told above; without its box it may look like another row
+    problems += _duplicates(frame[~bad]) + _spellings(frame)
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
     frame["group"] = splits.merge_groups(frame)
@@ -279,32 +291,6 @@ def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
         )
     ]
     return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
-
-
-def _boxes(frame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
-    """Boxes as floats, which are bad (these become NaN, so that later checks stay quiet), why."""
-    text = frame[list(BOX)]
-    number = text.apply(pd.to_numeric, errors="coerce").astype(float)
-    number = number.where(np.isfinite(number))
-    filled = (text != "").sum(axis=1)
-    partly = (filled > 0) & (filled < 4)
-    wrong = ((text != "") & number.isna()).any(axis=1)
-    small = ~wrong & ~partly & ((number["w"] <= 0) | (number["h"] <= 0))
-    relative = ~wrong & ~partly & ~small & ((number["w"] < 1) | (number["h"] < 1))
-    problems, kept = [], frame["exclude"] != "all"
-    for bad, what in (
-        (partly, "box partly blank {}: fill all of x, y, w, h or none"),
-        (wrong, "box is not numeric {}: write pixels such as 12 or 12.5"),
-        (small, "box without area {}: w and h must be positive"),
-        (relative, "box smaller than a pixel {}: write pixels, not shares"),
-    ):
-        if (bad := bad & kept).any():
-            values = text[bad].iloc[0]
-            example = ", ".join(f"{side}={value!r}" for side, value in values.items())
-            problems.append(at_rows(frame.loc[bad, "row"], what.format(f"({example})")))
-    bad = wrong | partly | small | relative
-    frame[list(BOX)] = number.mask(bad)
-    return frame, bad, problems
 
 
 def _names(frame) -> pd.Series:
@@ -357,6 +343,8 @@ def _notes(frame, no_patient) -> list[str]:
         notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
     if blank := int((frame["label"] == "")[kept].sum()):
         notes.append(f"unlabelled rows: {blank} (used for pretraining only)")
+    if hidden := int((frame.drop_duplicates("path")["redact"] != "").sum()):
+        notes.append(f"photographs with redactions: {hidden} (blacked out before anything is cut)")
     for value, where in (("test", "the test set"), ("all", "everything")):
         if count := int((frame["exclude"] == value).sum()):
             notes.append(f"rows left out of {where}: {count}")
@@ -380,7 +368,7 @@ def fingerprint(frame: pd.DataFrame) -> str:
                 frame["group"].str.replace(last, r"\1", regex=True),
             ),
         )
-    table = frame[["name", "label", "group", "split", "exclude", *BOX, "content"]]
+    table = frame[["name", "label", "group", "split", "exclude", *BOX, "redact", "content"]]
     columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
     lines = sorted("\x1f".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

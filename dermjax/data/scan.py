@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermjax.data import images
+from dermjax.data import images, near_duplicates
 
 _CHUNK = 256
 _SAVE_SECONDS = 20.0
-_HEADER = ["path", "size", "mtime_ns", "width", "height", "content"]
+_FOUND = ("width", "height", "content", "mode", "hash")
+_HEADER = ["path", "size", "mtime_ns", *_FOUND]
 _Key = tuple[str, int, int]
+_Found = tuple[int, int, str, str, str]
+_NOTHING = (0, 0, "", "", "")
 Track = Callable[[Iterable, int, str], Iterable]
 
 
@@ -37,7 +40,8 @@ def scan(
 
     Returns:
         One row per distinct path, in order of appearance: path, width, height (px, upright),
-        content (sha256 of the bytes, hex), error ('' or one line; then width = height = 0).
+        content (sha256 of the bytes, hex), mode (such as 'JPEG RGB'), hash (of
+        `near_duplicates.perceptual_hash`), error ('' or one line; then nothing else is known).
     """
     paths = list(dict.fromkeys(map(str, paths)))
     known, found, used = _read(cache_file), [], {}
@@ -48,9 +52,10 @@ def scan(
         try:
             for path, (key, result) in track(looks, len(paths), "checking images"):
                 found.append((path, *result))
-                if key and not result[3]:
+                *seen, error = result
+                if key and not error:
                     changed |= key not in known
-                    used[key] = result[:3]
+                    used[key] = tuple(seen)
                 # Never more than a tenth of the time on saving, whatever the size of the table.
                 if changed and time.monotonic() - written > max(_SAVE_SECONDS, 10 * cost):
                     cost = _write(cache_file, known | used)
@@ -58,9 +63,8 @@ def scan(
         finally:
             if changed:
                 _write(cache_file, known | used)
-    return pd.DataFrame(found, columns=["path", "width", "height", "content", "error"]).astype(
-        {"path": "str", "width": int, "height": int, "content": "str", "error": "str"}
-    )
+    table = pd.DataFrame(found, columns=["path", *_FOUND, "error"])
+    return table.astype({name: "str" for name in table} | {"width": int, "height": int})
 
 
 def _look_all(paths, known, pool):
@@ -70,8 +74,8 @@ def _look_all(paths, known, pool):
         yield from zip(part, pool.map(lambda path: _look(path, known), part), strict=True)
 
 
-def _look(path, known) -> tuple[_Key | None, tuple[int, int, str, str]]:
-    """(cache key, (width, height, content, error)) of one file."""
+def _look(path, known) -> tuple[_Key | None, tuple[int, int, str, str, str, str]]:
+    """(cache key, (what was found, error)) of one file."""
     try:
         state = os.stat(path)
         key = (path, state.st_size, state.st_mtime_ns)
@@ -79,19 +83,20 @@ def _look(path, known) -> tuple[_Key | None, tuple[int, int, str, str]]:
             return key, (*known[key], "")
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        return None, (0, 0, "", "file not found")
+        return None, (*_NOTHING, "file not found")
     except IsADirectoryError:
-        return None, (0, 0, "", "is a folder, not a file")
+        return None, (*_NOTHING, "is a folder, not a file")
     except OSError as error:
-        return None, (0, 0, "", f"cannot be read ({error.strerror or error})")
+        return None, (*_NOTHING, f"cannot be read ({error.strerror or error})")
     try:
-        width, height = images.probe(data)
+        width, height, mode, small = images.probe(data)
     except ValueError as error:
-        return key, (0, 0, "", str(error))
-    return key, (width, height, hashlib.sha256(data).hexdigest(), "")
+        return key, (*_NOTHING, str(error))
+    content, look = hashlib.sha256(data).hexdigest(), near_duplicates.perceptual_hash(small)
+    return key, (width, height, content, mode, look, "")
 
 
-def _read(cache_file) -> dict[_Key, tuple[int, int, str]]:
+def _read(cache_file) -> dict[_Key, _Found]:
     """The cache; a damaged one counts as empty, for it can be made again."""
     if cache_file is None:
         return {}
@@ -101,8 +106,8 @@ def _read(cache_file) -> dict[_Key, tuple[int, int, str]]:
             if next(reader, None) != _HEADER:
                 return {}
             return {
-                (path, int(size), int(mtime)): (int(width), int(height), content)
-                for path, size, mtime, width, height, content in reader
+                (path, int(size), int(mtime)): (int(width), int(height), *words)
+                for path, size, mtime, width, height, *words in reader
             }
     except (OSError, ValueError, csv.Error):
         return {}

@@ -48,7 +48,7 @@ def test_exif_orientation_is_undone(orientation, kind):
     stored = Image.fromarray(np.ascontiguousarray(_STORED[orientation](upright)))
     data = _bytes(stored, kind, exif=exif)
     np.testing.assert_array_equal(np.asarray(images.read_rgb(data)), upright)
-    assert images.probe(data) == (8, 6)
+    assert images.probe(data)[:2] == (8, 6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -61,7 +61,7 @@ def test_exif_orientation_of_a_reduced_jpeg(orientation):
     small = np.asarray(images.read_rgb(data, 80)).astype(int)
     assert small.shape == (60, 80, 3)
     assert np.abs(small[15:45:29, 15:65:49] - upright[150:450:299, 150:650:499]).max() < 12
-    assert images.probe(data) == (800, 600)
+    assert images.probe(data)[:2] == (800, 600)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -106,7 +106,7 @@ def test_16_bits_are_scaled(mode, kind):
 
 def test_one_pixel():
     data = _bytes(Image.new("RGB", (1, 1), "blue"), "JPEG")
-    assert images.read_rgb(data, 512).size == (1, 1) and images.probe(data) == (1, 1)
+    assert images.read_rgb(data, 512).size == (1, 1) and images.probe(data)[:2] == (1, 1)
 
 
 def test_path_with_spaces_and_umlauts(tmp_path):

@@ -70,7 +70,7 @@ def test_official_sets_are_taken_on_request_and_checked(tmp_path):
     assert frame["split"].tolist() == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
     assert set(load(folder, layout="class_folders").frame["split"]) == {""}
     write_photo(folder / "test" / "acne" / "copy.jpg", 0)  # a photograph of train
-    with pytest.raises(ManifestError, match="the split leaks: 'photo:.* in train and test"):
+    with pytest.raises(ManifestError, match="the split leaks: file '.* in train and test"):
         load(folder, official_split=True)
 
 

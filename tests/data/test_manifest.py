@@ -42,6 +42,7 @@ def test_columns_of_a_good_table(tmp_path):
         "y",
         "w",
         "h",
+        "redact",
         "group",
     ]
     last = table.frame.iloc[6]
@@ -298,8 +299,8 @@ def test_given_split_is_checked(tmp_path):
     assert _read(tmp_path, *rows, header=GIVEN, good=False)[1] == [
         "row 7: split is blank here but filled on other rows: fill it everywhere or leave the "
         "column out",
-        "rows 2, 3: the split leaks: 'patient:p' in train and test: give a group one set, or "
-        "leave the column out",
+        "rows 2, 3: the split leaks: patient 'p' in train and test: give it one set, leave the "
+        "split out, or accept it: --config.data.allow=\"['patient:p']\"",
         "the given split has no validation image of 'b': move a patient there or leave the "
         "column out",
     ]

@@ -38,6 +38,10 @@ def _ours(labels, groups, **options):
     return splits.split_by_group(labels, groups, **{"seed": 0, **options})
 
 
+def _whole(sets, groups):
+    return len(set(zip(groups, sets, strict=True))) == len(set(groups))
+
+
 def _covered(labels, sets):
     return {(name, s) for name, s in zip(labels, sets, strict=True) if name}
 
@@ -47,7 +51,7 @@ def _covered(labels, sets):
 def test_groups_whole_and_classes_everywhere(data, seed):
     labels, groups = data
     sets = _ours(labels, groups, seed=seed)
-    assert splits.check_given_split(sets, groups) == []
+    assert _whole(sets, groups)
     assert _covered(labels, sets) == set(itertools.product(set(labels) - {""}, SETS))
     assert all(s == "train" for s, name in zip(sets, labels, strict=True) if not name)
     np.testing.assert_array_equal(sets, _ours(labels, groups, seed=seed))
@@ -66,7 +70,7 @@ def test_a_cover_is_found_whenever_there_is_one(data):
     if possible:
         sets = _ours(labels, groups)
         assert _covered(labels, sets) == wanted
-        assert splits.check_given_split(sets, groups) == []
+        assert _whole(sets, groups)
     else:
         with pytest.raises(ValueError, match="class '.' has [0-9]+ group"):
             _ours(labels, groups)
@@ -155,15 +159,50 @@ def test_rows_left_out_of_the_test_set_do_not_cover_it(seed):
         _ours(labels, groups, testable=labels == "b")
 
 
-def test_given_split():
+def table(sets, **columns):
+    """A manifest's table with a given split; what is not given is blank, every image has its own
+    file."""
+    names = [f"{i}.jpg" for i in range(len(sets))]
+    blank = dict.fromkeys(("patient", "lesion", "exclude"), [""] * len(sets))
+    fields = {"image": names, "path": names, "content": names, "row": range(2, len(sets) + 2)}
+    return pd.DataFrame({**blank, **fields, "split": sets, **columns})
+
+
+def test_what_a_given_split_tears():
     sets = ["train", "test", "train", "", "validation", "test"]
-    assert splits.check_given_split(sets, list("abcadd")) == [
-        "the split leaks: 'd' in validation and test: give a group one set, or leave the column out"
-    ]
-    assert splits.check_given_split(sets, list("abcadd"), range(2, 8))[0].startswith("rows 6, 7: ")
-    assert splits.check_given_split(sets, list("abcdef")) == []
-    many = splits.check_given_split(["train", "test"] * 12, [i // 2 for i in range(24)])
-    assert len(many) == 1 and "and 2 more (12 groups)" in many[0]
+    found = splits.torn(table(sets, patient=list("abcadd"), lesion=list("xyzxvw")))
+    assert list(found) == ["patients"] and found["patients"]["row"].tolist() == [6, 7]
+    assert splits.torn(table(sets, patient=list("abcdef"))) == {}
+    files = splits.torn(table(sets, content=list("abbadd")))
+    assert files["files"]["shared"].tolist() == ["1.jpg", "1.jpg", "4.jpg", "4.jpg"]
+    unscanned = table(sets, path=list("abbcde")).drop(columns="content")
+    assert splits.torn(unscanned)["files"]["row"].tolist() == [3, 4]
+    curated = table(sets, patient=list("abcadd"), exclude=["", "", "", "", "", "test"])
+    assert splits.torn(curated) == {}
+
+
+def test_a_row_that_is_left_out_ties_others_together():
+    tied = table(
+        ["train", "", "test"],
+        patient=["", "p", "p"],
+        lesion=["l", "l", ""],
+        exclude=["", "all", ""],
+        near=["", "", ""],
+    )
+    assert splits.torn(tied)["chains"]["shared"].tolist() == ["patient:p"] * 2
+    assert list(splits.torn(tied.assign(patient="p"))) == ["patients"]
+    assert splits.torn(tied.assign(lesion=["", "", ""], near=["h", "", "h"])) == {}
+
+
+def test_exceptions_are_of_all_or_of_one():
+    shared = pd.Series(["p1", "p2", "p1"])
+    assert splits.excepted("patients", shared, ["patients"]).all()
+    assert splits.excepted("patients", shared, ["patient:p1"]).tolist() == [True, False, True]
+    assert not splits.excepted("patients", shared, ["lesions", "lesion:p1", "patient:p"]).any()
+    splits.check_allow(["patients", "lesion:a:b", "file:a b.jpg"])
+    for entry in ("patient", "patients:p1", "lesion:", "photos", ""):
+        with pytest.raises(ValueError, match="names no exception: use patients, patient:ID, les"):
+            splits.check_allow([entry])
 
 
 def test_merged_groups_are_transitive():
@@ -178,6 +217,8 @@ def test_merged_groups_are_transitive():
     ).replace(" ", "")
     groups = splits.merge_groups(frame).tolist()
     assert groups == ["patient:p1"] * 5 + ["photo:e", "patient:L1"]
+    near = splits.merge_groups(frame.assign(near=["", "", "", "", "", "h", "h"])).tolist()
+    assert near == ["patient:p1"] * 5 + ["patient:L1"] * 2
     alone = splits.merge_groups(frame.drop(columns="content")).tolist()
     assert alone == ["patient:p1"] * 2 + ["patient:p9"] * 3 + ["photo:e", "patient:L1"]
 

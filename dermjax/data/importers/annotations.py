@@ -166,7 +166,7 @@ def _yolo_rows(path: Path, photo: Path, names: list[str]) -> list[tuple]:
     Boxes are centres and sizes as shares of the upright photograph.
     """
     try:
-        width, height = images.probe(photo.read_bytes())
+        width, height, *_ = images.probe(photo.read_bytes())
     except (ValueError, OSError):
         return [()]  # the scan of all photographs says what is wrong with it
     rows = []
