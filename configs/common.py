@@ -88,6 +88,15 @@ def _paper() -> ConfigDict:
     config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
     config.data.official_split = False  # take the sets that a public data set's folder names
     config.data.on_bad_image = "refuse"  # or skip: leave unreadable files out and list them
+    # Bits of 256 by which the perceptual hashes of one photograph may differ when it was saved, cut
+    # or brightened anew; such near duplicates stay in one set; 0: they are not looked for.
+    config.data.near_duplicates = 32
+    # What a given split may tear apart, by name: "['lesions']" for all, "['patient:p17']" for one;
+    # there are patients, lesions, files, chains. What was found is written into results.json.
+    config.data.allow = ()
+    # A CSV image,x,y,w,h of what is blacked out; by default the one beside the data: redact.csv in
+    # a folder, photos.redact.csv beside photos.csv.
+    config.data.redact = ""
     config.data.alpha = 1.0
     config.data.trial = 0
     config.data.split_seed = 0  # of train / validation / test, the same for all trials

@@ -1,11 +1,11 @@
 """What a data set holds, and what in it would make results wrong.
 
-    python -m dermjax.data.audit photos.csv --out=audit/
-    python -m dermjax.data.audit FOLDER --official-split
+    python -m dermjax.data.audit data=photos.csv --out=audit/
+    python -m dermjax.data.audit data=FOLDER --official-split --encoder=runs/mine
 
 prints findings, the gravest first, and writes audit.html, a page that opens offline, and
-audit.json: findings with their rows, counts by set, class and further column, and what a share of
-the labels leaves of each class.
+audit.json: findings with their rows, counts by set, class and further column, photographs that
+look alike, and what a share of the labels leaves of each class.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import pandas as pd
 from dermjax import command_line
 from dermjax.data import splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
+from dermjax.data.near_duplicates import BITS, SURE
 
-SEVERITIES = ("refuse", "warn", "info")
+SEVERITIES = ("refuse", "allowed", "warn", "info")
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
 _UNKNOWN = "(unknown)"
 _MOST_ROWS = 1000
@@ -31,7 +32,8 @@ _MOST_VALUES = 50  # of a column that is counted; ids and free text have more
 class Finding:
     """One kind of thing that was found."""
 
-    severity: str  # of SEVERITIES; `refuse`: training would measure what it has seen
+    # Of SEVERITIES. `refuse`: training would measure what it has seen; `allowed`: the same, by name.
+    severity: str
     kind: str
     text: str
     count: int
@@ -49,39 +51,121 @@ def audit(manifest: Manifest, split: np.ndarray) -> dict:
         split: `[N]` set of each row; '' where it has none.
 
     Returns:
-        A dict for JSON: findings, images, classes, columns, labelled.
+        A dict for JSON: findings, images, alike, classes, columns, labelled.
     """
-    frame = manifest.frame.assign(split=split)
+    manifest = dataclasses.replace(manifest, frame=manifest.frame.assign(split=split))
+    frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
     return {
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
-        "findings": [dataclasses.asdict(found) for found in findings(frame)],
+        "findings": [dataclasses.asdict(found) for found in findings(manifest)],
         "images": _images(frame, kept),
+        "alike": _named(frame, alike(manifest)),
         "classes": _classes(kept),
         "columns": _columns(kept),
         "labelled": _labelled(kept),
     }
 
 
-def findings(frame: pd.DataFrame) -> list[Finding]:
+def findings(manifest: Manifest) -> list[Finding]:
     """What is wrong or worth a look, the gravest first.
 
     Args:
-        frame: A manifest's table with `split`.
+        manifest: With the sets in the column `split`.
     """
+    frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
-    found = [*_torn(kept), *_contradictions(kept), *_gaps(frame)]
+    found = [
+        *_torn(frame, manifest.allow),
+        *_contradictions(kept),
+        *_near(kept),
+        *_alike(frame, alike(manifest)),
+        *_gaps(frame),
+    ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def _torn(frame) -> Iterator[Finding]:
+def _torn(frame, allow) -> Iterator[Finding]:
     """What lies in two sets."""
-    for column, what in (("patient", "patients"), ("lesion", "lesions"), ("content", "files")):
-        rows = _several(frame[frame["split"] != ""], column, "split")
+    for name, rows in splits.torn(frame).items():
+        excepted = splits.excepted(name, rows["shared"], allow)
+        for severity, part in (("refuse", rows[~excepted]), ("allowed", rows[excepted])):
+            if len(part):
+                yield _finding(severity, f"{name} in two sets", part, "shared")
+
+
+def _near(frame) -> Iterator[Finding]:
+    """Photographs that are taken for one although their files differ."""
+    files = frame[frame["near"] != ""].drop_duplicates(["path", "label", "patient"])
+    for severity, kind, column in (
+        ("warn", "near duplicates in two sets", "split"),
+        ("warn", "near duplicates of two labels", "label"),
+        ("warn", "near duplicates of two patients", "patient"),
+        ("info", "near duplicates", "content"),
+    ):
+        rows = _several(files[files[column] != ""], "near", column)
+        # What identical files show has been told.
+        rows = rows[rows.groupby("near")["content"].transform("nunique") > 1]
         if len(rows):
-            yield _finding("refuse", f"{what} in two sets", rows, column)
+            yield _finding(severity, kind, rows, "near")
+
+
+def _alike(frame, pairs: pd.DataFrame) -> Iterator[Finding]:
+    """Photographs that are hardly the same, but worth a look."""
+    pairs = pairs[~pairs["sure"]]
+    if len(pairs):
+        rows = frame.loc[sorted({*pairs["first"], *pairs["second"]})]
+        text = f"{len(pairs)} pairs, nearest {pairs['distance'].min()} of {BITS} bits apart"
+        yield Finding("info", "photographs that look alike", text, len(pairs), _rows(rows))
+
+
+def alike(manifest: Manifest) -> pd.DataFrame:
+    """Pairs of photographs whose perceptual hashes are near each other.
+
+    Args:
+        manifest: As `layouts.examine` returns it.
+
+    Returns:
+        One row per pair, the nearest first: first, second (index of the table), distance (bits of
+        256), sure (they are taken for one, and kept in one set).
+    """
+    frame, pairs = manifest.frame, manifest.pairs
+    files = frame[(frame["hash"] != "") & (frame["exclude"] != "all")].drop_duplicates("content")
+    place = pd.Series(files.index, index=files["hash"]).groupby(level=0).first()
+    if pairs is None or files.empty:
+        return pd.DataFrame({"first": [], "second": [], "distance": [], "sure": []}).astype(bool)
+    pairs = pairs[pairs["first"].isin(place.index) & pairs["second"].isin(place.index)]
+    found = pd.DataFrame(
+        {
+            "first": place[pairs["first"]].to_numpy(),
+            "second": place[pairs["second"]].to_numpy(),
+            "distance": pairs["distance"].to_numpy(),
+        }
+    )
+    # Different files of one hash are no pair of hashes.
+    first = files["hash"].map(place)
+    same = pd.DataFrame({"first": first, "second": files.index, "distance": 0})
+    found = pd.concat([same[same["first"] != same["second"]], found], ignore_index=True)
+    near = frame["near"]
+    sure = near[found["first"]].to_numpy() == near[found["second"]].to_numpy()
+    return found.assign(sure=sure & (near[found["first"]] != "").to_numpy()).astype(
+        {"first": int, "second": int}
+    )
+
+
+def _named(frame, pairs: pd.DataFrame) -> list[dict]:
+    """The nearest pairs by the names of their images."""
+    return [
+        {
+            "images": [frame["image"][pair.first], frame["image"][pair.second]],
+            "rows": [int(frame["row"][pair.first]), int(frame["row"][pair.second])],
+            "bits": int(pair.distance),
+            "taken_for_one": bool(pair.sure),
+        }
+        for pair in pairs.head(_MOST_ROWS).itertuples()
+    ]
 
 
 def _contradictions(frame) -> Iterator[Finding]:
@@ -104,6 +188,7 @@ def _gaps(frame) -> Iterator[Finding]:
         ("warn", "rows without a patient", kept[kept["patient"] == ""]),
         ("info", "rows without a label", kept[kept["label"] == ""]),
         ("info", "rows without a box", kept[kept["x"].isna()]),
+        ("info", "rows with redactions", kept[kept["redact"] != ""]),
         ("info", "rows left out of the test set", kept[kept["exclude"] == "test"]),
         ("info", "rows left out of everything", frame[frame["exclude"] == "all"]),
     ):
@@ -119,7 +204,7 @@ def _several(frame, by: str, of: str) -> pd.DataFrame:
 
 def _finding(severity: str, kind: str, rows: pd.DataFrame, by: str) -> Finding:
     """Counted by what is the same, not by rows."""
-    named = rows["name"] if by == "content" else rows[by]
+    named = rows["name"] if by in ("content", "near") else rows[by]
     shown = ", ".join(named.drop_duplicates().head(3))
     count = rows[by].nunique()
     return Finding(severity, kind, f"{count} ({shown}{' ...' * (count > 3)})", count, _rows(rows))
@@ -140,6 +225,7 @@ def _images(frame, kept) -> dict:
         "files": len(files),
         "files_opened": len(opened),
         "groups": int(kept["group"].nunique()),
+        "modes": {mode: int(n) for mode, n in opened["mode"].value_counts().items()},
         **{
             f"{side}_px": {
                 "least": int(values.min()),
@@ -213,26 +299,26 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", help="a CSV, or a folder of a known layout")
+    parser.add_argument("source", help="a CSV, or a folder of a known layout", metavar="data=DATA")
     parser.add_argument("--out", default="audit", help="the folder to write into")
     parser.add_argument("--layout", default="auto")
     parser.add_argument("--official-split", action="store_true", help="audit the layout's own sets")
     parser.add_argument("--split-seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    parser.add_argument(
+        "--near", type=int, default=SURE, help=f"bits of {BITS} that one photograph may differ by"
+    )
+    parser.add_argument("--allow", nargs="*", default=[], help="as --config.data.allow of a run")
+    parser.add_argument("--redact", default="", help="a CSV of redactions: image,x,y,w,h")
+    parser.add_argument("--encoder", default="", help="a run whose encoder finds look-alikes, too")
+    given = vars(parser.parse_args(arguments))
     # The page with its pictures; counting needs none of it.
     from etils import epath
 
     from dermjax.stages import audit as stage
 
-    out = epath.Path(given.out)
+    source, out = given.pop("source").removeprefix("data="), epath.Path(given.pop("out"))
     try:
-        report = stage.run(
-            given.source,
-            out,
-            layout=given.layout,
-            official_split=given.official_split,
-            split_seed=given.split_seed,
-        )
+        report = stage.run(source, out, **given)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
     return _tell(report, out)

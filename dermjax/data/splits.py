@@ -250,6 +250,17 @@ def excepted(name: str, shared: pd.Series, allow) -> pd.Series:
     return (name.removesuffix("s") + ":" + shared).isin(list(allow))
 
 
+def accepted(frame: pd.DataFrame, allow) -> dict[str, list[str]]:
+    """What a given split tears apart and is allowed to: ids by the names in LINKS."""
+    if not allow:
+        return {}
+    found = {
+        name: sorted(set(rows["shared"][excepted(name, rows["shared"], allow)]))
+        for name, rows in torn(frame).items()
+    }
+    return {name: ids for name, ids in found.items() if ids}
+
+
 def check_allow(allow) -> None:
     """Refuses exceptions that name nothing.
 

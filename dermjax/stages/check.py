@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models
-from dermjax.data import layouts
+from dermjax.data import layouts, near_duplicates, splits
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
@@ -29,6 +29,10 @@ def check(config: ConfigDict) -> None:
                 f"config.{field} = {value!r}, but it must be {bound}; "
                 f"set it with --config.{field}=VALUE{_argument(field)}"
             )
+    try:
+        splits.check_allow(config.data.allow)
+    except ValueError as error:
+        raise ValueError(f"config.data.allow: {error}") from None
     if config.model.name not in models.list_models():
         models.create(config.model.name, num_classes=0)  # names what there is, and the nearest
     for stage in ("pretrain", "finetune"):
@@ -72,6 +76,10 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         "data.alpha": ("above 0 and at most 1", lambda v: 0 < v <= 1),
         "data.trial": at_least(0),
         "data.on_bad_image": one_of(layouts.POLICIES),
+        "data.near_duplicates": (
+            f"at least 0 and at most {near_duplicates.BITS}",
+            lambda v: 0 <= v <= near_duplicates.BITS,
+        ),
         "data.split_seed": at_least(0),
         "data.max_side": at_least(8),
         "data.workers": at_least(0),

@@ -91,6 +91,7 @@ def write_results(
         "classes": list(dataset.classes),
         "n": dataset.counts(),
         "excluded": dataset.excluded,
+        "allowed": dataset.allowed,
         **measured,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "weights": weights,

@@ -31,6 +31,7 @@ class Dataset:
     fingerprint: str  # of contents, labels, groups and boxes: the same on every machine
     manifest: Manifest | None  # as it was read; None where the data know no photographs' files
     excluded: dict[str, int]  # rows left out everywhere, and out of the test set
+    allowed: dict[str, list[str]]  # what a given split tears apart by the user's leave
 
     def rows(self, split: str, *, labelled: bool) -> np.ndarray:
         """Row numbers of a split; with `labelled`, only those whose label is used."""
@@ -99,6 +100,9 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
             layout=config.data.layout,
             official_split=config.data.official_split,
             on_bad_image=config.data.on_bad_image,
+            near=config.data.near_duplicates,
+            allow=config.data.allow,
+            redact=config.data.redact,
             cache_dir=cache / "scans",
             workers=workers,
             track=writer.track,
@@ -143,6 +147,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         fingerprint=manifest.fingerprint,
         manifest=manifest,
         excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
+        allowed=splits.accepted(manifest.frame, config.data.allow),
     )
 
 
@@ -171,6 +176,7 @@ def _cifar10(config: ConfigDict) -> Dataset:
         fingerprint=hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest(),
         manifest=None,
         excluded={"everywhere": 0, "test": 0},
+        allowed={},
     )
 
 

@@ -26,9 +26,9 @@ def default_workdir(config: ConfigDict) -> str:
     return f"runs/{'-'.join(parts)}-alpha{config.data.alpha:g}-trial{config.data.trial}"
 
 
-def cache_dir(config: ConfigDict) -> pathlib.Path:
+def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
     """Where prepared images, the embedded data and compiled programs are kept between runs."""
-    named = config.data.cache_dir or os.environ.get("DERMJAX_CACHE")
+    named = (config and config.data.cache_dir) or os.environ.get("DERMJAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
 
