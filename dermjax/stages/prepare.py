@@ -229,7 +229,10 @@ def _crops(frame: pd.DataFrame) -> list[builder.Crop]:
 
 def _crops_key(content: pd.Series, crops: list[builder.Crop], max_side: int) -> str:
     """Names the prepared crops by what is in them, in their order, and by their size."""
-    lines = [f"{sha} {crop.box}" for sha, crop in zip(content, crops, strict=True)]
+    lines = [
+        " ".join((f"{sha} {crop.box}", *(f"without {[*map(float, area)]}" for area in crop.redact)))
+        for sha, crop in zip(content, crops, strict=True)
+    ]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return f"{digest}-{max_side}px"
 
