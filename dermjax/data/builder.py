@@ -26,10 +26,17 @@ Track = Callable[[Iterable, int, str], Iterable]
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """One record to prepare: a photograph's path and a lesion's `(x, y, w, h)` in px, or None."""
+    """One record to prepare, boxes being `(x, y, w, h)` in px of the upright photograph.
+
+    Attributes:
+      path: of the photograph.
+      box: the lesion's; None for the whole photograph.
+      redact: parts that nobody may recognise, blacked out before anything else.
+    """
 
     path: str
-    box: tuple[float, float, float, float] | None
+    box: images.Box | None
+    redact: tuple[images.Box, ...] = ()
 
 
 class PreparedImages(tfds.core.GeneratorBasedBuilder):
@@ -80,11 +87,8 @@ class PreparedImages(tfds.core.GeneratorBasedBuilder):
                 yield pending.popleft().result()
 
     def _encode(self, crop: Crop) -> bytes:
-        if crop.box is None:  # a whole JPEG can be decoded at a fraction of its size
-            image = images.read_rgb(crop.path, self._max_side)
-        else:
-            image = images.crop(images.read_rgb(crop.path), crop.box)
-        return images.encode_jpeg(images.shrink(image, self._max_side), _QUALITY)
+        image = images.read_crop(crop.path, crop.box, self._max_side, crop.redact)
+        return images.encode_jpeg(image, _QUALITY)
 
 
 class PreparedSource:

@@ -21,13 +21,28 @@ class Shown:
     note: str  # set, patient
 
 
-def render(report: dict, sheet: Sequence[Shown], copies: Sequence[Sequence[Shown]]) -> str:
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two photographs that look alike."""
+
+    photographs: tuple[Shown, Shown]
+    note: str  # how alike they are
+
+
+def render(
+    report: dict,
+    sheet: Sequence[Shown],
+    copies: Sequence[Sequence[Shown]],
+    pairs: dict[str, Sequence[Pair]],
+) -> str:
     """The page as HTML.
 
     Args:
       report: as the audit of the data gives it, with `problems`.
       sheet: some photographs with their boxes drawn.
       copies: identical files side by side.
+      pairs: under `near`, `alike` and `encoder`: photographs taken for one, those that are hardly
+        the same, and nearest ones in an encoder's features; each may be left out.
     """
     present = {name for sets in report["classes"].values() for name in sets}
     return pages.render(
@@ -42,6 +57,11 @@ def render(report: dict, sheet: Sequence[Shown], copies: Sequence[Sequence[Shown
         ],
         sheet=[sheet[i : i + 6] for i in range(0, len(sheet), 6)],
         copies=copies,
+        pairs={
+            name: [found[i : i + 3] for i in range(0, len(found), 3)]
+            for name, found in (pairs.items())
+            if found
+        },
     )
 
 

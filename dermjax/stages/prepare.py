@@ -10,7 +10,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax.data import builder, cifar10, layouts, pipeline, splits, synthetic
+from dermjax.data import builder, cifar10, layouts, pipeline, redactions, splits, synthetic
 from dermjax.data.manifest import Manifest
 from dermjax.stages.workdir import cache_dir, exclusive, write_text
 from dermjax.training.writer import Writer
@@ -228,14 +228,17 @@ def _crops(frame: pd.DataFrame) -> list[builder.Crop]:
     """What to cut out of which photograph, in the frame's order."""
     boxes = frame[["x", "y", "w", "h"]].to_numpy(float)
     return [
-        builder.Crop(path, None if np.isnan(box).any() else tuple(box))
-        for path, box in zip(frame["path"], boxes, strict=True)
+        builder.Crop(path, None if np.isnan(box).any() else tuple(box), redactions.parse(redact))
+        for path, box, redact in zip(frame["path"], boxes, frame["redact"], strict=True)
     ]
 
 
 def _crops_key(content: pd.Series, crops: list[builder.Crop], max_side: int) -> str:
     """Names the prepared crops by what is in them, in their order, and by their size."""
-    lines = [f"{sha} {crop.box}" for sha, crop in zip(content, crops, strict=True)]
+    lines = [
+        " ".join((f"{sha} {crop.box}", *(f"without {[*map(float, area)]}" for area in crop.redact)))
+        for sha, crop in zip(content, crops, strict=True)
+    ]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return f"{digest}-{max_side}px"
 

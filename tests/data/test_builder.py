@@ -52,6 +52,16 @@ def test_records_are_the_crops_in_order(tmp_path, photographs):
             assert np.abs(pixels[0, 0] - original[0, 0]).max() <= 3
 
 
+def test_what_is_to_be_redacted_is_black_in_the_record(tmp_path, photographs):
+    crops = [
+        builder.Crop(photographs[6], box, ((40, 25, 10, 10),)) for box in (None, (30, 20, 30, 20))
+    ]
+    source = prepare(tmp_path, crops)
+    whole, lesion = images.decode(source[0]), images.decode(source[1])
+    assert lesion[5:15, 10:20].max() < 20 and lesion.mean() > 40
+    assert whole[15:18, 22:26].max() < 20 and whole[0].min() > 150
+
+
 def test_prepared_once(tmp_path, photographs):
     calls = []
 

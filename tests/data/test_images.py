@@ -1,11 +1,14 @@
 """Photographs of every kind come out upright, 8-bit and RGB; what cannot is told in one line."""
 
+import functools
 import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dermjax.data import images
@@ -193,6 +196,113 @@ def test_crop():
     assert images.crop(image, (2.2, 2.2, 0.2, 0.2)).size == (1, 1)
     with pytest.raises(ValueError, match="x=9 y=0 w=2 h=2 lies outside the image of 8 x 6 px"):
         images.crop(image, (9, 0, 2, 2))
+
+
+@functools.cache
+def _photograph(orientation, subsampling, width=1203, height=805, secret=False):
+    """A JPEG, the same upright whatever its orientation; a secret is gray noise, the rest black."""
+    rng = np.random.default_rng(0)
+    if secret:
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[300:420, 500:700] = rng.integers(0, 256, (120, 200, 1))
+    else:
+        coarse = Image.fromarray(rng.integers(0, 256, (27, 40, 3), np.uint8))
+        pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(_STORED[orientation](pixels)))
+    return _bytes(stored, "JPEG", quality=92, subsampling=subsampling, exif=exif)
+
+
+_boxes = st.tuples(
+    st.floats(-20, 1100), st.floats(-20, 700), st.floats(100, 1203), st.floats(100, 805)
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    orientation=st.integers(1, 8),
+    subsampling=st.sampled_from(["4:2:0", "4:4:4"]),
+    box=st.none() | _boxes,
+    max_side=st.none() | st.integers(32, 700),
+)
+@example(orientation=6, subsampling="4:2:0", box=(401, 203, 333, 517), max_side=64)
+def test_a_crop_read_small_is_the_crop_of_the_full_photograph(
+    orientation, subsampling, box, max_side
+):
+    data = _photograph(orientation, subsampling)
+    full = images.crop(images.read_rgb(data), box)
+    expected = full if max_side is None else images.shrink(full, max_side)
+    found = images.read_crop(data, box, max_side)
+    assert found.size == expected.size
+    error = np.asarray(found).astype(float) - np.asarray(expected)
+    assert np.sqrt((error**2).mean()) < 4  # of 255; a crop one reduced pixel off: see below
+
+
+def test_a_reduced_crop_off_by_a_pixel_would_be_seen():
+    """What the bound of the property above is worth."""
+    data = _photograph(1, "4:4:4")
+    found, shifted = (
+        np.asarray(images.read_crop(data, (x, 203, 600, 500), 150), float) for x in (401, 405)
+    )
+    assert np.sqrt(((found - shifted) ** 2).mean()) > 6
+
+
+def test_large_photographs_are_decoded_small(monkeypatch):
+    sizes = []
+    load = images._load
+    monkeypatch.setattr(images, "_load", lambda image: sizes.append(image.size) or load(image))
+    data = _photograph(6, "4:2:0")
+    for max_side in (600, 300, 299, 100, 75):
+        images.read_crop(data, (10, 20, 600, 400), max_side)
+    assert sizes == [(805, 1203), (403, 602), (403, 602), (202, 301), (101, 151)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    orientation=st.integers(1, 8),
+    subsampling=st.sampled_from(["4:2:0", "4:4:4"]),
+    max_side=st.none() | st.integers(20, 600),
+    box=st.none() | st.tuples(st.floats(300, 550), st.floats(200, 350), st.just(400), st.just(300)),
+)
+def test_nothing_of_a_redacted_box_survives(orientation, subsampling, max_side, box):
+    data = _photograph(orientation, subsampling, secret=True)
+    hidden = [(500.4, 299.7, 199.7, 120), (10, 10, 20, 20)]
+    assert np.asarray(images.read_crop(data, box, max_side)).max() > 90
+    found = np.asarray(images.read_crop(data, box, max_side, hidden))
+    assert found.max() < 40  # of 255: what JPEG itself has spread into the pixels around
+
+
+def test_black_out_covers_every_pixel_that_a_box_touches():
+    image = Image.new("RGB", (8, 6), "white")
+    black = np.asarray(images.black_out(image, [(1.9, 1, 1.2, 2.1)]))[..., 0] == 0
+    assert [np.flatnonzero(black.any(axis)).tolist() for axis in (0, 1)] == [[1, 2, 3], [1, 2, 3]]
+    small = (
+        np.asarray(images.black_out(image, [(8, 8, 4, 4), (90, 90, 1e12, 5)], 0.25))[..., 0] == 0
+    )
+    assert [np.flatnonzero(small.any(axis)).tolist() for axis in (0, 1)] == [[1, 2, 3], [1, 2, 3]]
+    assert not np.asarray(images.black_out(image, [(-50, -50, 1e12, 1e12)])).any()
+    assert np.asarray(image).min() == 255 and images.black_out(image, ()) is image
+
+
+@pytest.mark.parametrize("box", [(np.nan, 0, 1, 1), (0, 0, 0, 5), (0, 0, 5, -1), (0, 0, np.inf, 1)])
+def test_a_box_to_redact_that_is_none_is_refused(box):
+    for act in (
+        lambda: images.black_out(Image.new("RGB", (8, 6)), [box]),
+        lambda: images.read_crop(_photograph(1, "4:4:4"), None, 64, [box]),
+    ):
+        with pytest.raises(
+            ValueError, match="box to redact .* must be finite, with w and h above 0"
+        ):
+            act()
+
+
+def test_a_box_outside_the_photograph_is_told_with_its_path(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(_photograph(6, "4:4:4"))
+    with pytest.raises(
+        ValueError, match=r"a\.jpg: box x=1300 .* outside the image of 1203 x 805 px"
+    ):
+        images.read_crop(tmp_path / "a.jpg", (1300, 0, 20, 20), 64)
 
 
 def test_encode_and_decode():
