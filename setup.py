@@ -29,6 +29,7 @@ setup(
         "flax>=0.12.4,<0.13",
         "grain>=0.2.15",
         "huggingface_hub>=0.30",
+        "imagehash>=4.3.2",
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
         "jax>=0.10,<0.13",
         "jinja2>=3.1",

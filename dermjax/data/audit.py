@@ -21,7 +21,7 @@ from dermjax.data import splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
-SEVERITIES = ("refuse", "allowed", "warn", "info")
+SEVERITIES = ("refuse", "allowed", "warn", "info")  # `allowed`: refused but for the user's leave
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
 _UNKNOWN = "(unknown)"
 _MOST_ROWS = 1000
@@ -32,8 +32,7 @@ _MOST_VALUES = 50  # of a column that is counted; ids and free text have more
 class Finding:
     """One kind of thing that was found."""
 
-    # Of SEVERITIES. `refuse`: training would measure what it has seen; `allowed`: the same, by name.
-    severity: str
+    severity: str  # of SEVERITIES; `refuse`: training would measure what it has seen
     kind: str
     text: str
     count: int
@@ -135,7 +134,8 @@ def alike(manifest: Manifest) -> pd.DataFrame:
     files = frame[(frame["hash"] != "") & (frame["exclude"] != "all")].drop_duplicates("content")
     place = pd.Series(files.index, index=files["hash"]).groupby(level=0).first()
     if pairs is None or files.empty:
-        return pd.DataFrame({"first": [], "second": [], "distance": [], "sure": []}).astype(bool)
+        whole = dict.fromkeys(("first", "second", "distance"), int)
+        return pd.DataFrame({**whole, "sure": bool}, index=[]).astype({**whole, "sure": bool})
     pairs = pairs[pairs["first"].isin(place.index) & pairs["second"].isin(place.index)]
     found = pd.DataFrame(
         {

@@ -99,13 +99,15 @@ def examine(
     else:
         many = f" (more than {_FEW:.0%} in all: too many to skip)" * (on_bad_image == "skip")
         problems += [line + many for line in bad]
-    pairs = near_duplicates.find(
-        frame["hash"] if near else [],
-        within=max(near, near_duplicates.LIKELY),
-        cache_dir=cache_dir,
-        track=track,
-    )
-    frame["near"] = near_duplicates.joined(frame["hash"], pairs, near) if near else ""
+    pairs, frame["near"] = None, ""
+    if near:
+        pairs = near_duplicates.find(
+            frame["hash"],
+            within=max(near, near_duplicates.LIKELY),
+            cache_dir=cache_dir,
+            track=track,
+        )
+        frame["near"] = near_duplicates.joined(frame["hash"], pairs, near)
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
     problems += _box_problems(frame) + redactions.outside(frame)

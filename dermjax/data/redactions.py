@@ -43,10 +43,12 @@ def take(frame: pd.DataFrame, sidecar: pd.DataFrame | None) -> tuple[pd.DataFram
     elif not missing:
         found.append((frame[["path", "row", *COLUMNS]], "redaction"))
     if "redact" in frame and (frame["redact"] != "").any():
-        cells = frame[["path", "row"]].assign(box=frame["redact"].str.split(";")).explode("box")
-        sides = cells["box"].fillna("").str.split(",", n=3, expand=True).reindex(columns=range(4))
-        sides = sides.fillna("").apply(lambda column: column.str.strip())
-        found.append((cells[["path", "row"]].join(sides.set_axis(COLUMNS, axis=1)), "redaction"))
+        cells = frame.loc[frame["redact"] != "", ["path", "row", "redact"]]
+        cells = cells.assign(box=cells["redact"].str.split(";")).explode("box")
+        sides = [[side.strip() for side in box.split(",", 3)] for box in cells["box"]]
+        sides = [(box + [""] * 4)[:4] for box in sides]
+        sides = pd.DataFrame(sides, cells.index, columns=list(COLUMNS), dtype="str")
+        found.append((pd.concat([cells[["path", "row"]], sides], axis=1), "redaction"))
     if sidecar is not None:
         strange = ~sidecar["path"].isin(frame["path"])
         if strange.any():

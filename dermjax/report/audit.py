@@ -50,8 +50,10 @@ def render(
         title="Audit of " + report["source"],
         report=report,
         sets=[name for name in _SETS if name in present],
-        refused=report["problems"]
-        + [f"{f['kind']}: {f['text']}" for f in report["findings"] if f["severity"] == "refuse"],
+        refused=report["problems"],
+        allowed=[
+            f"{f['kind']}: {f['text']}" for f in report["findings"] if f["severity"] == "allowed"
+        ],
         findings=[
             finding | {"rows": _shortened(finding["rows"])} for finding in report["findings"]
         ],
@@ -59,7 +61,7 @@ def render(
         copies=copies,
         pairs={
             name: [found[i : i + 3] for i in range(0, len(found), 3)]
-            for name, found in (pairs.items())
+            for name, found in pairs.items()
             if found
         },
     )

@@ -1,5 +1,7 @@
 """Photographs that a trained network takes for alike: the nearest pairs in its features."""
 
+import json
+
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -14,7 +16,6 @@ from dermjax.stages.workdir import cache_dir, read_config
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
-_PAIRS = 200
 _NEIGHBOURS = 4  # of each photograph, itself among them
 
 
@@ -26,7 +27,8 @@ def nearest_pairs(frame: pd.DataFrame, run: str, writer: Writer) -> pd.DataFrame
       run: the folder of a finished run: its pretrained encoder, else its fine-tuned network's.
 
     Returns:
-      One row per pair, the most similar first: first, second (index of the table), cosine.
+      One row per pair, the most similar first, every file once at most: first, second (index of
+      the table), cosine.
 
     Raises:
       ValueError: the run has no finished network.
@@ -47,9 +49,20 @@ def nearest_pairs(frame: pd.DataFrame, run: str, writer: Writer) -> pd.DataFrame
         }
     )
     pairs = pairs[pairs["first"] < pairs["second"]].drop_duplicates(["first", "second"])
-    pairs = pairs.sort_values("cosine", ascending=False, kind="stable").head(_PAIRS)
+    pairs = pairs.reset_index(drop=True)
+    pairs = _each_once(pairs.sort_values("cosine", ascending=False, kind="stable"))
     index = files.index.to_numpy()
     return pairs.assign(first=index[pairs["first"]], second=index[pairs["second"]])
+
+
+def _each_once(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Without those of which one photograph stands in a nearer pair."""
+    seen, kept = set(), []
+    for pair in pairs.itertuples():
+        if not {pair.first, pair.second} & seen:
+            seen |= {pair.first, pair.second}
+            kept.append(pair.Index)
+    return pairs.loc[kept]
 
 
 def _features(config: ConfigDict, run: epath.Path, paths: list[str], writer: Writer) -> np.ndarray:
@@ -63,11 +76,19 @@ def _features(config: ConfigDict, run: epath.Path, paths: list[str], writer: Wri
         models.create(config.model.name, num_classes=0, dtype=network.dtype(config, devices)),
         _Files(paths, config[stage].image_size, writer),
         devices,
-        network.begin(config, writer).preprocessing,
+        _preprocessing(run),
         image_size=config[stage].image_size,
         batch_size=config.evaluate.batch_size,
     )
     return predictor(variables, np.arange(len(paths)))
+
+
+def _preprocessing(run: epath.Path) -> models.Preprocessing:
+    """What the run fed its network."""
+    weights = json.loads((run / "weights.json").read_text())
+    return models.Preprocessing(
+        **{name: weights[name] for name in ("mean", "std", "interpolation")}
+    )
 
 
 class _Files:

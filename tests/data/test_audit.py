@@ -1,11 +1,13 @@
 """The audit finds what makes results wrong, and counts it as NumPy or a reader would."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dermjax.data import audit, layouts
 from tests.data.miniatures import write_photo
@@ -50,6 +52,7 @@ def test_a_clean_table_has_counts_and_nothing_to_refuse(clinic, tmp_path, capsys
     assert {found["severity"] for found in report["findings"]} == {"info"}
     assert report["images"]["files"] == report["images"]["rows"] == 24
     assert report["images"]["groups"] == 12
+    assert report["images"]["modes"] == {"PNG RGB": 24}
     assert report["images"]["width_px"] == {"least": 40, "median": 51.5, "most": 63}
     assert report["columns"]["sex"] == {"(unknown)": 8, "f": 8, "m": 8}
     ages = report["columns"]["age"]
@@ -91,7 +94,7 @@ def test_patients_and_files_in_two_sets_are_refused(clinic, tmp_path):
     assert found["identical files of two labels"]["count"] == 1
     assert found["identical files of two patients"]["rows"] == [5, 26]
     assert found["identical files under several names"]["severity"] == "info"
-    assert any("the split leaks" in problem for problem in report["problems"])
+    assert sum("the split leaks" in problem for problem in report["problems"]) == 2
 
 
 def test_files_that_cannot_be_read_do_not_end_the_audit(clinic, tmp_path):
@@ -125,9 +128,71 @@ def test_the_public_split_leaks_200_lesions_and_ours_none(tmp_path):
     assert kinds(report)["rows without a patient"]["count"] == 1999
 
 
+def smooth(path, seed, **options):
+    """A picture that is still itself when it is saved anew."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (21, 28, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((240, 180), Image.Resampling.BICUBIC)
+    image.save(path, **options)
+
+
+def test_near_duplicates_are_found_and_stay_in_one_set(clinic, tmp_path):
+    path = clinic("one.png,acne,q1,,,", "two.jpg,rosacea,q2,,,", "three.jpg,rosacea,q2,,,")
+    for name, quality in (("one.png", None), ("two.jpg", 60), ("three.jpg", 90)):
+        smooth(path.parent / name, 7, **({"quality": quality} if quality else {}))
+    status, report = audited(path, tmp_path)
+    found = kinds(report)
+    assert status == 0 and found["near duplicates"]["count"] == 1
+    assert found["near duplicates"]["rows"] == [26, 27, 28]
+    assert found["near duplicates of two labels"]["severity"] == "warn"
+    assert found["near duplicates of two patients"]["rows"] == [26, 27, 28]
+    assert "near duplicates in two sets" not in found
+    paired = [name for pair in report["alike"] for name in pair["images"]]
+    assert set(paired) == {"one.png", "two.jpg", "three.jpg"}
+    assert all(pair["taken_for_one"] and pair["bits"] <= 32 for pair in report["alike"])
+    assert report["images"]["groups"] == 13  # q1 and q2 are one
+    _, report = audited(path, tmp_path, "--near=0")
+    assert report["images"]["groups"] == 14 and not report["alike"]
+    assert "near duplicates" not in kinds(report)
+
+
+def test_near_duplicates_in_two_given_sets_are_a_warning(clinic, tmp_path):
+    path = clinic()
+    sets = ["split", *(("train", "validation", "test")[i // 4 % 3] for i in range(24))]
+    lines = [
+        line.replace(",,", f",{name},", 1) if name != "split" else line
+        for line, name in zip(path.read_text().splitlines(), sets, strict=True)
+    ]
+    path.write_text("\n".join([*lines, "one.png,acne,q1,train,,", "two.jpg,acne,q2,test,,"]))
+    smooth(path.parent / "one.png", 7)
+    smooth(path.parent / "two.jpg", 7)
+    status, report = audited(path, tmp_path)
+    assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "warn"
+
+
+def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, capsys):
+    path = clinic()
+    lines = path.read_text().splitlines()
+    for row in range(1, 25):
+        name = ("train", "validation", "test")[(row - 1) // 4 % 3]
+        lines[row] = lines[row].replace(",,", f",{name},", 1)
+    for row in (2, 6):  # the second photographs of p0 and p2
+        lines[row] = lines[row].replace("train", "test").replace("validation", "train")
+    path.write_text("\n".join(lines))
+    status, report = audited(path, tmp_path, "--allow", "patient:p0")
+    assert status == 1 and len(report["problems"]) == 1
+    found = {(item["severity"], item["text"]) for item in report["findings"]}
+    assert {("allowed", "1 (p0)"), ("refuse", "1 (p2)")} <= found
+    status, report = audited(path, tmp_path, "--allow", "patients")
+    assert status == 0 and not report["problems"]
+    assert ("allowed", "2 (p0, p2)") in {(f["severity"], f["text"]) for f in report["findings"]}
+    assert audit.main([str(path), "--allow", "people", f"--out={tmp_path / 'x'}"]) == 2
+    assert "allow 'people' names no exception" in capsys.readouterr().err
+
+
 def test_findings_count_things_not_rows(clinic, tmp_path):
-    frame = layouts.load(clinic(), cache_dir=tmp_path).frame
-    torn = frame.assign(split=np.where(np.arange(24) % 2, "train", "test"))
+    manifest = layouts.load(clinic(), cache_dir=tmp_path)
+    sets = np.where(np.arange(24) % 2, "train", "test")
+    torn = dataclasses.replace(manifest, frame=manifest.frame.assign(split=sets))
     (found,) = [f for f in audit.findings(torn) if f.severity == "refuse"]
     assert (found.kind, found.count, len(found.rows)) == ("patients in two sets", 12, 24)
     assert str(found).startswith("refuse patients in two sets: 12 (p0, p1, p2 ...)")

@@ -54,8 +54,8 @@ def test_leaks_stand_at_the_top(clinic, tmp_path):
     audit.run(str(clinic), epath.Path(tmp_path) / "audit")
     said = words((tmp_path / "audit" / "audit.html").read_text(encoding="utf-8"))
     assert "Nothing to refuse" not in said
-    assert "patients in two sets: 1 (p0)" in said and "files in two sets: 1" in said
-    assert said.index("patients in two sets") < said.index("Classes")
+    assert "patient 'p0' in train and test" in said and "file '3.png' in train and test" in said
+    assert said.index("patient 'p0' in") < said.index("Findings") < said.index("Classes")
 
 
 def test_boxes_are_drawn_where_they_are(tmp_path):
@@ -67,10 +67,54 @@ def test_boxes_are_drawn_where_they_are(tmp_path):
         rows.append(f"{index}.png,{'ab'[index % 2]},p{index},100,40,200,100")
     (folder / "t.csv").write_text("\n".join(["image,label,patient,x,y,w,h", *rows]))
     frame = audit.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
-    shown = audit._shown(frame, frame.iloc[0])
+    shown = audit._Photographs(frame)(frame.iloc[0])
     assert shown.pixels.shape == (200, 360, 3) and shown.note == "train, p0"
     rows, columns = np.nonzero((shown.pixels == 255).all(-1))  # the white outline, at half size
     assert (columns.min(), columns.max()) == (50, 150) and (rows.min(), rows.max()) == (20, 70)
+
+
+def test_near_duplicates_are_shown_in_pairs(clinic, tmp_path):
+    coarse = np.random.default_rng(0).integers(0, 255, (21, 28, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((240, 180), Image.Resampling.BICUBIC)
+    image.save(clinic.parent / "one.png")
+    image.save(clinic.parent / "two.jpg", quality=60)
+    clinic.write_text(
+        clinic.read_text() + "\none.png,acne,q1,,,,,f\ntwo.jpg,rosacea & more,q2,,,,,f\n"
+    )
+    report = audit.run(str(clinic), epath.Path(tmp_path) / "audit")
+    said = words((tmp_path / "audit" / "audit.html").read_text(encoding="utf-8"))
+    part = said[said.rindex("Near duplicates Different files") : said.index("Contact sheet")]
+    assert "one.png" in part and "two.jpg" in part and "Photographs that look alike" not in part
+    assert f"{report['alike'][0]['bits']} of 256 bits" in part
+
+
+def test_what_is_redacted_is_black_on_the_page(tmp_path):
+    folder = tmp_path / "clinic"
+    folder.mkdir()
+    rows = []
+    for index in range(6):
+        Image.new("RGB", (720, 400), (200, 180, 160 + index)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{'ab'[index % 2]},p{index}")
+    (folder / "t.csv").write_text("\n".join(["image,label,patient", *rows]))
+    (folder / "t.redact.csv").write_text("image,x,y,w,h\n3.png,100,40,200,100\n")
+    frame = audit.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
+    shown = audit._Photographs(frame)(frame.iloc[3])
+    assert (shown.pixels[22:68, 52:148] == 0).all()  # at half size, but for its soft edge
+    assert (shown.pixels[:18] > 100).all() and (shown.pixels[:, 152:] > 100).all()
+    first = audit._sheet(frame, audit._Photographs(frame))
+    assert [photo.name for photo in first if photo.label == "b"][0] == "3.png"
+
+
+def test_an_encoder_shows_its_own_pairs(base, tmp_path):
+    folder = epath.Path(tmp_path) / "audit"
+    audit.run(str(base / "photos.csv"), folder, encoder=str(base / "runs" / "ss"))
+    said = words((folder / "audit.html").read_text())
+    part = said[said.index("Alike to the encoder") : said.index("Contact sheet")]
+    assert len(re.findall(r"cosine 0\.\d{3}|cosine 1\.000", part)) == 18
+    shown = re.findall(r"photos/\S+\.png", part)
+    assert len(shown) == len(set(shown)) == 36  # each photograph once
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        audit.run(str(base / "photos.csv"), folder, encoder=str(tmp_path))
 
 
 def test_the_audit_again_changes_nothing(clinic, tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from dermjax import models
-from dermjax.stages import export, run
+from dermjax.stages import export, prepare, run
 from dermjax.training import loop
+from dermjax.training.writer import Writer
 from tests.stages.clinic import CLASSES, tiny_config, write_clinic
 
 
@@ -23,6 +24,10 @@ def read_csv(path):
 
 def read_lines(path):
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+
+def read_results(folder):
+    return json.loads((pathlib.Path(folder) / "results.json").read_text())
 
 
 def config_of(base, strategy="SS", **fields):
@@ -104,6 +109,37 @@ def test_the_audit_in_the_folder_is_of_the_runs_own_sets(base):
             own = [row for row in rows if (row["label"], row["split"]) == (name, split)]
             assert part["rows"] == len(own)
             assert part["groups"] == len({row["patient"] for row in own})
+
+
+def test_what_a_split_may_tear_is_allowed_by_name_and_recorded(base, tmp_path):
+    text = (base / "photos.csv").read_text().splitlines()
+    sets = ("train", "validation", "test")
+    lines = [text[0] + ",split"]
+    for index, line in enumerate(text[1:]):
+        patient = int(line.rpartition(",")[2][-1])
+        lines.append(f"{line},{'test' if index == 1 else sets[patient % 3]}")
+    manifest = base / "given.csv"
+    manifest.write_text("\n".join(lines))
+    config = tiny_config("FS", manifest)
+    with pytest.raises(ValueError, match="the split leaks: patient 'acne0' in train and test"):
+        run.run(config, str(tmp_path / "fs"))
+    config.data.allow = ("patient:acne0",)
+    assert run.run(config, str(tmp_path / "fs")) == 0
+    assert read_results(tmp_path / "fs")["allowed"] == {"patients": ["acne0"]}
+    assert read_results(base / "runs" / "ss")["allowed"] == {}
+    report = json.loads((tmp_path / "fs" / "audit.json").read_text())
+    assert [found["severity"] for found in report["findings"]][:1] == ["allowed"]
+
+
+def test_what_is_redacted_is_black_to_the_network(base):
+    manifest = base / "hidden.csv"
+    manifest.write_text((base / "photos.csv").read_text())
+    sidecar = base / "hidden.redact.csv"
+    sidecar.write_text("image,x,y,w,h\nphotos/acne-0-0.png,0,0,24,40\n")
+    dataset = prepare.prepare(tiny_config("FS", manifest), Writer())
+    (row,) = np.flatnonzero(dataset.frame["name"] == "photos/acne-0-0.png")
+    pixels = dataset.pixels(row)
+    assert pixels.shape == (27, 32, 3) and pixels[:, :14].max() < 30 and pixels[:, 18:].mean() > 60
 
 
 def test_the_same_command_again_says_that_it_is_done(base, capsys):
