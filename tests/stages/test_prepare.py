@@ -1,0 +1,36 @@
+"""What the prepared crops are called: the same folder for the same content, never another's."""
+
+import pandas as pd
+from ml_collections import ConfigDict
+
+from dermjax.data.builder import Crop
+from dermjax.stages import prepare
+
+
+def key(*crops, max_side=64, records="jpeg"):
+    content = pd.Series([f"sha{i}" for i in range(len(crops))])
+    settings = ConfigDict({"max_side": max_side, "records": records})
+    return prepare._crops_key(content, list(crops), settings)
+
+
+def test_prepared_crops_have_a_folder_of_their_own_for_all_that_changes_them():
+    whole, lesion = Crop("a.jpg", None), Crop("a.jpg", (1.0, 2.0, 3.0, 4.0))
+    hidden = [
+        Crop("a.jpg", None, areas)
+        for areas in (((1, 2, 3, 4),), ((1, 2, 3, 4), (5, 6, 7, 8)), ((1, 2, 3, 5),))
+    ]
+    keys = [
+        key(whole),
+        key(lesion),
+        key(whole, lesion),
+        key(lesion, whole),
+        key(whole, max_side=32),
+        key(whole, records="pixels"),
+        *(key(crop) for crop in hidden),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(Crop("elsewhere/b.jpg", None)) == key(whole)  # named by content, not by path
+
+
+def test_crops_made_before_there_was_anything_to_redact_are_found():
+    assert key(Crop("a.jpg", None), Crop("a.jpg", (1.0, 2.0, 3.0, 4.0))) == "50e7a630652ad4d5-64px"
