@@ -225,10 +225,10 @@ class _Preparation:
         return shutil.disk_usage(self._directory).free
 
     def _remedy(self) -> str:
-        done = len(self._crops) - self._missing()
+        done, needed = len(self._crops) - self._missing(), self._needed() / 1e6
         return (
-            f"{self._directory} has {done:,} of {len(self._crops):,} and needs about "
-            f"{self._needed() / 1e6:,.0f} MB more, {self._free() / 1e6:,.0f} MB are free; make "
-            "room or take another disk by --config.data.cache_dir: what is done is kept, and the "
-            "same command continues"
+            f"{self._directory} has {done:,} of {len(self._crops):,} images and needs "
+            f"{f'about {needed:,.0f} MB' if needed else 'room'} for the others, "
+            f"{self._free() / 1e6:,.0f} MB are free; make room or take another disk by "
+            "--config.data.cache_dir: what is done is kept, and the same command continues"
         )

@@ -1,7 +1,10 @@
 """Preparation: crops in order, once, and safe to kill."""
 
 import concurrent.futures
+import errno
 import io
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dermjax.data import builder, images, records
+from dermjax.data import builder, images, pipeline, records
 
 
 def silent(items, total, label):
@@ -207,9 +210,62 @@ def test_pixels_that_will_not_fit_the_disk_are_refused_at_once(tmp_path, photogr
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 2_000_000)
     )
     calls, track = counting()
-    with pytest.raises(OSError, match="needs about 3 MB more, 2 MB are free; make room") as caught:
+    with pytest.raises(
+        OSError, match="needs about 3 MB for the others, 2 MB are free; make room"
+    ) as caught:
         prepare(tmp_path, crops_of(photographs), track, records="pixels", max_side=384)
     assert not calls and "\n" not in str(caught.value)
+
+
+FULL = r"prepared has {} of 8 images and needs about \d MB for the others, [\d,]+ MB are free; make"
+
+
+@pytest.mark.parametrize("records, done", [("jpeg", 2), ("pixels", 0)])
+def test_a_file_that_may_not_grow_is_told_and_what_is_done_is_kept(tmp_path, records, done):
+    """The system refuses to write on, as on a full disk; of JPEGs, the small ones still fit."""
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    names = ["small", "small", *["large"] * 6]
+    crops = [builder.Crop(str(tmp_path / f"{name}.png"), None) for name in names]
+    script = f"""
+import resource
+from dermjax.data import builder
+from dermjax.data.builder import Crop
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+builder.prepare({str(tmp_path / "prepared")!r}, {crops!r}, max_side=400, workers=2,
+                track=lambda items, total, label: items, records={records!r}, shard_size=2)
+"""
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    told = process.stderr.strip().splitlines()[-1]
+    assert re.search("OSError: preparing images: File too large: .*" + FULL.format(done), told)
+    assert len(list((tmp_path / "prepared").iterdir())) == done // 2
+    calls, track = counting()
+    source = prepare(tmp_path, crops, track, max_side=400, records=records, shard_size=2)
+    assert sum(calls[0][2]) == 8 - done
+    assert [pipeline.to_pixels(source[row]).shape for row in (0, 7)] == [(8, 8, 3), (400, 400, 3)]
+
+
+@pytest.mark.parametrize("records", ["jpeg", "pixels"])
+def test_a_disk_that_fills_is_told_and_what_is_done_is_kept(
+    tmp_path, photographs, monkeypatch, records
+):
+    def sync(file):
+        if "rows-0000002" in file.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    crops = [*crops_of(photographs), builder.Crop(photographs[0], None)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        with pytest.raises(
+            OSError, match="No space left on device: .*" + r"images and needs"
+        ) as told:
+            prepare(tmp_path, crops, records=records, shard_size=2)
+    assert "\n" not in str(told.value)
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["rows-0000000-0000001"]
+    calls, track = counting()
+    assert len(prepare(tmp_path, crops, track, records=records, shard_size=2)) == 8
+    assert sum(calls[0][2]) == 6
 
 
 def test_a_tiny_max_side_is_refused(tmp_path, photographs):
