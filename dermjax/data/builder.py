@@ -1,25 +1,32 @@
-"""Crops of lesions -> a TFDS data set: each cropped, shrunk and stored once, as ArrayRecord.
+"""Crops of lesions -> prepared records on disk: each cropped, shrunk and stored once, in shards.
 
 The originals are large (a clinic's photograph takes some 50 ms to decode) and training reads each
-of them hundreds of times, so crops of at most `max_side` px are made once. TFDS writes and reads
-them without TensorFlow.
+of them hundreds of times, so crops of at most `max_side` px are made once. A shard is some thousand
+consecutive crops: what a killed preparation loses at most, and what bounds its memory.
 """
 
 import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import io
+import errno
+import itertools
+import operator
+import os
+import pathlib
+import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-import tensorflow_datasets as tfds
-from etils import epath
 
 from dermjax.data import images
+from dermjax.data.records import FORMS
 
-_SPLIT = "images"  # one TFDS split holds all; which of them train is decided at run time
-_QUALITY = 95  # JPEG; at 90 and below 8 x 8 blocks show on smooth skin
+_SHARDS = 256  # at most: each is a few open files in training
+_SHARD_SIZE = 1024  # crops, at least: a TFDS data set costs a tenth of a second
+_ASIDE = ".incomplete"
+_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 Track = Callable[[Iterable, int, str], Iterable]
 
@@ -39,114 +46,189 @@ class Crop:
     redact: tuple[images.Box, ...] = ()
 
 
-class PreparedImages(tfds.core.GeneratorBasedBuilder):
-    """Crops of photographs, in the order of the manifest: record i is row i."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    name = "dermjax_images"
-
-    def __init__(
-        self, *, crops: Sequence[Crop], max_side: int, workers: int, track: Track, **kwargs
-    ):
-        self._crops, self._max_side = crops, max_side
-        self._workers, self._track = workers, track
-        super().__init__(**kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-                "row": np.int64,
-            }
-        )
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Lesions cropped from photographs.",
-            features=features,
-            disable_shuffling=True,  # TFDS would order records by a hash of their keys
-        )
-
-    def _split_generators(self, dl_manager):
-        del dl_manager  # nothing is downloaded
-        return {_SPLIT: self._generate_examples()}
-
-    def _generate_examples(self):
-        encoded = self._track(self._encode_all(), len(self._crops), "preparing images")
-        for row, data in enumerate(encoded):
-            yield row, {"image": io.BytesIO(data), "row": row}
-
-    def _encode_all(self) -> Iterator[bytes]:
-        """JPEG bytes in order, a bounded number ahead (threads: Pillow works without the GIL)."""
-        with concurrent.futures.ThreadPoolExecutor(self._workers) as pool:
-            pending = collections.deque()
-            for crop in self._crops:
-                pending.append(pool.submit(self._encode, crop))
-                if len(pending) > 4 * self._workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-
-    def _encode(self, crop: Crop) -> bytes:
-        image = images.read_crop(crop.path, crop.box, self._max_side, crop.redact)
-        return images.encode_jpeg(image, _QUALITY)
-
-
 class PreparedSource:
-    """Random access to prepared crops: `source[i]` is the JPEG of row i."""
+    """Random access to prepared crops: `source[i]` is row i, a JPEG or `[height, width, 3]` uint8.
 
-    def __init__(self, directory: epath.PathLike):
-        builder = tfds.builder_from_directory(directory)
-        self._records = builder.as_data_source(
-            split=_SPLIT, decoders={"image": tfds.decode.SkipDecoding()}
-        )
+    Shards are opened when they are first read. A damaged one is told by a ValueError.
+    """
+
+    def __init__(self, shards: "list[_Shard]", form):
+        self._shards, self._form = shards, form
+        self._size = len(shards[0].rows) if shards else 1
+        self._length = sum(len(shard.rows) for shard in shards)
+        self._open: dict[int, Sequence] = {}
+        self._lock = threading.Lock()  # many threads read
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._length
 
-    def __getitem__(self, row: int) -> bytes:
-        record = self._records[int(row)]
-        if int(record["row"]) != row:
+    def __getitem__(self, row: int) -> bytes | np.ndarray:
+        row = operator.index(row)
+        if not 0 <= row < self._length:
+            raise IndexError(f"row {row} of {self._length}")
+        number, place = divmod(row, self._size)
+        try:
+            return self._shard(number)[place]
+        except Exception as error:  # TFDS, ArrayRecord and numpy fail each in their own way
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"prepared record {row} holds row {int(record['row'])}: the cache is damaged; "
-                "remove its folder and run again"
-            )
-        return record["image"]
+                f"the prepared images in {self._shards[number].folder} are damaged ({reason}): "
+                "remove this folder and run the same command again"
+            ) from None
+
+    def _shard(self, number: int) -> Sequence:
+        records = self._open.get(number)
+        if records is None:
+            with self._lock:
+                records = self._open.get(number)
+                if records is None:
+                    shard = self._shards[number]
+                    records = self._open[number] = self._form.open(shard.folder, shard.rows)
+        return records
 
 
 def prepare(
-    directory: epath.PathLike,
+    directory: str | os.PathLike,
     crops: Sequence[Crop],
     *,
     max_side: int,
     workers: int,
     track: Track,
+    records: str = "jpeg",
+    shard_size: int | None = None,
 ) -> PreparedSource:
-    """Make the data set under `directory` unless it is there, and open it.
+    """Makes what is missing of the prepared crops in `directory`, and opens them.
 
-    A call that is killed leaves an incomplete folder that the next call replaces: what is found
-    under the final name is whole.
+    A shard gets its name when it is whole: a call that was killed is continued behind the last
+    shard that it finished. One process at a time may work in `directory`.
 
     Args:
       directory: one per content and settings; the caller names it by a fingerprint.
       crops: one per row of the manifest.
       max_side: px, bound of a crop's longest side; smaller ones are not enlarged.
       workers: threads that decode.
-      track: wraps an iterable of known length to show progress: `(items, total, label)`.
+      track: wraps an iterable of known length to show progress: `(items, total, label)`. The crops
+        of finished shards pass through it at once.
+      records: `jpeg`, or `pixels`: max_side * max_side * 3 bytes each, to be read without decoding.
+      shard_size: crops in a shard; by default 1,024 or, of very many, what makes 256 shards.
 
     Raises:
-      ValueError: fewer than 8 px for `max_side`.
+      ValueError: fewer than 8 px for `max_side`; a photograph that cannot be read.
+      OSError: the disk is full, or is going to be; says how much is needed and free.
     """
     if max_side < 8:
         raise ValueError(f"max_side = {max_side} px is less than 8; the paper's value is 512")
-    tfds.disable_progress_bar()
-    builder = PreparedImages(
-        crops=crops,
-        max_side=max_side,
-        workers=workers,
-        track=track,
-        data_dir=epath.Path(directory),
-    )
-    # TFDS announces itself on stdout; the caller's `track` is what the user should see.
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(file_format="array_record")
-    return PreparedSource(builder.data_path)
+    form = FORMS[records](max_side)
+    directory = pathlib.Path(directory)
+    size = shard_size or max(_SHARD_SIZE, -(-len(crops) // _SHARDS))
+    rows = range(len(crops))
+    shards = [_Shard(directory, rows[i : i + size]) for i in range(0, len(crops), size)]
+    if not all(shard.finished for shard in shards):
+        directory.mkdir(parents=True, exist_ok=True)
+        _Preparation(directory, crops, shards, form).run(workers, track)
+    return PreparedSource(shards, form)
+
+
+class _Shard:
+    """Consecutive rows and the folder that holds them."""
+
+    def __init__(self, directory: pathlib.Path, rows: range):
+        self.rows = rows
+        self.folder = directory / f"rows-{rows[0]:07d}-{rows[-1]:07d}"
+        self.finished = self.folder.exists()
+
+    def write(self, form, encoded: Iterable) -> None:
+        """Writes all aside, waits until it is on the disk, and only then gives it its name."""
+        aside = self.folder.with_name(self.folder.name + _ASIDE)
+        aside.mkdir()
+        try:
+            form.write(aside, encoded, self.rows)
+            for path in aside.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file)
+            aside.rename(self.folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)  # of all things, a full disk needs the room
+            raise
+        self.finished = True
+
+
+class _Preparation:
+    """One call's work on the shards that are missing."""
+
+    def __init__(self, directory: pathlib.Path, crops: Sequence[Crop], shards: list, form):
+        self._directory, self._crops, self._shards, self._form = directory, crops, shards, form
+        self._bytes, self._encoded = 0, 0  # of this call, to tell what the rest will need
+        for left in directory.glob("*" + _ASIDE):  # by a killed call
+            shutil.rmtree(left)
+
+    def run(self, workers: int, track: Track) -> None:
+        """All missing shards, in order."""
+        if self._form.bytes_each and self._needed() > self._free():
+            raise OSError(f"the disk is too small for the prepared images: {self._remedy()}")
+        with contextlib.closing(self._encode_all(workers)) as encoded:
+            tracked = iter(track(encoded, len(self._crops), "preparing images"))
+            for shard in self._shards:
+                part = itertools.islice(tracked, len(shard.rows))
+                if shard.finished:
+                    collections.deque(part, maxlen=0)
+                    continue
+                try:
+                    shard.write(self._form, part)
+                except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError
+                    reason = next((text for text in _FULL if text in str(error)), None)
+                    if reason is None:
+                        raise
+                    raise OSError(f"preparing images: {reason}: {self._remedy()}") from None
+            for _ in tracked:  # there are none: the progress notices its end
+                pass
+
+    def _encode_all(self, workers: int) -> Iterator:
+        """Records in order, None where they are on disk; only a bounded number is made ahead."""
+        pool = concurrent.futures.ThreadPoolExecutor(workers)  # Pillow works without the GIL
+        pending = collections.deque()
+        try:
+            for shard in self._shards:
+                if shard.finished:
+                    while pending:
+                        yield self._count(pending.popleft().result())
+                    yield from itertools.repeat(None, len(shard.rows))
+                    continue
+                for row in shard.rows:
+                    pending.append(pool.submit(self._encode, self._crops[row]))
+                    if len(pending) > 4 * workers:
+                        yield self._count(pending.popleft().result())
+            while pending:
+                yield self._count(pending.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _encode(self, crop: Crop) -> bytes | np.ndarray:
+        return self._form.encode(
+            images.read_crop(crop.path, crop.box, self._form.max_side, crop.redact)
+        )
+
+    def _count(self, record):
+        self._encoded += 1
+        self._bytes += self._form.bytes_each or len(record)
+        return record
+
+    def _missing(self) -> int:
+        return sum(len(shard.rows) for shard in self._shards if not shard.finished)
+
+    def _needed(self) -> float:
+        """Bytes of what is missing; of JPEGs as those made so far let expect."""
+        return self._missing() * (self._form.bytes_each or self._bytes / max(self._encoded, 1))
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._directory).free
+
+    def _remedy(self) -> str:
+        done, needed = len(self._crops) - self._missing(), self._needed() / 1e6
+        return (
+            f"{self._directory} has {done:,} of {len(self._crops):,} images and needs "
+            f"{f'about {needed:,.0f} MB' if needed else 'room'} for the others, "
+            f"{self._free() / 1e6:,.0f} MB are free; make room or take another disk by "
+            "--config.data.cache_dir: what is done is kept, and the same command continues"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models
-from dermjax.data import layouts, near_duplicates, splits
+from dermjax.data import layouts, near_duplicates, records, splits
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
@@ -82,6 +82,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         ),
         "data.split_seed": at_least(0),
         "data.max_side": at_least(8),
+        "data.records": one_of(tuple(records.FORMS)),
         "data.workers": at_least(0),
         "data.read_threads": at_least(1),
         "data.prefetch_batches": at_least(1),

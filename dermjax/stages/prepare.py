@@ -116,11 +116,12 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         frame["patient"] = frame["patient"].where(frame["patient"] != "", frame["group"])
         crops = _crops(frame)
         records = builder.prepare(
-            cache / "prepared" / _crops_key(frame["content"], crops, config.data.max_side),
+            cache / "prepared" / _crops_key(frame["content"], crops, config.data),
             crops,
             max_side=config.data.max_side,
             workers=workers,
             track=writer.track,
+            records=config.data.records,
         )
     split = make_split(frame, config.data.split_seed)
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
@@ -233,14 +234,14 @@ def _crops(frame: pd.DataFrame) -> list[builder.Crop]:
     ]
 
 
-def _crops_key(content: pd.Series, crops: list[builder.Crop], max_side: int) -> str:
-    """Names the prepared crops by what is in them, in their order, and by their size."""
+def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDict) -> str:
+    """Names the prepared crops by what is in them, in their order, by their size and form."""
     lines = [
         " ".join((f"{sha} {crop.box}", *(f"without {[*map(float, area)]}" for area in crop.redact)))
         for sha, crop in zip(content, crops, strict=True)
     ]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-    return f"{digest}-{max_side}px"
+    return f"{digest}-{settings.max_side}px{'-pixels' if settings.records == 'pixels' else ''}"
 
 
 def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:
