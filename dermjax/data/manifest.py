@@ -55,6 +55,8 @@ _ALLOWED = {
     "split": "train, validation or test, or leave the column out",
     "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)",
 }
+# How programs write that there is nothing: one class or one patient of this name is none.
+_NOTHING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "nat")
 # A patient column that goes unrecognised would leak patients between sets in silence, so its
 # common spellings are taken (and told); a missing image or label stops the run anyway.
 _ALIASES = {
@@ -239,6 +241,13 @@ def build(
     blank = frame["image"] == ""
     if blank.any():
         problems.append(at_rows(frame.loc[blank, "row"], "no image named: fill the cell"))
+    for name in ("label", "patient", "lesion"):
+        empty = frame[name].str.lower().isin(_NOTHING)
+        if empty.any():
+            found = quoted(frame.loc[empty, name])
+            text = f"{name} {found} is no {name}: leave the cell blank where there is none"
+            problems.append(at_rows(frame.loc[empty, "row"], text))
+            frame[name] = frame[name].mask(empty, "")
     for name, words in (("split", _SPLITS), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more

@@ -152,6 +152,15 @@ PROBLEMS = {
         ["c.jpg,a", "d.jpg,a,p,,"],
         ["row 8: 2 cells where the header has 3 (first of them): check the delimiters and quotes"],
     ),
+    "words for nothing": (
+        HEADER,
+        ["c.jpg,NaN,p", "d.jpg,a,nan", "e.jpg,a,NA", "f.jpg,<NA>,p"],
+        [
+            "rows 8, 11: label 'NaN', '<NA>' is no label: leave the cell blank where there is none",
+            "rows 9, 10: patient 'nan', 'NA' is no patient: leave the cell blank where there is "
+            "none",
+        ],
+    ),
     "text in a box": (
         BOXED,
         ["c.jpg,a,p,1,2,x,4"],
