@@ -118,7 +118,8 @@ def examine(
         allow=tuple(allow),
         pairs=pairs,
         fingerprint=tables.fingerprint(frame),
-        notes=manifest.notes + tuple([*left_out, *_copies(frame), *_near(frame)]),
+        notes=manifest.notes
+        + tuple([*left_out, *_copies(frame), *_near(frame), *_unvalidated(frame)]),
     )
     return manifest, problems
 
@@ -274,3 +275,11 @@ def _near(frame) -> list[str]:
         f"near duplicates: {copies['near'].nunique()} photographs are there more than once, saved "
         f"or cut anew ({quoted(copies['image'])}); they stay in one set"
     ]
+
+
+def _unvalidated(frame) -> list[str]:
+    """A split into training and test images only."""
+    given = set(frame.loc[frame["exclude"] != "all", "split"]) - {""}
+    if not given or "validation" in given:
+        return []
+    return ["the given split has no validation set: a quarter of the training patients is taken"]

@@ -97,6 +97,35 @@ def split_by_group(
     return np.array(SETS, dtype=object)[np.where(best == _UNSET, 0, best)][group]
 
 
+def add_validation(split, labels, groups, *, share: float = 0.25, seed: int) -> np.ndarray:
+    """Takes a validation set out of the training groups of a split that has none.
+
+    Args:
+        split: `[N]` 'train' and 'test'.
+        labels: `[N]` class names, '' = unlabelled.
+        groups: `[N]` group ids.
+        share: Of the training rows.
+        seed: Non-negative integer.
+
+    Returns:
+        `[N]` array of 'train', 'validation', 'test'.
+
+    Raises:
+        ValueError: As `split_by_group`.
+    """
+    split = np.array(split, object)
+    train = split == "train"
+    rest = (1 - share) / 2
+    made = split_by_group(
+        np.asarray(labels, object)[train],
+        np.asarray(groups, object)[train],
+        fractions=(rest, share, rest),
+        seed=seed,
+    )
+    split[train] = np.where(made == "validation", "validation", "train")
+    return split
+
+
 def _count(labels, group, n_groups, testable):
     """Labelled rows per group and class `[G, K]`, the same over testable rows, and the classes."""
     label, classes = pd.factorize(pd.Series(labels, dtype=object).fillna("").to_numpy(), sort=True)
@@ -362,7 +391,15 @@ def _split_problems(frame, allow) -> list[str]:
     used = frame[~((frame["split"] == "test") & (frame["exclude"] == "test"))]
     labelled = used[used["label"] != ""]
     classes = set(frame["label"]) - {""}
-    for name in SETS:
+    validated = "validation" in set(frame["split"])
+    if not validated:
+        trained = labelled[labelled["split"] == "train"].groupby("label")["group"].nunique()
+        if few := sorted(name for name in classes if 0 < trained.get(name, 0) < 3):
+            problems.append(
+                "the given split has no validation set, and too few training patients of "
+                f"{quoted(few, 10)} to make one (3 are needed): move a patient there"
+            )
+    for name in SETS if validated else ("train", "test"):
         if missing := sorted(classes - set(labelled.loc[labelled["split"] == name, "label"])):
             problems.append(
                 f"the given split has no {name} image of {quoted(missing, 10)}: "

@@ -247,12 +247,16 @@ def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDi
 def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:
     """The manifest's own split if it has one, otherwise a new one by patient.
 
+    Of a split into training and test images a quarter of the training groups is for validation.
+
     Raises:
       ValueError: too few groups of a class.
     """
-    if (frame["split"] != "").any():
-        return frame["split"].to_numpy(dtype=object).astype(str)
-    testable = (frame["exclude"] != "test").to_numpy()
-    return splits.split_by_group(
-        frame["label"].to_numpy(), frame["group"].to_numpy(), seed=seed, testable=testable
-    )
+    labels, groups = frame["label"].to_numpy(), frame["group"].to_numpy()
+    given = frame["split"].to_numpy(dtype=object).astype(str)
+    if (given == "").all():
+        testable = (frame["exclude"] != "test").to_numpy()
+        return splits.split_by_group(labels, groups, seed=seed, testable=testable)
+    if (given == "validation").any():
+        return given
+    return splits.add_validation(given, labels, groups, seed=seed).astype(str)

@@ -159,6 +159,25 @@ def test_rows_left_out_of_the_test_set_do_not_cover_it(seed):
         _ours(labels, groups, testable=labels == "b")
 
 
+@settings(max_examples=40, deadline=None)
+@given(one_class_groups(), st.integers(0, 99))
+def test_a_validation_set_is_taken_out_of_the_training_groups(data, seed):
+    labels, groups = data
+    given_split = ["train"] * len(labels) + ["test", "test"]
+    labels, groups = [*labels, "a", "b"], [*groups, "t1", "t2"]
+    made = splits.add_validation(given_split, labels, groups, seed=seed)
+    assert _whole(made, groups) and (made[-2:] == "test").all()
+    assert set(made[:-2]) <= {"train", "validation"}
+    sets = _covered(labels[:-2], made[:-2])
+    assert sets == set(itertools.product(set(labels[:-2]) - {""}, ("train", "validation")))
+
+
+def test_a_quarter_is_taken():
+    labels, groups = ["a", "b"] * 200, np.repeat(np.arange(100), 4)
+    made = splits.add_validation(["train"] * 400, labels, groups, seed=0)
+    assert (made == "validation").sum() == pytest.approx(100, abs=8)
+
+
 def table(sets, **columns):
     """A manifest's table with a given split; what is not given is blank, every image has its own
     file."""
