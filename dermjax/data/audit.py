@@ -225,6 +225,7 @@ def _images(frame, kept) -> dict:
         "files": len(files),
         "files_opened": len(opened),
         "groups": int(kept["group"].nunique()),
+        **{f"{column}s": _ids(kept[column]) for column in ("patient", "lesion")},
         "modes": {mode: int(n) for mode, n in opened["mode"].value_counts().items()},
         **{
             f"{side}_px": {
@@ -238,20 +239,39 @@ def _images(frame, kept) -> dict:
     }
 
 
+def _ids(values: pd.Series) -> dict:
+    """How many patients or lesions there are, with how many rows, and rows of unknown ones."""
+    sizes = values[values != ""].value_counts()
+    return {
+        "known": len(sizes),
+        "rows_of_one": {"median": float(sizes.median()), "most": int(sizes.max())}
+        if len(sizes)
+        else None,
+        "rows_unknown": int((values == "").sum()),
+    }
+
+
 def _classes(frame) -> dict:
-    """Rows and groups of each class in each set, and the class's share of the set."""
+    """Rows and groups of each class in each set and in all, and the class's share of them."""
     labelled = frame[frame["label"] != ""]
-    sizes = labelled.groupby("split").size()
+    sets = {split or "(no set)": part for split, part in labelled.groupby("split")}
+    if list(sets) != ["(no set)"]:
+        sets["all"] = labelled
+    counted = {
+        split: part.groupby("label").agg(rows=("row", "size"), groups=("group", "nunique"))
+        for split, part in sets.items()
+    }
     return {
         name: {
-            (split or "(no set)"): {
-                "rows": len(part),
-                "groups": int(part["group"].nunique()),
-                "share": len(part) / int(sizes[split]),
+            split: {
+                "rows": int(counts["rows"][name]),
+                "groups": int(counts["groups"][name]),
+                "share": float(counts["rows"][name] / counts["rows"].sum()),
             }
-            for split, part in rows.groupby("split")
+            for split, counts in counted.items()
+            if name in counts.index
         }
-        for name, rows in labelled.groupby("label")
+        for name in sorted(set(labelled["label"]))
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from dermjax.report import pages
 
 _ROWS = 20  # of a finding that are named
-_SETS = ("train", "validation", "test", "(no set)")
+_SETS = ("train", "validation", "test", "(no set)", "all")
 
 
 @dataclasses.dataclass(frozen=True)

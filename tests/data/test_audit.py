@@ -53,13 +53,18 @@ def test_a_clean_table_has_counts_and_nothing_to_refuse(clinic, tmp_path, capsys
     assert report["images"]["files"] == report["images"]["rows"] == 24
     assert report["images"]["groups"] == 12
     assert report["images"]["modes"] == {"PNG RGB": 24}
+    patients = {"known": 12, "rows_of_one": {"median": 2, "most": 2}, "rows_unknown": 0}
+    assert report["images"]["patients"] == patients
+    assert report["images"]["lesions"] == {"known": 0, "rows_of_one": None, "rows_unknown": 24}
     assert report["images"]["width_px"] == {"least": 40, "median": 51.5, "most": 63}
     assert report["columns"]["sex"] == {"(unknown)": 8, "f": 8, "m": 8}
     ages = report["columns"]["age"]
     assert sum(ages.values()) == 24 and ages["(unknown)"] == 1 and ages["20 to 29"] == 5
     for sets in report["classes"].values():
-        assert sum(part["rows"] for part in sets.values()) == 12
-        assert set(sets) == {"train", "validation", "test"}
+        assert set(sets) == {"train", "validation", "test", "all"}
+        whole = sets.pop("all")
+        assert sum(part["rows"] for part in sets.values()) == whole["rows"] == 12
+        assert whole["groups"] == 6 and whole["share"] == 0.5
     shares = [sets["train"]["share"] for sets in report["classes"].values()]
     assert sum(shares) == pytest.approx(1)
     assert "1 findings, in" in capsys.readouterr().out
