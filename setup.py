@@ -43,6 +43,7 @@ setup(
         "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.14",
+        "simplejpeg>=1.8",
         "tensorflow-datasets>=4.9.9",
         "tqdm>=4.66",
     ],

@@ -33,20 +33,6 @@ class Reading:
     prefetch_batches: int = 4  # Grain's own default is 500 batches: gigabytes
 
 
-class _Rows:
-    """The chosen rows of a source as Grain wants them."""
-
-    def __init__(self, source: Source, rows: np.ndarray, labels: np.ndarray):
-        self._source, self._rows, self._labels = source, rows, labels
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict:
-        row = int(self._rows[index])
-        return {"data": self._source[row], "id": row, "label": int(self._labels[row])}
-
-
 class _Share:
     """Of every global batch, one process's block: its rows in the batch's own order.
 
@@ -54,17 +40,17 @@ class _Share:
     image's place decides what is drawn for it and with whom it shares a batch norm group.
     """
 
-    def __init__(self, elements: grain.MapDataset, batch_size: int, reading: Reading):
-        self._elements, self._batch_size = elements, batch_size
+    def __init__(self, rows: grain.MapDataset, batch_size: int, reading: Reading):
+        self._rows, self._batch_size = rows, batch_size
         self._size = batch_size // reading.process_count
         self._start = reading.process_index * self._size
 
     def __len__(self) -> int:
-        return len(self._elements) // self._batch_size * self._size
+        return len(self._rows) // self._batch_size
 
-    def __getitem__(self, index: int) -> dict:
-        batch, place = divmod(index, self._size)
-        return self._elements[batch * self._batch_size + self._start + place]
+    def __getitem__(self, step: int) -> np.ndarray:
+        first = step * self._batch_size + self._start
+        return np.array([self._rows[i] for i in range(first, first + self._size)], np.int32)
 
 
 def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
@@ -72,35 +58,45 @@ def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
     return data if isinstance(data, np.ndarray) else images.decode(data)
 
 
-class _ToBuffer(grain.transforms.Map):
-    """Decode into the top left of an `[S, S, 3]` buffer: one shape for all, no resampling."""
+class _ToBuffers(grain.transforms.Map):
+    """Rows -> a batch, each decoded into the top left of its `[S, S, 3]` buffer, never resampled.
 
-    def __init__(self, side: int):
-        self._side = side
+    A whole batch in one go: images are written where they stay. Made one by one and stacked, the
+    fresh memory of each costs as much as half of its decoding.
+    """
 
-    def map(self, element: dict) -> dict:
-        pixels = to_pixels(element["data"])
-        height, width = pixels.shape[:2]
-        buffer = np.zeros((self._side, self._side, 3), np.uint8)
+    def __init__(self, source: Source, labels: np.ndarray, side: int):
+        self._source, self._labels, self._side = source, labels, side
+
+    def map(self, rows: np.ndarray) -> dict:
+        # Zeros come from the system, which hands out large memory empty: they cost no writing.
+        buffers = np.zeros((len(rows), self._side, self._side, 3), np.uint8)
+        sizes = np.zeros((len(rows), 2), np.int32)
+        for place, row in enumerate(rows.tolist()):
+            sizes[place] = _fill(buffers[place], self._source[row])
+        return {"image": buffers, "size": sizes, "id": rows, "label": self._labels[rows]}
+
+
+def _fill(buffer: np.ndarray, data: bytes | np.ndarray) -> tuple[int, int]:
+    """Puts an image into the top left of an empty buffer; returns its height and width."""
+    pixels = data if isinstance(data, np.ndarray) else images.decode(data, buffer)
+    height, width = pixels.shape[:2]
+    if not np.may_share_memory(pixels, buffer):
         buffer[:height, :width] = pixels
-        return {
-            "image": buffer,
-            "size": np.array([height, width], np.int32),
-            "id": np.int32(element["id"]),
-            "label": np.int32(element["label"]),
-        }
+    return height, width
 
 
 class _ToInput(grain.transforms.Map):
-    """Decode and resize to the network's `[H, W, 3]`, antialiased."""
+    """A row -> its image, resized to the network's `[H, W, 3]`, antialiased."""
 
-    def __init__(self, size: int, interpolation: str):
-        self._size, self._filter = size, Image.Resampling[interpolation.upper()]
+    def __init__(self, source: Source, size: int, interpolation: str):
+        self._source, self._size = source, size
+        self._filter = Image.Resampling[interpolation.upper()]
 
-    def map(self, element: dict) -> dict:
-        image = Image.fromarray(to_pixels(element["data"]))
+    def map(self, row: int) -> dict:
+        image = Image.fromarray(to_pixels(self._source[int(row)]))
         image = image.resize((self._size, self._size), self._filter)
-        return {"image": np.asarray(image), "id": np.int32(element["id"])}
+        return {"image": np.asarray(image), "id": np.int32(row)}
 
 
 def training_batches(
@@ -140,19 +136,15 @@ def training_batches(
     """
     if len(rows) == 0:
         raise ValueError("there are no images to train on; check the split and the labels")
-    dataset = (
-        grain.MapDataset.source(_Rows(source, np.asarray(rows), labels))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-    )
-    share = _Share(dataset, batch_size, reading)
-    dataset = grain.MapDataset.source(share).map(_ToBuffer(side))
-    dataset = dataset.batch(batch_size // reading.process_count, drop_remainder=True)
+    order = grain.MapDataset.source(np.asarray(rows)).seed(seed).shuffle().repeat()
+    shares = grain.MapDataset.source(_Share(order, batch_size, reading))
+    batches = shares.map(_ToBuffers(source, np.asarray(labels, np.int32), side))
     iterator = iter(
-        dataset.to_iter_dataset(
+        batches.to_iter_dataset(
             grain.ReadOptions(
-                num_threads=reading.threads, prefetch_buffer_size=reading.prefetch_batches
+                # Each thread makes a batch; more of them than are held ready would have no work.
+                num_threads=min(reading.threads, reading.prefetch_batches),
+                prefetch_buffer_size=reading.prefetch_batches,
             )
         )
     )
@@ -183,10 +175,8 @@ def evaluation_batches(
     rows = np.asarray(rows)
     share = batch_size // reading.process_count
     steps = -(-len(rows) // batch_size)
-    dataset = grain.MapDataset.source(_Rows(source, rows, np.zeros(len(source), np.int32)))
-    dataset = dataset[reading.process_index :: reading.process_count].map(
-        _ToInput(size, interpolation)
-    )
+    share_of_rows = grain.MapDataset.source(rows)[reading.process_index :: reading.process_count]
+    dataset = share_of_rows.map(_ToInput(source, size, interpolation))
     options = grain.ReadOptions(
         num_threads=reading.threads, prefetch_buffer_size=reading.prefetch_batches * share
     )

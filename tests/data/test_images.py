@@ -310,3 +310,39 @@ def test_encode_and_decode():
     again = images.decode(images.encode_jpeg(image, 95))
     assert again.shape == (48, 64, 3) and again.flags.writeable
     assert np.abs(again.astype(int) - np.asarray(image)).mean() < 3
+
+
+@pytest.mark.parametrize("size", [(64, 48), (48, 64), (64, 64), (17, 5), (1, 1)])
+@pytest.mark.parametrize("quality", [95, 80])
+def test_our_jpegs_have_the_same_pixels_by_every_decoder(size, quality):
+    data = images.encode_jpeg(Image.effect_noise(size, 90).convert("RGB"), quality)
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(images.decode(data), expected)
+    buffer = np.zeros((64, 64, 3), np.uint8)
+    pixels = images.decode(data, buffer)
+    np.testing.assert_array_equal(pixels, expected)
+    if size[0] == 64:  # decoded where it is wanted
+        assert np.shares_memory(pixels, buffer) and not buffer[size[1] :].any()
+    else:
+        assert not buffer.any()
+
+
+def test_an_image_larger_than_the_buffer_does_not_write_beyond_it():
+    data = images.encode_jpeg(Image.new("RGB", (8, 20), "white"), 95)
+    memory = np.zeros((20, 8, 3), np.uint8)
+    assert images.decode(data, memory[:8]).shape == (20, 8, 3) and not memory.any()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photograph_is_decoded_upright_and_gray_in_rgb(orientation):
+    data = _photograph(orientation, "4:2:0")
+    np.testing.assert_array_equal(images.decode(data), np.asarray(images.read_rgb(data)))
+    gray = _bytes(Image.new("L", (3, 2), 77), "JPEG")
+    assert (images.decode(gray) == np.full((2, 3, 3), 77)).all()
+
+
+def test_our_jpegs_cut_short_are_told():
+    data = images.encode_jpeg(Image.effect_noise((64, 48), 90).convert("RGB"), 95)
+    for part in (data[: len(data) // 2], data[:100], data[:25]):
+        with pytest.raises(ValueError, match="truncated or damaged image .*: copy it again"):
+            images.decode(part)
