@@ -105,6 +105,7 @@ def test_the_audit_in_the_folder_is_of_the_runs_own_sets(base):
     rows = [row for row in read_csv(ss / "splits.csv") if row["label"]]
     assert rows and (ss / "audit.html").is_file()
     for name, sets in counted.items():
+        assert sets.pop("all")["rows"] == sum(row["label"] == name for row in rows)
         for split, part in sets.items():
             own = [row for row in rows if (row["label"], row["split"]) == (name, split)]
             assert part["rows"] == len(own)
