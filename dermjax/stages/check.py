@@ -13,7 +13,7 @@ from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
 _DTYPES = ("auto", "float32", "bfloat16")
-_TASKS = ("study", "pretrain")
+_TASKS = ("run", "pretrain")
 _SCHEDULES = ("cosine", "step", "constant")
 
 
