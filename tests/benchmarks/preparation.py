@@ -25,7 +25,7 @@ from dermjax.data.synthetic.render import render_photo
 
 # Prints what it made and its peak memory; `crops` and settings arrive as JSON.
 _PREPARE = """
-import json, os, resource, sys, time
+import json, os, pathlib, re, sys, time
 from dermjax.data import builder
 settings = json.loads(sys.argv[1])
 os.sched_setaffinity(0, settings.pop("cores"))
@@ -36,13 +36,14 @@ def track(items, total, label):
     for item in items:
         made += item is not None
         yield item
-start = time.perf_counter()
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+before, start = peak(), time.perf_counter()
 builder.prepare(crops=crops, track=track, **settings)
 print(json.dumps({
     "seconds": time.perf_counter() - start,
     "cpu": sum(os.times()[:2]),
     "made": made,
-    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_mb": (peak() - before) / 1024,  # not getrusage's: that begins with the parent's
 }))
 """
 
@@ -141,12 +142,12 @@ def killing(folder, crops, common):
 
 
 def memory(folder, crops, common):
-    """Rows of the peak memory of a preparation and of one four times as long."""
+    """Rows of how far memory grows in a preparation and in one four times as long."""
     peaks = []
     for times in (1, 4):
         done = result(prepare(folder / f"memory-{times}", crops * times, **common))
         peaks.append(done["peak_mb"])
-        print(f"{f'peak memory, {len(crops) * times} crops':32}{done['peak_mb']:10.0f} MB")
+        print(f"{f'memory taken, {len(crops) * times} crops':32}{done['peak_mb']:10.0f} MB")
     print(f"{'four times as many':32}{peaks[1] / peaks[0]:10.2f} x")
 
 

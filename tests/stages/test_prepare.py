@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 
@@ -47,15 +46,19 @@ def test_crops_made_before_there_was_anything_to_redact_are_found():
 
 def test_a_full_disk_ends_a_run_in_one_line(tmp_path):
     manifest = write_clinic(tmp_path / "clinic")
+    limited = """if True:
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    """
     process = subprocess.run(
         [
-            *(sys.executable, "-m", "dermjax.main"),
+            *(sys.executable, "-c", limited, "-m", "dermjax.main"),
             *(f"--config=configs/fs.py:scale=demo,data={manifest}", f"--workdir={tmp_path}/run"),
             *("--config.data.workers=1", "--config.data.records=pixels"),
         ],
         cwd=REPOSITORY,
         env=os.environ | {"DERMJAX_CACHE": str(tmp_path / "cache")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
         capture_output=True,
         text=True,
     )
