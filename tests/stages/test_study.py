@@ -39,7 +39,8 @@ def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
     config.run.data.allow = ("patient:a b",)
     script = (
         "import sys; from absl import flags; from ml_collections import config_flags; "
-        "c = config_flags.DEFINE_config_file('config'); w = flags.DEFINE_string('workdir', '', ''); "
+        "c = config_flags.DEFINE_config_file('config'); "
+        "w = flags.DEFINE_string('workdir', '', ''); "
         "from dermjax import command_line; command_line.parse(['x', *sys.argv[1:]]); "
         "print(c.value.to_json(sort_keys=True)); print(w.value)"
     )
