@@ -32,41 +32,72 @@ TITLES = {
 }
 DEFINITIONS = {
     "accuracy": "Share of the test images whose likeliest class is the true one.",
-    "precision": "Of the images that are answered with a class, the share that has it; 0 for a "
-    "class that is never answered. Also called positive predictive value.",
-    "sensitivity": "Of the images of a class, the share that is answered with it. Also called "
-    "recall.",
-    "specificity": "Of the images of other classes, the share that is not answered with the class.",
-    "npv": "Of the images that are not answered with a class, the share that does not have it: "
-    "negative predictive value.",
+    "precision": (
+        "Of the images that are answered with a class, the share that has it; 0 for a class that "
+        "is never answered. Also called positive predictive value."
+    ),
+    "sensitivity": (
+        "Of the images of a class, the share that is answered with it. Also called recall."
+    ),
+    "specificity": (
+        "Of the images of other classes, the share that is not answered with the class."
+    ),
+    "npv": (
+        "Of the images that are not answered with a class, the share that does not have it: "
+        "negative predictive value."
+    ),
     "f1": "Harmonic mean of precision and sensitivity.",
-    "macro_precision": "Unweighted mean of the classes' precision, as in the paper; classes without "
-    "test images stay out.",
-    "macro_sensitivity": "Unweighted mean of the classes' sensitivity, as in the paper; also called "
-    "balanced accuracy.",
+    "macro_precision": (
+        "Unweighted mean of the classes' precision, as in the paper; classes without test images "
+        "stay out."
+    ),
+    "macro_sensitivity": (
+        "Unweighted mean of the classes' sensitivity, as in the paper; also called balanced "
+        "accuracy."
+    ),
     "macro_f1": "Unweighted mean of the classes' F1.",
-    "auroc": "Chance that an image of the class gets a higher probability of it than an image of "
-    "another class (one against the rest); its unweighted mean is the macro AUROC.",
-    "auprc": "Average precision over all thresholds of the class's probability (one against the "
-    "rest). Chance level is the class's share of the test set.",
+    "auroc": (
+        "Chance that an image of the class gets a higher probability of it than an image of "
+        "another class (one against the rest); its unweighted mean is the macro AUROC."
+    ),
+    "auprc": (
+        "Average precision over all thresholds of the class's probability (one against the rest). "
+        "Chance level is the class's share of the test set."
+    ),
     "top3": "Share of the test images whose true class is among the three likeliest.",
-    "ece": "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
-    "equal width of the likeliest class's probability (Guo et al. 2017).",
-    "classwise_ece": "The same for each class's own probability, averaged over classes (Kull et al. "
-    "2019).",
-    "brier": "Mean squared distance of the probabilities to the truth, summed over classes; 0 to 2.",
+    "ece": (
+        "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
+        "equal width of the likeliest class's probability (Guo et al. 2017)."
+    ),
+    "classwise_ece": (
+        "The same for each class's own probability, averaged over classes (Kull et al. 2019)."
+    ),
+    "brier": (
+        "Mean squared distance of the probabilities to the truth, summed over classes; 0 to 2."
+    ),
     "log_loss": "Mean negative logarithm of the true class's probability, in nats.",
-    "temperature": "Divides the logits so that the validation images' log loss is least; above 1 "
-    "the network was too sure of itself. Fitted on validation only.",
+    "temperature": (
+        "Divides the logits so that the validation images' log loss is least; above 1 the network "
+        "was too sure of itself. Fitted on validation only."
+    ),
     "sd": "± is the standard deviation over trials, each a new draw of the labelled images.",
-    "interval": "In brackets a 95 % interval of the mean over trials: the test patients are drawn "
-    "anew with all their images, the percentiles of the measure are its ends.",
-    "difference": "First minus second strategy on the same draws of patients. p is two-sided, from "
-    "the same draws; the adjusted p is Holm's over all pairs and shares in one measure. McNemar's "
-    "exact test of each trial takes images as independent, which those of one patient are not.",
-    "purity": "Mean share of an image's ten nearest neighbours in the features that have its class.",
-    "silhouette": "How much nearer an image's features are to its own class than to the nearest "
-    "other one: -1 to 1.",
+    "interval": (
+        "In brackets a 95 % interval of the mean over trials: the test patients are drawn anew "
+        "with all their images, the percentiles of the measure are its ends."
+    ),
+    "difference": (
+        "First minus second strategy on the same draws of patients. p is two-sided, from the same "
+        "draws; the adjusted p is Holm's over all pairs and shares in one measure. McNemar's "
+        "exact test of each trial takes images as independent, which those of one patient are "
+        "not."
+    ),
+    "purity": (
+        "Mean share of an image's ten nearest neighbours in the features that have its class."
+    ),
+    "silhouette": (
+        "How much nearer an image's features are to its own class than to the nearest other one: "
+        "-1 to 1."
+    ),
 }
 
 
