@@ -205,13 +205,100 @@ def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
             for index, cell in enumerate(zip(own["alpha"], own["strategy"], strict=True))
         }
         best.append([False, False] + [tops.get(cell, False) for cell in cells])
+    letter = f"Table 1 ({letter}): " if letter else ""
     return Table(
-        f"Table 1 ({letter}): {TITLES[name]} by class",
+        f"{letter}{TITLES[name]} by class",
         "Means over trials; the best strategy of each share in bold, ties included.",
         header,
         rows,
         best,
     )
+
+
+def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix: str = "") -> Table:
+    """Means over trials alone, a row per share and strategy."""
+    header = [("alpha", ""), ("strategy", "")] + [(TITLES[name], name) for name in names]
+    rows = [
+        [percent(row["alpha"]), row["strategy"], *(number(row[name + suffix], 3) for name in names)]
+        for _, row in frame.iterrows()
+    ]
+    return Table(heading, "Means over trials.", header, rows)
+
+
+def pairs_table(frame: pd.DataFrame) -> Table:
+    """Every comparison with its interval and p."""
+    header = [("alpha", ""), ("strategies", ""), ("measure", ""), ("difference", "difference")]
+    header += [
+        ("p", "difference"),
+        ("p, adjusted", "difference"),
+        ("McNemar, trials", "difference"),
+    ]
+    rows = [
+        [
+            percent(row.alpha),
+            f"{row.first} − {row.second}",
+            TITLES[row.measure],
+            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            f"{row.p:.3g}",
+            f"{row.p_holm:.3g}",
+            row.mcnemar_p,
+        ]
+        for row in frame.itertuples()
+    ]
+    return Table(
+        "Paired differences",
+        f"{len(frame)} comparisons. p is adjusted for all of one measure (Holm); McNemar's is not.",
+        header,
+        rows,
+    )
+
+
+def gaps_table(frame: pd.DataFrame) -> Table:
+    """The worst part of each column, and how far it is from the best."""
+    header = [("column", ""), ("alpha", ""), ("strategy", ""), ("worst part", "")]
+    header += [(TITLES["macro_sensitivity"], "macro_sensitivity"), ("gap", "")]
+    rows = [
+        [
+            row.column,
+            percent(row.alpha),
+            row.strategy,
+            f"{row.value} (n {row.n})",
+            f"{number(row.macro_sensitivity)} [{number(row.macro_sensitivity_low)}, "
+            f"{number(row.macro_sensitivity_high)}]",
+            number(row.gap),
+        ]
+        for row in frame[frame["worst"]].itertuples()
+    ]
+    return Table(
+        "Worst parts and gaps",
+        "Macro sensitivity over the classes that the part has; gap: the best part's minus it.",
+        header,
+        rows,
+    )
+
+
+def as_frame(table: Table) -> pd.DataFrame:
+    """The table as it is printed."""
+    return pd.DataFrame(table.rows, columns=[words for words, _ in table.header])
+
+
+def latex(table: Table) -> str:
+    """The table for a paper (booktabs), the best values in bold."""
+    frame = as_frame(table).map(_escaped)
+    for row, marks in enumerate(table.best):
+        for column, mark in enumerate(marks):
+            if mark:
+                frame.iat[row, column] = rf"\textbf{{{frame.iat[row, column]}}}"
+    frame.columns = [_escaped(words) for words in frame.columns]
+    return frame.to_latex(index=False, escape=False, caption=_escaped(table.heading))
+
+
+def _escaped(text: str) -> str:
+    for sign, plain in (("\\", r"\textbackslash "), ("±", r"$\pm$"), ("–", "--"), ("−", "$-$")):
+        text = text.replace(sign, plain)
+    for sign in "&%#_{}":
+        text = text.replace(sign, "\\" + sign)
+    return text
 
 
 def is_best(frame: pd.DataFrame, index: int, name: str, digits: int = 2) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from dermjax.analysis import bootstrap, calibration, comparison, discrimination
+from dermjax.analysis import bootstrap, calibration, comparison, discrimination, subgroups
 from dermjax.stages.outcomes import Outcome, Outcomes
 
 OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
@@ -147,6 +147,44 @@ def _paired(cells: list[Cell]) -> Iterator[tuple[Cell, Cell]]:
             yield first, second
 
 
+def by_subgroup(
+    outcomes: Outcomes,
+    cells: list[Cell],
+    weights: bootstrap.PatientWeights,
+    columns: list[str],
+    minimum: int,
+) -> pd.DataFrame:
+    """One row per column, value and cell; measures are NaN where fewer images are than `minimum`.
+
+    `worst` marks the lowest macro sensitivity of its column and cell, `gap` is the highest minus it.
+    """
+    rows = []
+    for column, cell in itertools.product(columns, cells):
+        found = subgroups.break_down(
+            outcomes.columns[column].to_numpy(str),
+            outcomes.labels,
+            np.stack([run.predicted for run in cell.runs]),
+            weights,
+            len(outcomes.classes),
+            minimum=minimum,
+        )
+        worst, gap = found.worst(), found.gap()
+        for part in found.subgroups:
+            row = {"column": column, "strategy": cell.strategy, "alpha": cell.alpha}
+            row |= {"value": part.value, "n": part.n, "patients": part.patients}
+            for name in ("accuracy", "macro_sensitivity"):
+                row |= _estimated(name, getattr(part, name))
+            rows.append(row | {"worst": part is worst, "gap": gap, "suppressed": part.suppressed})
+    return pd.DataFrame(rows)
+
+
+def _estimated(name: str, estimate: bootstrap.Estimate | None) -> dict[str, float]:
+    """Value and interval as columns."""
+    if estimate is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
 def _alone(outcomes: Outcomes, run: Outcome) -> bootstrap.Measures:
     """A run's measures on the test set as it is."""
     classes = len(outcomes.classes)
@@ -158,9 +196,11 @@ def _ranked(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
     """How well the probabilities order the images."""
     labels, probabilities = outcomes.labels, run.probabilities
     return {
-        "macro_auroc": float(np.nanmean(discrimination.auroc(labels, probabilities))),
-        "macro_auprc": float(np.nanmean(discrimination.auprc(labels, probabilities))),
-        "top3": discrimination.top_k_accuracy(labels, probabilities, _TOP),
+        "macro_auroc": discrimination.macro(discrimination.auroc(labels, probabilities)),
+        "macro_auprc": discrimination.macro(discrimination.auprc(labels, probabilities)),
+        "top3": discrimination.top_k_accuracy(
+            labels, probabilities, min(_TOP, probabilities.shape[1])
+        ),
     }
 
 
@@ -190,3 +230,20 @@ def _calibrated(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
 def _sd(values: list[float]) -> float:
     """Standard deviation of a sample; NaN of one value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def by_run(outcomes: Outcomes) -> pd.DataFrame:
+    """One row per run: its own measures and seconds."""
+    names = ("accuracy", "macro_precision", "macro_sensitivity", "best_step")
+    return pd.DataFrame(
+        [
+            {
+                "strategy": run.planned.strategy,
+                "alpha": run.planned.alpha,
+                "trial": run.planned.trial,
+                **{name: run.results[name] for name in names},
+                **{f"seconds_{name}": value for name, value in run.results["seconds"].items()},
+            }
+            for run in outcomes.runs
+        ]
+    )
