@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 # Okabe & Ito (2008), told apart by colour-blind readers; marks tell them apart without colour.
 _STYLES = {
@@ -114,11 +115,12 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
                 label=_plain(name),
             )
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.set_ylim(-0.03, 1.03)
         ax.set_title(strategy, fontsize=10)
     axes.flat[0].set_ylabel("sensitivity")
     figure.supxlabel("labelled training images of the class", fontsize=9)
-    _class_legend(figure, *axes.flat[0].get_legend_handles_labels())
+    _class_legend(figure, *axes.flat[0].get_legend_handles_labels(), place="upper")
     return figure
 
 
@@ -153,37 +155,37 @@ def confusion_matrices(
 
 
 def reliability(panels: Sequence[tuple[str, dict[str, tuple]]]) -> Figure:
-    """Accuracy against confidence; a panel per strategy.
+    """Accuracy against confidence; a panel per strategy, marks as large as their bins are full.
 
     Args:
-        panels: title, and by name (`before`, `after` scaling) (count, confidence, accuracy), `[M]`.
+        panels: title, and by name (`before`, `after` scaling) count, confidence, accuracy `[M]` and
+            the calibration error.
     """
-    figure, axes = _panels(1, len(panels), height=3.6, share=True)
-    for ax, (title, curves) in zip(axes.flat, panels, strict=True):
+    figure, axes = _panels(2, len(panels), height=4.2, share="row", ratios=(4, 1))
+    for (ax, below), (title, curves) in zip(axes.T, panels, strict=True):
         ax.plot([0, 1], [0, 1], color="#999999", lw=1)
-        for (name, (count, confidence, accuracy)), colour, mark in zip(
+        for (name, bins), colour, mark in zip(
             curves.items(), ("#D55E00", "#0072B2"), "so", strict=False
         ):
-            filled = np.asarray(count) > 0
-            ax.plot(
-                *(np.asarray(confidence)[filled], np.asarray(accuracy)[filled]),
-                color=colour,
-                marker=mark,
-                markersize=5,
-                label=name,
+            count, confidence, accuracy, _ = map(np.asarray, bins)
+            full = count > 0
+            ax.plot(confidence[full], accuracy[full], color=colour, lw=0.8, alpha=0.6)
+            size = 6 + 90 * count[full] / max(count.max(), 1)
+            ax.scatter(
+                *(confidence[full], accuracy[full], size), color=colour, marker=mark, label=name
             )
-        inset = ax.inset_axes((0, -0.42, 1, 0.2), sharex=ax)
+        errors = " → ".join(f"{bins[3]:.3f}" for bins in curves.values())
+        ax.set_title(f"{title}, ECE {errors}", fontsize=10)
+        ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
         first = np.asarray(next(iter(curves.values()))[0])
-        inset.bar(
-            (np.arange(len(first)) + 0.5) / len(first), first, 0.9 / len(first), color="#AAAAAA"
-        )
-        inset.set_yticks([])
-        inset.tick_params(labelsize=8)
-        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        ax.set_title(title, fontsize=10)
-    axes.flat[0].set_ylabel("accuracy")
-    axes.flat[0].legend(fontsize=8, frameon=False)
-    figure.supxlabel("confidence; below, how many images (before scaling)", fontsize=9)
+        edges = (np.arange(len(first)) + 0.5) / len(first)
+        below.bar(edges, first / max(first.sum(), 1), 0.9 / len(first), color="#AAAAAA")
+        below.set_xlim(0, 1)
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set_ylabel("images", fontsize=9)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    figure.supxlabel("confidence; below, the share of the images (before scaling)", fontsize=9)
     return figure
 
 
@@ -207,8 +209,8 @@ def differences(pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-def subgroups(column: str, rows: pd.DataFrame, minimum: int) -> Figure:
-    """Macro sensitivity and accuracy of the parts of the test set that a column makes.
+def subgroups(rows: pd.DataFrame, minimum: int) -> Figure:
+    """Accuracy and macro sensitivity of the parts of the test set that a column makes.
 
     Args:
         rows: strategy, value, n, and of both measures the value (NaN: too few), low and high.
@@ -227,11 +229,13 @@ def subgroups(column: str, rows: pd.DataFrame, minimum: int) -> Figure:
         n = rows.drop_duplicates("value").set_index("value")["n"]
         names = [f"{_plain(v)}  (n {n[v]}{', too few' if n[v] < minimum else ''})" for v in values]
         ax.set_yticks(-np.arange(len(values)), names, fontsize=8)
+        for label, value in zip(ax.get_yticklabels(), values, strict=True):
+            label.set_color("#999999" if n[value] < minimum else _INK)
+        ax.set_ylim(0.6 - len(values), 0.6)
         ax.set_xlim(-0.02, 1.02)
         ax.set_title(name.replace("_", " "), fontsize=10)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-    figure.suptitle(_plain(column), x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -282,11 +286,11 @@ def feature_maps(
     return figure
 
 
-def _panels(rows: int, columns: int, *, height: float, share: bool = False, grid: bool = True):
+def _panels(rows, columns, *, height: float, share=False, grid: bool = True, ratios=None):
     """A figure with `[rows, columns]` axes in this project's looks."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share, height_ratios=ratios)
     for ax in axes.flat:
         _dress(ax, grid)
     return figure, axes
@@ -302,11 +306,11 @@ def _dress(ax: Axes, grid: bool) -> None:
         ax.set_axisbelow(True)
 
 
-def _class_legend(figure: Figure, handles, names) -> None:
+def _class_legend(figure: Figure, handles, names, place: str = "lower") -> None:
     figure.legend(
         handles,
         names,
-        loc="outside lower center",
+        loc=f"outside {place} center",
         ncols=min(len(names), max(2, int(110 / (max(map(len, names)) + 5)))),
         frameon=False,
         fontsize=9,

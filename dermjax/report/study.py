@@ -294,11 +294,10 @@ def latex(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign, plain in (("\\", r"\textbackslash "), ("±", r"$\pm$"), ("–", "--"), ("−", "$-$")):
-        text = text.replace(sign, plain)
-    for sign in "&%#_{}":
-        text = text.replace(sign, "\\" + sign)
-    return text
+    """Text as LaTeX prints it."""
+    special = {sign: "\\" + sign for sign in "&%#_{}$"}
+    special |= {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "−": "$-$"}
+    return "".join(special.get(sign, sign) for sign in text)
 
 
 def is_best(frame: pd.DataFrame, index: int, name: str, digits: int = 2) -> bool:

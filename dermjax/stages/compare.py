@@ -14,6 +14,7 @@ from dermjax.stages.planned import Planned
 from dermjax.stages.workdir import write_text
 from dermjax.training.writer import Writer
 
+_LEVEL = 0.05  # of the adjusted p, below which strategies are said to differ
 _OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 _RANKING = ("macro_auroc", "macro_auprc", "top3")
 _CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
@@ -128,7 +129,7 @@ def _draw(config, outcomes: Outcomes, frames, maps) -> dict[str, tuple]:
     ):
         alpha = outcomes.alphas()[0]
         figures[f"subgroups_{column}"] = (
-            charts.subgroups(column, rows[rows["alpha"] == alpha], config.report.minimum),
+            charts.subgroups(rows[rows["alpha"] == alpha], config.report.minimum),
             f"By {column}, at {page.percent(alpha)} of the labels",
             "Means over trials with 95 % intervals over patients; of parts with fewer than "
             f"{config.report.minimum} images nothing is shown.",
@@ -159,11 +160,7 @@ def _reliability(outcomes: Outcomes, strategy: str, alpha: float) -> dict[str, t
         ("after", [measured.calibrated(run)[1] for run in runs]),
     ):
         bins = calibration.reliability(labels, np.concatenate(parts))
-        found[f"{name}, ECE {bins.calibration_error:.3f}"] = (
-            bins.count,
-            bins.confidence,
-            bins.accuracy,
-        )
+        found[name] = (bins.count, bins.confidence, bins.accuracy, bins.calibration_error)
     return found
 
 
@@ -247,22 +244,24 @@ def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:
 
 
 def _findings(frames: dict[str, pd.DataFrame]) -> list[str]:
-    """The comparisons of macro sensitivity in words, as far as the intervals carry."""
-    found = []
+    """The comparisons of macro sensitivity in words, at the smallest and the largest share."""
     pairs = frames["pairs"]
-    for row in pairs[pairs["measure"] == "macro_sensitivity"].itertuples():
-        better, worse = row.first, row.second
-        if row.difference < 0:
-            better, worse = worse, better
-        clear = row.low > 0 or row.high < 0
-        span = f"[{row.low:+.3f}, {row.high:+.3f}]"
-        share = page.percent(row.alpha)
-        found.append(
-            f"At {share} of the labels {better} has the higher macro sensitivity than {worse} "
-            f"({row.first} − {row.second} = {row.difference:+.3f} {span}, adjusted p "
-            f"{row.p_holm:.3g})."
-            if clear
-            else f"At {share} of the labels {row.first} and {row.second} cannot be told apart in "
-            f"macro sensitivity ({row.difference:+.3f} {span}, adjusted p {row.p_holm:.3g})."
+    pairs = pairs[pairs["measure"] == "macro_sensitivity"]
+    ends = pairs[pairs["alpha"].isin([pairs["alpha"].min(), pairs["alpha"].max()])]
+    return [_in_words(row) for row in ends.itertuples()]
+
+
+def _in_words(row) -> str:
+    """One comparison, as far as it carries once it is adjusted for all of them."""
+    span = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}], adjusted p {row.p_holm:.3g}"
+    share = page.percent(row.alpha)
+    if row.p_holm >= _LEVEL:
+        return (
+            f"At {share} of the labels {row.first} and {row.second} cannot be told apart in macro "
+            f"sensitivity ({span})."
         )
-    return found
+    better, worse = (row.first, row.second) if row.difference > 0 else (row.second, row.first)
+    return (
+        f"At {share} of the labels {better} has a higher macro sensitivity than {worse} "
+        f"({row.first} − {row.second} {span})."
+    )

@@ -21,7 +21,7 @@ _LEAST = 4  # images of a t-SNE
 def make(
     config: ConfigDict, directory: epath.Path, outcomes: Outcomes, writer: Writer
 ) -> dict[tuple[str, float], tuple[np.ndarray, str]]:
-    """Points `[B, 2]` and a line about them, by strategy and share, of the first trial that is done.
+    """Points `[B, 2]` and a line about them, by strategy and share, of the first finished trial.
 
     Runs without features (`evaluate.features=False`) have no panel.
     """

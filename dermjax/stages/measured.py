@@ -154,7 +154,7 @@ def by_subgroup(
     columns: list[str],
     minimum: int,
 ) -> pd.DataFrame:
-    """One row per column, value and cell; measures are NaN where fewer images are than `minimum`.
+    """One row per column, value and cell; NaN of fewer than `minimum` images.
 
     `worst` marks the lowest macro sensitivity of its column and cell, `gap` is the highest minus it.
     """
