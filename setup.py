@@ -36,6 +36,7 @@ setup(
         "matplotlib>=3.8",
         "ml-collections>=1.1",
         "numpy>=2.0",
+        "openTSNE>=1.0.2",
         "optax>=0.2.6",
         "orbax-checkpoint>=0.11.30,<0.13",
         "pandas>=2.2",
