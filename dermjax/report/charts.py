@@ -226,14 +226,16 @@ def subgroups(rows: pd.DataFrame, minimum: int) -> Figure:
             y = -np.arange(len(values)) - 0.2 * (place - (len(strategies) - 1) / 2)
             ax.hlines(y, own[f"{name}_low"], own[f"{name}_high"], color=colour, lw=1.4)
             ax.plot(own[name], y, mark, color=colour, ms=5, label=strategy)
-        n = rows.drop_duplicates("value").set_index("value")["n"]
-        names = [f"{_plain(v)}  (n {n[v]}{', too few' if n[v] < minimum else ''})" for v in values]
-        ax.set_yticks(-np.arange(len(values)), names, fontsize=8)
-        for label, value in zip(ax.get_yticklabels(), values, strict=True):
-            label.set_color("#999999" if n[value] < minimum else _INK)
-        ax.set_ylim(0.6 - len(values), 0.6)
         ax.set_xlim(-0.02, 1.02)
         ax.set_title(name.replace("_", " "), fontsize=10)
+    n = rows.drop_duplicates("value").set_index("value")["n"]
+    names = [f"{_plain(v)}  (n {n[v]}{', too few' if n[v] < minimum else ''})" for v in values]
+    first = axes.flat[0]
+    first.set_ylim(0.6 - len(values), 0.6)
+    for label, value in zip(
+        first.set_yticks(-np.arange(len(values)), names, fontsize=8), values, strict=False
+    ):
+        label.label1.set_color("#999999" if n[value] < minimum else _INK)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
     return figure

@@ -64,6 +64,8 @@ DEFINITIONS = {
         "Average precision over all thresholds of the class's probability (one against the rest). "
         "Chance level is the class's share of the test set."
     ),
+    "macro_auroc": "Unweighted mean of the classes' AUROC.",
+    "macro_auprc": "Unweighted mean of the classes' AUPRC.",
     "top3": "Share of the test images whose true class is among the three likeliest.",
     "ece": (
         "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "

@@ -6,7 +6,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.analysis import bootstrap, calibration
-from dermjax.report import charts
+from dermjax.report import charts, published
 from dermjax.report import study as page
 from dermjax.stages import feature_maps, measured, methods
 from dermjax.stages.outcomes import Outcomes, collect
@@ -15,6 +15,7 @@ from dermjax.stages.workdir import write_text
 from dermjax.training.writer import Writer
 
 _LEVEL = 0.05  # of the adjusted p, below which strategies are said to differ
+_MAPS = 4  # panels side by side
 _OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 _RANKING = ("macro_auroc", "macro_auprc", "top3")
 _CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
@@ -91,10 +92,14 @@ def _draw(config, outcomes: Outcomes, frames, maps) -> dict[str, tuple]:
     """(figure, heading, caption) by the name of its file."""
     figures = {
         "figure3": (
-            charts.strategies_against_alpha(frames["overall"]),
+            charts.strategies_against_alpha(
+                frames["overall"],
+                published.overall() if published.are_its_classes(outcomes.classes) else None,
+            ),
             "Figure 3",
             "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval "
-            "over test patients.",
+            "over test patients. The paper's points, where the classes are its own, are of its "
+            "photographs, which are others.",
         ),
         "rare_classes": (
             charts.sensitivity_against_labels(frames["by_class"]),
@@ -134,12 +139,16 @@ def _draw(config, outcomes: Outcomes, frames, maps) -> dict[str, tuple]:
             "Means over trials with 95 % intervals over patients; of parts with fewer than "
             f"{config.report.minimum} images nothing is shown.",
         )
-    if maps:
-        figures["feature_maps"] = (
-            charts.feature_maps(maps, outcomes.labels, outcomes.classes),
-            "Figures 4 and 5: features of the test images",
-            "t-SNE of the penultimate features, trial 0; below, in the features themselves: the "
-            "share of ten nearest neighbours of the same class, and the silhouette.",
+    alphas = sorted({alpha for _, alpha in maps})
+    for first in range(0, len(alphas), _MAPS):
+        shown = alphas[first : first + _MAPS]
+        part = {cell: panel for cell, panel in maps.items() if cell[1] in shown}
+        figures[f"feature_maps_{first // _MAPS + 1}"] = (
+            charts.feature_maps(part, outcomes.labels, outcomes.classes),
+            "Features of the test images (the paper's Figures 4 and 5)",
+            "t-SNE of the penultimate features of a trial; below each panel, of the features "
+            "themselves: the share of ten nearest neighbours of the same class (purity), and how "
+            "much nearer the own class is than the next (silhouette).",
         )
     return figures
 
@@ -229,7 +238,7 @@ def _sections(outcomes: Outcomes, frames, figures) -> list[page.Section]:
                 [page.gaps_table(frames["subgroups"])],
             )
         )
-    if "feature_maps" in figures:
+    if "feature_maps_1" in figures:
         sections.append(page.Section("Features", "", plots("feature_maps")))
     return sections
 

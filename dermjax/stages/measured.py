@@ -156,7 +156,7 @@ def by_subgroup(
 ) -> pd.DataFrame:
     """One row per column, value and cell; NaN of fewer than `minimum` images.
 
-    `worst` marks the lowest macro sensitivity of its column and cell, `gap` is the highest minus it.
+    `worst` marks the lowest macro sensitivity of its column and cell, `gap` the highest minus it.
     """
     rows = []
     for column, cell in itertools.product(columns, cells):

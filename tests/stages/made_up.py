@@ -12,7 +12,7 @@ from dermjax.stages import planned
 SKILL = {"SS": 2.6, "IN": 2.2, "FS": 1.2}
 
 
-def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0):
+def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0, names=None):
     """(config, runs) of a study whose runs are all done.
 
     Strategies differ in skill, more labels help, rare classes are harder; patients have up to four
@@ -21,7 +21,7 @@ def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0):
     config = config_file.get_config(f"scale=demo,{argument}")
     runs = planned.plan(config, epath.Path(folder))
     rng = np.random.default_rng(seed)
-    names = [f"disease {i}" for i in range(classes)]
+    names = names or [f"disease {i}" for i in range(classes)]
     shares = 0.5 ** np.arange(classes) + 0.02
     tables = {}
     for part, count in (("train", 3 * images), ("validation", images), ("test", images)):
