@@ -227,6 +227,23 @@ def _finetune() -> ConfigDict:
     stage.warmup_steps = 500
     stage.weight_decay = 0.05  # on kernels only
     stage.label_smoothing = 0.1
+    # For rare classes; off unless asked for. Of `sampling`, `class_weights` and `logit_adjustment`
+    # one at a time: each makes up for the same unequal counts of labelled training images.
+    # Images of a batch: `uniform`, all alike; `balanced`, as many of each class, rare ones again
+    # and again: class-balanced sampling of Kang et al. 2020 [ours].
+    stage.sampling = "uniform"
+    # cross_entropy; `focal` counts well classified images less: Lin et al. 2017, equation 4 [ours].
+    # It needs label_smoothing = 0.
+    stage.loss = "cross_entropy"
+    stage.focal_gamma = 2.0  # of `focal`, at least 0, which is cross-entropy; Lin et al.'s
+    # Factors of the loss by class: none; `effective_number`, inverse to (1 - beta^n) / (1 - beta)
+    # of a class of n images: Cui et al. 2019 [ours].
+    stage.class_weights = "none"
+    # Of `effective_number`, in [0, 1): 0 weighs all alike, near 1 as 1 / n; one of Cui et al.'s.
+    stage.effective_number_beta = 0.999
+    # tau: training's logits + tau log(share of the class), predictions without: Menon et al. 2021,
+    # equation 10 [ours]. 0: off; 1: theirs; it needs label_smoothing = 0.
+    stage.logit_adjustment = 0.0
     stage.augment = ConfigDict(
         {
             "crop_scale": (0.3, 1.0),  # random crop [paper], its range [ours]

@@ -69,6 +69,13 @@ def test_every_preset_is_within_bounds(strategy, scale):
     check.check(common.make_config(strategy, f"scale={scale}"))
 
 
+@pytest.mark.parametrize("scale", ["paper", "small", "demo"])
+def test_no_preset_does_anything_for_rare_classes(scale):
+    stage = common.make_config("FS", f"scale={scale}").finetune
+    assert (stage.sampling, stage.loss) == ("uniform", "cross_entropy")
+    assert (stage.class_weights, stage.logit_adjustment) == ("none", 0.0)
+
+
 @pytest.mark.parametrize("preset", [common._pretrain, common._small])
 def test_every_number_of_pretraining_names_its_source(preset):
     """A comment with [authors], [paper], [moco], [notebook], [byol] or [ours] on or above it."""

@@ -14,6 +14,7 @@ from PIL import Image
 from dermjax.data import images
 
 PADDING_ID = -1  # id of the images that only fill the last batch of an evaluation
+SAMPLINGS = ("uniform", "balanced")
 
 
 class Source(Protocol):
@@ -33,6 +34,30 @@ class Reading:
     prefetch_batches: int = 4  # Grain's own default is 500 batches: gigabytes
 
 
+class _Balanced:
+    """Position -> row: every run of N positions has each of N classes once, in a new order.
+
+    A class's k-th turn takes its k-th row of an endless shuffling of its own. Both are functions of
+    the position alone, so that any step can be begun with.
+    """
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, seed: int):
+        own = labels[rows]
+        self._rows = [_shuffled(rows[own == label], seed) for label in np.unique(own)]
+        self._turns = _shuffled(np.arange(len(self._rows)), seed)
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def __getitem__(self, position: int) -> int:
+        return self._rows[self._turns[position]][position // len(self._rows)]
+
+
+def _shuffled(entries: np.ndarray, seed: int) -> grain.MapDataset:
+    """All entries, in a new order, again and again."""
+    return grain.MapDataset.source(entries).seed(seed).shuffle().repeat()
+
+
 class _Share:
     """Of every global batch, one process's block: its rows in the batch's own order.
 
@@ -40,7 +65,7 @@ class _Share:
     image's place decides what is drawn for it and with whom it shares a batch norm group.
     """
 
-    def __init__(self, rows: grain.MapDataset, batch_size: int, reading: Reading):
+    def __init__(self, rows: grain.MapDataset | _Balanced, batch_size: int, reading: Reading):
         self._rows, self._batch_size = rows, batch_size
         self._size = batch_size // reading.process_count
         self._start = reading.process_index * self._size
@@ -109,22 +134,28 @@ def training_batches(
     seed: int,
     start: int,
     reading: Reading,
+    sampling: str = "uniform",
 ) -> Iterator[Mapping[str, np.ndarray]]:
     """Endless shuffled batches from step `start` on.
 
-    Every epoch is a new permutation of the rows; batches run across the ends of epochs, so that
-    few rows can fill a large batch. What step n holds depends on `seed` and n alone, not on the
-    process count, the threads, or where a run was resumed.
+    `uniform`: every epoch is a new permutation of the rows; batches run across the ends of epochs,
+    so that few rows can fill a large batch. `balanced`: all classes of the rows take turns, and
+    their counts differ by at most one in any number of first batches; each class goes through its
+    own rows in a new order every time (class-balanced sampling, Kang et al. 2020, equation 1
+    with q = 0). What step n holds depends on `seed` and n alone, not on the process count, the
+    threads, or where a run was resumed.
 
     Args:
       source: encoded images by row, longest side at most `side`.
       rows: those to train on.
-      labels: int per row of the SOURCE; any value for rows without one.
+      labels: int per row of the SOURCE; any value for rows without one, which are a class of their
+        own to `balanced`.
       side: S, px.
       batch_size: global.
       seed: of the order.
       start: first step.
       reading: processes, threads, look-ahead.
+      sampling: `uniform` or `balanced`.
 
     Yields:
       This process's share, a block of the global batch in the order of the processes:
@@ -132,13 +163,17 @@ def training_batches(
       `id [b]` int32 (the row), `label [b]` int32.
 
     Raises:
-      ValueError: no rows.
+      ValueError: no rows, or an unknown sampling.
     """
+    rows, labels = np.asarray(rows), np.asarray(labels, np.int32)
     if len(rows) == 0:
         raise ValueError("there are no images to train on; check the split and the labels")
-    order = grain.MapDataset.source(np.asarray(rows)).seed(seed).shuffle().repeat()
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling = {sampling!r} is not known; take {' or '.join(SAMPLINGS)}")
+    balanced = sampling == "balanced"
+    order = _Balanced(rows, labels, seed) if balanced else _shuffled(rows, seed)
     shares = grain.MapDataset.source(_Share(order, batch_size, reading))
-    batches = shares.map(_ToBuffers(source, np.asarray(labels, np.int32), side))
+    batches = shares.map(_ToBuffers(source, labels, side))
     iterator = iter(
         batches.to_iter_dataset(
             grain.ReadOptions(

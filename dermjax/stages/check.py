@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models
-from dermjax.data import layouts, near_duplicates, records, splits
+from dermjax.data import layouts, near_duplicates, pipeline, records, splits
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
 from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
+_LOSSES = ("cross_entropy", "focal")
+_CLASS_WEIGHTS = ("none", "effective_number")
 _DTYPES = ("auto", "float32", "bfloat16")
 _TASKS = ("run", "pretrain")
 _SCHEDULES = ("cosine", "step", "constant")
@@ -38,6 +40,7 @@ def check(config: ConfigDict) -> None:
     for stage in ("pretrain", "finetune"):
         if stage in config:
             _check_stage(stage, config[stage])
+    _check_imbalance(config.finetune)
     if config.task == "pretrain" and config.strategy != "SS":
         raise ValueError(
             f"config.task = 'pretrain' needs strategy SS, not {config.strategy}: take configs/ss.py"
@@ -89,6 +92,12 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         "data.synthetic.seed": at_least(0),
         "evaluate.batch_size": at_least(1),
         "finetune.label_smoothing": share,
+        "finetune.sampling": one_of(pipeline.SAMPLINGS),
+        "finetune.loss": one_of(_LOSSES),
+        "finetune.focal_gamma": at_least(0),
+        "finetune.class_weights": one_of(_CLASS_WEIGHTS),
+        "finetune.effective_number_beta": share,
+        "finetune.logit_adjustment": at_least(0),
         "finetune.select": one_of(_SELECT),
         "finetune.evaluate_every": at_least(1),
     }
@@ -170,6 +179,34 @@ def _check_stage(name: str, stage: ConfigDict) -> None:
         make_augmentation(stage, models.Preprocessing())
     except ValueError as error:
         raise ValueError(f"config.{name}.augment: {error}") from None
+
+
+def _check_imbalance(stage: ConfigDict) -> None:
+    """Which remedies for rare classes go together: unequal counts are to be made up for once."""
+    off = {"sampling": "uniform", "class_weights": "none", "logit_adjustment": 0.0}
+    used = [name for name in off if stage[name] != off[name]]
+    if len(used) > 1:
+        first, second = used[:2]
+        raise ValueError(
+            f"config.finetune.{first} = {stage[first]!r} and finetune.{second} = "
+            f"{stage[second]!r} both make up for unequal classes: together they would count the "
+            f"rare ones twice; set --config.finetune.{second}={off[second]}, or "
+            f"--config.finetune.{first}={off[first]}"
+        )
+    reasons = {}
+    if stage.loss == "focal":
+        reasons["loss"] = "equation 4 is of one true class"
+    if stage.logit_adjustment:
+        reasons["logit_adjustment"] = (
+            "the even share that smoothing gives every class would be divided by the class's "
+            "share of the images, and favour the rarest for any image"
+        )
+    for name, reason in reasons.items():
+        if stage.label_smoothing:
+            raise ValueError(
+                f"config.finetune.{name} = {stage[name]!r} needs finetune.label_smoothing = 0, not "
+                f"{stage.label_smoothing}: {reason}; set --config.finetune.label_smoothing=0"
+            )
 
 
 def _check_weights(config: ConfigDict) -> None:

@@ -1,6 +1,7 @@
 """Stage 2 of every strategy: the classifier, trained on the labelled share."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from dermjax.stages.check import make_augmentation
 from dermjax.stages.evaluate import make_predictor
 from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset
-from dermjax.steps import classify, optimizer
+from dermjax.steps import classify, losses, optimizer
 from dermjax.training import loop, parallel
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
 from dermjax.training.writer import MetricsFile, Writer
@@ -59,22 +60,22 @@ def finetune(
         warmup_steps=stage.warmup_steps,
     )
     adamw = optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    rows = dataset.rows("train", labelled=True)
     state = devices.replicate(classify.create_state(variables, adamw, seed=seed))
     step = functools.partial(
         classify.train_step,
         apply=model.apply,
         optimizer=adamw,
         augment=make_augmentation(stage, preprocessing),
-        label_smoothing=stage.label_smoothing,
+        loss=make_loss(stage, dataset.labels[rows], len(dataset.classes)),
         axis=parallel.AXIS,
     )
-    rows = dataset.rows("train", labelled=True)
 
     def batches(start):
-        return map(
-            devices.put,
-            dataset.training_batches(rows, batch_size=stage.batch_size, seed=seed, start=start),
+        shares = dataset.training_batches(
+            rows, batch_size=stage.batch_size, seed=seed, start=start, sampling=stage.sampling
         )
+        return map(devices.put, shares)
 
     predictor = make_predictor(config, dataset, devices, preprocessing)
     folder = workdir / "checkpoints" / STAGE
@@ -101,6 +102,32 @@ def finetune(
         best_step = checkpoints.best_step
     target = devices.abstract(state.variables)
     return restore_subtree(folder, best_step, target), best_step, seconds
+
+
+def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
+    """The loss of each image, with what the labelled training images' counts make of it.
+
+    Args:
+      stage: `config.finetune`.
+      labels: of the labelled training images, int in [0, classes).
+
+    Returns:
+      `(logits [b, N] float32, label [b]) -> [b]`.
+
+    Raises:
+      ValueError: a number out of bounds.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    options = {}
+    if stage.class_weights == "effective_number":
+        beta = stage.effective_number_beta
+        options["class_weights"] = losses.effective_number_weights(counts, beta)
+    if stage.logit_adjustment:
+        options["logit_shift"] = losses.prior_shift(counts, stage.logit_adjustment)
+    if stage.loss == "focal":
+        return functools.partial(losses.focal, gamma=stage.focal_gamma, **options)
+    smoothing = stage.label_smoothing
+    return functools.partial(losses.cross_entropy, label_smoothing=smoothing, **options)
 
 
 def _validation(config: ConfigDict, dataset: Dataset, predictor: Predictor):

@@ -45,7 +45,15 @@ class Dataset:
         counts["test"] = len(self.rows("test", labelled=True))
         return counts
 
-    def training_batches(self, rows: np.ndarray, *, batch_size: int, seed: int, start: int):
+    def training_batches(
+        self,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        start: int,
+        sampling: str = "uniform",
+    ):
         """Endless shuffled batches of these rows from step `start` on."""
         return pipeline.training_batches(
             self.source,
@@ -56,6 +64,7 @@ class Dataset:
             seed=seed,
             start=start,
             reading=self.reading,
+            sampling=sampling,
         )
 
     def evaluation_batches(

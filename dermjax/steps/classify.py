@@ -49,10 +49,10 @@ def train_step(
     apply: Callable,
     optimizer: optax.GradientTransformation,
     augment: Callable,
-    label_smoothing: float,
+    loss: Callable,
     axis: str,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
-    """One step of softmax cross-entropy, per device.
+    """One step down the mean loss of the global batch, per device.
 
     Args:
       state: replicated over the devices.
@@ -60,7 +60,7 @@ def train_step(
         int32 in [0, N).
       apply: `module.apply` of the classifier: images `[b, H, W, 3]` -> logits `[b, N]`.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`.
-      label_smoothing: share of the target spread over all classes, in [0, 1).
+      loss: `(logits [b, N] float32, label [b]) -> [b]`, one of `losses` with its numbers.
       axis: name of the collective axis.
 
     Returns:
@@ -80,16 +80,13 @@ def train_step(
             mutable=["batch_stats"],
             rngs={"dropout": dropout_rng},
         )
-        target = optax.smooth_labels(
-            jax.nn.one_hot(batch["label"], logits.shape[-1]), label_smoothing
-        )
-        loss = optax.softmax_cross_entropy(logits.astype(jnp.float32), target).mean()
+        mean = loss(logits.astype(jnp.float32), batch["label"]).mean()
         accuracy = (logits.argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
-        return loss, (accuracy, updates["batch_stats"])
+        return mean, (accuracy, updates["batch_stats"])
 
-    (loss, (accuracy, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    (mean, (accuracy, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    grads, batch_stats, loss, accuracy = jax.lax.pmean((grads, batch_stats, loss, accuracy), axis)
+    grads, batch_stats, mean, accuracy = jax.lax.pmean((grads, batch_stats, mean, accuracy), axis)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new_state = state.replace(
         step=state.step + 1,
@@ -97,7 +94,7 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return new_state, {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
+    return new_state, {"loss": mean, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
 
 
 def predict_step(

@@ -19,7 +19,7 @@ import numpy as np
 
 from dermjax import models
 from dermjax.data.augment import Augmentation, normalize
-from dermjax.steps import classify, moco, optimizer
+from dermjax.steps import classify, losses, moco, optimizer
 from dermjax.training.parallel import AXIS, Devices
 
 CLASSES = 10
@@ -75,7 +75,7 @@ def train_program(config, devices: Devices, batch: int) -> Program:
         apply=model.apply,
         optimizer=adamw,
         augment=view(stage),
-        label_smoothing=stage.label_smoothing,
+        loss=functools.partial(losses.cross_entropy, label_smoothing=stage.label_smoothing),
         axis=AXIS,
     )
     data = photographs(config.data.max_side, batch)

@@ -25,18 +25,30 @@ class Source:
 
 
 LABELS = np.arange(11, dtype=np.int32) * 3
+UNEQUAL = np.array([0, 0, 2, 0, 1, 0, 1, 0, 0, 1, 0], np.int32)  # 7, 3 and 1 of a class
 
 
-def training(count, *, rows=range(11), batch_size=4, seed=0, start=0, **reading):
+def training(
+    count,
+    *,
+    rows=range(11),
+    batch_size=4,
+    seed=0,
+    start=0,
+    labels=LABELS,
+    sampling="uniform",
+    **reading,
+):
     iterator = pipeline.training_batches(
         Source(),
         np.array(rows),
-        LABELS,
+        labels,
         side=24,
         batch_size=batch_size,
         seed=seed,
         start=start,
         reading=pipeline.Reading(**reading),
+        sampling=sampling,
     )
     return [next(iterator) for _ in range(count)]
 
@@ -66,21 +78,28 @@ def test_few_rows_fill_a_large_batch():
 
 
 @settings(deadline=None, max_examples=12)
-@given(start=st.integers(0, 40), threads=st.integers(1, 4))
-def test_a_resumed_position_gives_the_same_batches(start, threads):
-    whole = training(start + 2, threads=1)[start:]
-    resumed = training(2, start=start, threads=threads)
+@given(
+    start=st.integers(0, 40),
+    threads=st.integers(1, 4),
+    sampling=st.sampled_from(pipeline.SAMPLINGS),
+)
+def test_a_resumed_position_gives_the_same_batches(start, threads, sampling):
+    order = dict(labels=UNEQUAL, sampling=sampling)
+    whole = training(start + 2, threads=1, **order)[start:]
+    resumed = training(2, start=start, threads=threads, **order)
     for a, b in zip(whole, resumed, strict=True):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.parametrize("sampling", pipeline.SAMPLINGS)
 @pytest.mark.parametrize("processes", [2, 4])
-def test_shares_in_the_order_of_the_processes_are_the_batch_of_one(processes):
+def test_shares_in_the_order_of_the_processes_are_the_batch_of_one(processes, sampling):
     """Not only its images: their places too, on which views and batch norm groups depend."""
-    whole = training(6, start=1)
+    order = dict(start=1, labels=UNEQUAL, sampling=sampling)
+    whole = training(6, **order)
     parts = [
-        training(6, start=1, process_index=i, process_count=processes) for i in range(processes)
+        training(6, process_index=i, process_count=processes, **order) for i in range(processes)
     ]
     for batch, *shares in zip(whole, *parts, strict=True):
         assert {len(share["id"]) for share in shares} == {4 // processes}
@@ -168,14 +187,52 @@ def test_pixels_come_as_they_are_with_zeros_around(width):
         np.testing.assert_array_equal(batch["image"], np.stack([expected] * 2))
 
 
-def test_the_seed_changes_the_order():
-    a, b = (np.concatenate([x["id"] for x in training(3, seed=s)]) for s in (0, 1))
+@pytest.mark.parametrize("sampling", pipeline.SAMPLINGS)
+def test_the_seed_changes_the_order(sampling):
+    order = dict(labels=UNEQUAL, sampling=sampling)
+    a, b = (np.concatenate([x["id"] for x in training(3, seed=s, **order)]) for s in (0, 1))
     assert not np.array_equal(a, b)
 
 
-def test_no_rows_are_refused():
+@settings(deadline=None, max_examples=12)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=11, max_size=11),
+    batch_size=st.integers(1, 9),
+    start=st.integers(0, 12),
+)
+def test_balanced_classes_are_equally_often_in_every_run_of_batches(labels, batch_size, start):
+    """However unequal they are: their counts differ by one at most, and by none over a cycle."""
+    labels = np.array(labels, np.int32)
+    order = dict(labels=labels, batch_size=batch_size, sampling="balanced")
+    shown = np.concatenate([batch["label"] for batch in training(start + 4, **order)])
+    classes = np.unique(labels)
+    for end in range(1, len(shown) + 1):
+        counts = [(shown[:end] == label).sum() for label in classes]
+        assert max(counts) - min(counts) <= (end % len(classes) > 0)
+
+
+def test_a_balanced_class_shows_each_of_its_images_before_any_again():
+    ids = np.concatenate([b["id"] for b in training(30, labels=UNEQUAL, sampling="balanced")])
+    assert set(ids) == set(range(11))
+    for label in range(3):
+        own = np.flatnonzero(UNEQUAL == label)
+        shown = ids[np.isin(ids, own)]
+        passes = shown[: len(shown) // len(own) * len(own)].reshape(-1, len(own))
+        assert len(passes) >= 5 and all(sorted(one) == list(own) for one in passes)
+        assert len(own) == 1 or len({tuple(one) for one in passes}) > 1
+
+
+def test_the_classes_of_balanced_batches_take_turns_in_a_changing_order():
+    """A fixed order would tie a class to places of the batch, and so to batch norm groups."""
+    shown = np.concatenate([b["label"] for b in training(30, labels=UNEQUAL, sampling="balanced")])
+    assert len({tuple(cycle) for cycle in shown.reshape(-1, 3)}) == 6
+
+
+def test_no_rows_and_unknown_samplings_are_refused():
     with pytest.raises(ValueError, match="no images to train on"):
         training(1, rows=[])
+    with pytest.raises(ValueError, match="'stratified' is not known; take uniform or balanced"):
+        training(1, sampling="stratified")
 
 
 @pytest.mark.parametrize("processes", [1, 2])

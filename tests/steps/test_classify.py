@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from dermjax import models
-from dermjax.steps import classify
+from dermjax.steps import classify, losses
 from dermjax.training.parallel import AXIS, Devices
 
 
@@ -51,7 +51,7 @@ def run(devices, steps=3, dtype=jnp.float32):
             apply=model.apply,
             optimizer=optimizer,
             augment=view,
-            label_smoothing=0.1,
+            loss=functools.partial(losses.cross_entropy, label_smoothing=0.1),
             axis=AXIS,
         )
     )
@@ -103,7 +103,7 @@ def test_a_step_by_hand():
         apply=model.apply,
         optimizer=optimizer,
         augment=lambda key, positions, images, sizes: images / 255.0,
-        label_smoothing=0.2,
+        loss=functools.partial(losses.cross_entropy, label_smoothing=0.2),
         axis=AXIS,
     )
     stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], (state, batch))
