@@ -79,7 +79,7 @@ def test_silhouette_is_scikit_learn_s_and_its_sample_repeats():
     many, classes = clusters(1, images=5600)
     first = tsne.silhouette(many[:, :5], classes, seed=0)
     assert first == tsne.silhouette(many[:, :5], classes, seed=0)
-    assert first != tsne.silhouette(many[:, :5], classes, seed=1)
+    assert 1e-5 < abs(first - tsne.silhouette(many[:, :5], classes, seed=1)) < 0.05
     assert np.isnan(tsne.silhouette(features, labels * 0, seed=0))
 
 
