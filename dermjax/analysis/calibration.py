@@ -55,7 +55,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 def classwise_calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> float:
-    """Mean over all N classes of the ECE of "is it this class" (Kull et al. 2019, section 3).
+    """Mean over all N classes of the ECE of "is it this class" (Kull et al. 2019, section 2).
 
     A class without images counts too: giving it probability is an error of calibration.
 

@@ -110,7 +110,7 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNema
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment of a family `[M]` of p values (Holm 1979, section 3).
+    """Holm's step-down adjustment of a family `[M]` of p values (Holm 1979).
 
     Rejecting where the adjusted p <= a keeps the chance of any false rejection at a, however the
     tests depend on each other. The k-th smallest becomes the largest of (M - j + 1) p_j, j <= k.

@@ -32,7 +32,7 @@ def auprc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Average precision of each class against the rest `[N]`, in (0, 1].
 
     The sum of precision times growth in sensitivity over all thresholds, not interpolated (Davis &
-    Goadrich 2006, section 4, on why not). Chance is the class's share of the images, so that values
+    Goadrich 2006, on why not). Chance is the class's share of the images, so that values
     of a rare and of a common class are not comparable.
 
     Args:

@@ -55,10 +55,16 @@ def test_the_point_is_the_mean_over_trials_of_what_measures_py_says():
 def test_measures_by_class_are_those_of_a_binary_question(pairs):
     labels, predicted = map(np.array, zip(*pairs, strict=True))
     found = bootstrap.measures_of(metrics.confusion_matrix(labels, predicted, labels=range(N)))
+    assert found.macro_f1 == pytest.approx(
+        metrics.f1_score(
+            labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
+        )
+    )
     for c in range(N):
         truth, answer = labels == c, predicted == c
         if not truth.any():
-            assert np.isnan([found.precision[c], found.specificity[c], found.npv[c]]).all()
+            values = (found.precision, found.sensitivity, found.specificity, found.npv, found.f1)
+            assert np.isnan([value[c] for value in values]).all()
             continue
         options = dict(zero_division=0)
         assert found.f1[c] == pytest.approx(metrics.f1_score(truth, answer, **options))
