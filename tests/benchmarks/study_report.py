@@ -1,0 +1,62 @@
+"""The report of a whole study: seconds without and with t-SNE, and peak memory.
+
+    python tests/benchmarks/study_report.py                 # 90 runs x 6,910 images x 10 classes
+    python tests/benchmarks/study_report.py --images=300 --alphas=0.1+1.0 --trials=1
+
+Predictions and features are made up; nothing is trained.
+"""
+
+import argparse
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+
+def main() -> None:
+    """Prints seconds of each part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=6_910)
+    parser.add_argument("--features", type=int, default=1_792)
+    parser.add_argument("--alphas", default="+".join(f"{i / 10:g}" for i in range(1, 11)))
+    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--panels", type=int, default=1, help="of t-SNE that are timed; 0: none")
+    given = parser.parse_args()
+
+    from dermjax.stages import compare, feature_maps, outcomes
+    from dermjax.training.writer import Writer
+    from tests.stages.made_up import write_study
+
+    with tempfile.TemporaryDirectory() as folder:
+        config, runs = write_study(
+            folder,
+            argument=f"alphas={given.alphas},trials={given.trials}",
+            classes=10,
+            images=given.images,
+            features=given.features,
+        )
+        directory = runs[0].directory.parent.parent
+        config.report.tsne = False
+        start = time.perf_counter()
+        compare.write_report(config, directory, runs, {}, Writer())
+        seconds = time.perf_counter() - start
+        print(
+            f"report of {len(runs)} runs x {given.images:,} images x 10 classes, "
+            f"{config.report.resamples:,} resamples: {seconds:.1f} s"
+        )
+        for run in runs[: given.panels]:
+            found, _ = outcomes.collect([run])
+            start = time.perf_counter()
+            feature_maps.make(config, directory, found, Writer())
+            seconds = time.perf_counter() - start
+            print(f"t-SNE of a panel, {given.features:,} features: {seconds:.1f} s")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    print(f"peak memory {memory:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
