@@ -60,8 +60,8 @@ def test_figure_3_has_the_means_and_the_spread(alphas, trials):
         assert ax.get_title() == name.replace("_", " ")
         own = frame[frame["strategy"] == "IN"]
         (shown,) = [box for box in ax.containers if box.get_label() == "IN"]
-        np.testing.assert_allclose(shown.lines[0].get_xdata(), 100 * own["alpha"])
-        np.testing.assert_allclose(shown.lines[0].get_ydata(), own[name])
+        drawn = shown.lines[0].get_xydata()
+        np.testing.assert_allclose(drawn, np.stack([100 * own["alpha"], own[name]], 1))
         ends = np.array(shown.lines[2][0].get_segments())[:, :, 1]
         spread = own[f"{name}_sd"].fillna(0)
         np.testing.assert_allclose(ends[:, 1] - ends[:, 0], 2 * spread, atol=1e-9)
