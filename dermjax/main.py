@@ -1,4 +1,4 @@
-"""Train and evaluate one run of the study.
+"""Train and evaluate one run, or the whole study.
 
     python -m dermjax.main --config=configs/ss.py:alpha=0.1,scale=demo
     python -m dermjax.main --config=configs/ss.py:alpha=0.1,data=clinic/photos.csv --workdir=runs/a
@@ -9,6 +9,7 @@
                           scale=paper|small|demo
                           data=synthetic|manifest.csv|folder
                           model=efficientnet_b0 ... b7, resnet18, resnet50
+                          configs/study.py:alphas=0.1+1.0,trials=3, all of them and the report
                           configs/probe.py:run=FOLDER, a linear probe of a run's features
                           configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check
 --config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
@@ -33,9 +34,9 @@ def main(_) -> int:
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
     # Imports jax: help and a mistyped flag need not wait for it.
-    from dermjax.stages import probe, run
+    from dermjax.stages import probe, run, study
 
-    stage = probe if _CONFIG.value.task == "probe" else run
+    stage = {"probe": probe, "study": study}.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read

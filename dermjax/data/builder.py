@@ -107,8 +107,8 @@ def prepare(
       crops: one per row of the manifest.
       max_side: px, bound of a crop's longest side; smaller ones are not enlarged.
       workers: threads that decode.
-      track: wraps an iterable of known length to show progress: `(items, total, label)`. The crops
-        of finished shards pass through it at once.
+      track: wraps an iterable of known length to show progress: `(items, total, label)`; of what is
+        missing.
       records: `jpeg`, or `pixels`: max_side * max_side * 3 bytes each, to be read without decoding.
       shard_size: crops in a shard; by default 1,024 or, of very many, what makes 256 shards.
 
@@ -167,15 +167,12 @@ class _Preparation:
         """All missing shards, in order."""
         if self._form.bytes_each and self._needed() > self._free():
             raise OSError(f"the disk is too small for the prepared images: {self._remedy()}")
-        with contextlib.closing(self._encode_all(workers)) as encoded:
-            tracked = iter(track(encoded, len(self._crops), "preparing images"))
-            for shard in self._shards:
-                part = itertools.islice(tracked, len(shard.rows))
-                if shard.finished:
-                    collections.deque(part, maxlen=0)
-                    continue
+        missing = [shard for shard in self._shards if not shard.finished]
+        with contextlib.closing(self._encode_all(missing, workers)) as encoded:
+            tracked = iter(track(encoded, self._missing(), "preparing images"))
+            for shard in missing:
                 try:
-                    shard.write(self._form, part)
+                    shard.write(self._form, itertools.islice(tracked, len(shard.rows)))
                 except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError
                     reason = next((text for text in _FULL if text in str(error)), None)
                     if reason is None:
@@ -184,21 +181,15 @@ class _Preparation:
             for _ in tracked:  # there are none: the progress notices its end
                 pass
 
-    def _encode_all(self, workers: int) -> Iterator:
-        """Records in order, None where they are on disk; only a bounded number is made ahead."""
+    def _encode_all(self, shards: list, workers: int) -> Iterator:
+        """Records of the shards in order; only a bounded number is made ahead."""
         pool = concurrent.futures.ThreadPoolExecutor(workers)  # Pillow works without the GIL
         pending = collections.deque()
         try:
-            for shard in self._shards:
-                if shard.finished:
-                    while pending:
-                        yield self._count(pending.popleft().result())
-                    yield from itertools.repeat(None, len(shard.rows))
-                    continue
-                for row in shard.rows:
-                    pending.append(pool.submit(self._encode, self._crops[row]))
-                    if len(pending) > 4 * workers:
-                        yield self._count(pending.popleft().result())
+            for row in itertools.chain.from_iterable(shard.rows for shard in shards):
+                pending.append(pool.submit(self._encode, self._crops[row]))
+                if len(pending) > 4 * workers:
+                    yield self._count(pending.popleft().result())
             while pending:
                 yield self._count(pending.popleft().result())
         finally:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dermjax.models import efficientnet, resnet, timm, weights
-from dermjax.models.initialize import initialize, shapes_of, with_classifier
+from dermjax.models.initialize import initialize, shapes_of, with_classifier, without_classifier
 from dermjax.models.preprocessing import Preprocessing
 from dermjax.models.pretrained import default_preprocessing, default_weights
 from dermjax.models.projection import ProjectedEncoder
@@ -29,6 +29,7 @@ __all__ = [
     "save_weights",
     "shapes_of",
     "with_classifier",
+    "without_classifier",
 ]
 
 _FAMILIES = (

@@ -46,3 +46,20 @@ def _drawn(select, model: nn.Module, seed: int):
         compiler_options=_QUICK_COMPILE if jax.default_backend() == "cpu" else None,
     )
     return draw(jax.random.key(seed))
+
+
+def without_classifier(
+    variables: dict[str, Any], model: nn.Module
+) -> tuple[dict[str, Any], jax.Array, jax.Array]:
+    """A classifier taken apart: logits are `features @ kernel + bias`.
+
+    Args:
+        variables: `{'params', 'batch_stats'}` of `model`.
+        model: With F features and N classes.
+
+    Returns:
+        The encoder's variables, kernel `[F, N]` and bias `[N]`.
+    """
+    params = dict(variables["params"])
+    classifier = params.pop(model.CLASSIFIER)
+    return {**variables, "params": params}, classifier["kernel"], classifier["bias"]

@@ -15,7 +15,7 @@ _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
 _LOSSES = ("cross_entropy", "focal")
 _CLASS_WEIGHTS = ("none", "effective_number")
 _DTYPES = ("auto", "float32", "bfloat16")
-_TASKS = ("study", "pretrain")
+_TASKS = ("run", "pretrain")
 _SCHEDULES = ("cosine", "step", "constant")
 
 

@@ -11,13 +11,16 @@ from etils import epath
 from ml_collections import ConfigDict
 
 import dermjax
+from dermjax import models
 from dermjax.analysis import measures
 from dermjax.models import Preprocessing
 from dermjax.stages import network
 from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset
-from dermjax.stages.workdir import write_text
+from dermjax.stages.workdir import whole_file, write_text
 from dermjax.training import parallel
+
+TEST_FEATURES = "test_features.npz"
 
 
 def make_predictor(
@@ -42,17 +45,35 @@ def evaluate(
     preprocessing: Preprocessing,
     workdir: epath.Path,
 ) -> dict[str, Any]:
-    """Predicts the test set, writes `predictions.csv`, and returns the measures for the results.
+    """Predicts the test set once and returns the measures for the results.
+
+    Writes `predictions.csv`, `validation_predictions.csv` (to calibrate on) and, if the config asks
+    for them, the test images' features.
 
     Args:
       variables: of the selected network.
       preprocessing: what it was trained on.
     """
-    rows = dataset.rows("test", labelled=True)
-    predictor = make_predictor(config, dataset, devices, preprocessing)
-    probabilities = measures.softmax(predictor(variables, rows))
+    classifier = network.make_classifier(config, devices, len(dataset.classes))
+    encoder, kernel, bias = models.without_classifier(variables, classifier)
+    predictor = Predictor(
+        models.create(config.model.name, num_classes=0, dtype=network.dtype(config, devices)),
+        dataset,
+        devices,
+        preprocessing,
+        image_size=config.finetune.image_size,
+        batch_size=config.evaluate.batch_size,
+    )
+    # The logits are made from the features here, so that one pass gives both.
+    kernel, bias = np.asarray(kernel), np.asarray(bias)
+    for split, name in (("validation", "validation_predictions.csv"), ("test", "predictions.csv")):
+        rows = dataset.rows(split, labelled=True)
+        features = predictor(encoder, rows)
+        probabilities = measures.softmax(features @ kernel + bias)
+        _write_predictions(dataset, rows, probabilities, workdir / name)
+    if config.evaluate.features:
+        _write_features(dataset, rows, features, workdir / TEST_FEATURES)
     predicted = probabilities.argmax(-1)
-    _write_predictions(dataset, rows, probabilities, predicted, workdir / "predictions.csv")
     measured = measures.measure(dataset.labels[rows], predicted, len(dataset.classes))
     return {
         "accuracy": measured.accuracy,
@@ -108,9 +129,16 @@ def write_results(
     return results
 
 
-def _write_predictions(dataset, rows, probabilities, predicted, path: epath.Path) -> None:
-    """`predictions.csv`: one line per test image."""
-    frame = dataset.frame.iloc[rows]
+def _write_features(dataset, rows, features: np.ndarray, path: epath.Path) -> None:
+    """`.npz` without pickled objects: `features [B, F]` float16 and `id [B]`."""
+    with whole_file(path) as file:
+        names = dataset.frame["name"].to_numpy(str)[rows]
+        np.savez(file, features=features.astype(np.float16), id=names)
+
+
+def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:
+    """One line per image: label, answer, and a probability per class."""
+    frame, predicted = dataset.frame.iloc[rows], probabilities.argmax(-1)
     table = pd.DataFrame(
         {
             "image": frame["name"],

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.data import builder, cifar10, layouts, pipeline, redactions, splits, synthetic
-from dermjax.data.manifest import Manifest
+from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.stages.workdir import cache_dir, exclusive, write_text
 from dermjax.training.writer import Writer
 
@@ -212,8 +212,12 @@ def write_splits(dataset: Dataset, directory: epath.Path) -> None:
             "label": dataset.frame["label"],
             "split": dataset.split,
             "labelled": dataset.labelled.astype(int),
+            "group": dataset.frame["group"],
         }
     )
+    # What else is known of the images, for whoever looks at a part of them.
+    further = [name for name in dataset.frame if name not in (*KNOWN, *OURS, *table)]
+    table = pd.concat([table, dataset.frame[further]], axis=1)
     text = table[table["split"] != "excluded"].to_csv(index=False)
     path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
     begun = mark.exists() and path.exists()

@@ -218,6 +218,7 @@ def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning
         "model": config.model.name,
         "dtype": config.model.dtype,
         "max_side": config.data.max_side,
+        "records": config.data.records,
         "data_fingerprint": dataset.fingerprint,
         "training_images": dataset.split_key(),
         "seed": config.seed,

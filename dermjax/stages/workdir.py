@@ -15,15 +15,20 @@ from dermjax.training.writer import Writer
 
 RESULTS = "results.json"
 _CONFIG = "config.json"
+_LOCK = ".lock"
 
 
 def default_workdir(config: ConfigDict) -> str:
     """`runs/` and a name made of what tells runs of a study apart."""
-    data = pathlib.Path(config.data.source)
-    name = data.stem if data.suffix else data.name
-    model = config.model.name.replace("efficientnet_", "")
-    parts = [config.strategy.lower(), config.scale, model, name]
+    parts = [config.strategy.lower(), config.scale, source_name(config)]
     return f"runs/{'-'.join(parts)}-alpha{config.data.alpha:g}-trial{config.data.trial}"
+
+
+def source_name(config: ConfigDict) -> str:
+    """Network and data set, for the name of a folder."""
+    data = pathlib.Path(config.data.source)
+    model = config.model.name.replace("efficientnet_", "")
+    return f"{model}-{data.stem if data.suffix else data.name}"
 
 
 def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
@@ -102,7 +107,7 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
     if "://" in str(directory):  # object stores have no locks
         yield
         return
-    lock = filelock.FileLock(pathlib.Path(directory) / ".lock")
+    lock = filelock.FileLock(pathlib.Path(directory) / _LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -116,6 +121,20 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
         yield
     finally:
         lock.release()
+
+
+def is_taken(directory: epath.PathLike) -> bool:
+    """Whether somebody works in `directory` at this moment."""
+    path = pathlib.Path(directory) / _LOCK
+    if "://" in str(directory) or not path.exists():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _differences(old: dict, new: dict) -> list[str]:

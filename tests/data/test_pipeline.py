@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dermjax.data import pipeline
+from dermjax.data import images, pipeline
 
 
 class Source:
@@ -105,6 +105,86 @@ def test_shares_in_the_order_of_the_processes_are_the_batch_of_one(processes, sa
         assert {len(share["id"]) for share in shares} == {4 // processes}
         for name, rows in batch.items():
             np.testing.assert_array_equal(np.concatenate([s[name] for s in shares]), rows)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    processes=st.integers(1, 4),
+    share=st.integers(1, 4),
+    count=st.integers(1, 11),
+    seed=st.integers(0, 3),
+)
+def test_all_processes_together_see_one_pass_an_epoch(processes, share, count, seed):
+    """Whatever the process count: no image twice in an epoch, none left out, to each its share."""
+    rows = np.random.default_rng(seed).permutation(11)[:count]
+    batch_size, epochs = processes * share, 3
+    steps = -(-epochs * count // batch_size)
+    parts = [
+        training(
+            steps,
+            rows=rows,
+            batch_size=batch_size,
+            seed=seed,
+            process_index=index,
+            process_count=processes,
+        )
+        for index in range(processes)
+    ]
+    seen = []
+    for batches in zip(*parts, strict=True):
+        for batch in batches:
+            assert len(batch["id"]) == len(batch["image"]) == share
+            seen.extend(batch["id"].tolist())
+            np.testing.assert_array_equal(batch["label"], LABELS[batch["id"]])
+    for epoch in range(epochs):
+        assert sorted(seen[epoch * count : (epoch + 1) * count]) == sorted(rows)
+
+
+@settings(deadline=None, max_examples=25)
+@given(processes=st.integers(1, 4), share=st.integers(1, 4), count=st.integers(1, 11))
+def test_all_processes_together_evaluate_every_row_once(processes, share, count):
+    rows = np.random.default_rng(count).permutation(11)[:count]
+    seen, steps = [], set()
+    for index in range(processes):
+        batches = list(
+            pipeline.evaluation_batches(
+                Source(),
+                rows,
+                size=8,
+                interpolation="bilinear",
+                batch_size=processes * share,
+                reading=pipeline.Reading(process_index=index, process_count=processes),
+            )
+        )
+        steps.add(len(batches))
+        ids = np.concatenate([batch["id"] for batch in batches])
+        own = ids[ids != pipeline.PADDING_ID].tolist()
+        assert set(own) == set(rows[index::processes])  # to each its share, as evenly as it goes
+        seen += own
+    assert sorted(seen) == sorted(rows) and len(steps) == 1
+
+
+@pytest.mark.parametrize("width", [24, 20])
+def test_pixels_come_as_they_are_with_zeros_around(width):
+    """An image as wide as the buffer is decoded into it; a narrower one is copied."""
+    pixels = np.random.default_rng(0).integers(1, 256, (15, width, 3), np.uint8)
+    jpeg = images.encode_jpeg(Image.fromarray(pixels), 95)
+    for data in (pixels, jpeg):
+        batch = next(
+            pipeline.training_batches(
+                [data] * 2,
+                [0, 1],
+                LABELS,
+                side=24,
+                batch_size=2,
+                seed=0,
+                start=0,
+                reading=pipeline.Reading(),
+            )
+        )
+        expected = np.zeros((24, 24, 3), np.uint8)
+        expected[:15, :width] = pipeline.to_pixels(data)
+        np.testing.assert_array_equal(batch["image"], np.stack([expected] * 2))
 
 
 @pytest.mark.parametrize("sampling", pipeline.SAMPLINGS)

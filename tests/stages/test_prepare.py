@@ -46,11 +46,11 @@ def test_crops_made_before_there_was_anything_to_redact_are_found():
 
 def test_a_full_disk_ends_a_run_in_one_line(tmp_path):
     manifest = write_clinic(tmp_path / "clinic")
-    # Not by preexec_fn: forking a process that runs JAX can hang.
-    limited = (
-        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)); "
-        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    )
+    limited = """if True:
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    """
     process = subprocess.run(
         [
             *(sys.executable, "-c", limited, "-m", "dermjax.main"),

@@ -1,0 +1,44 @@
+"""The study: strategies x shares of the labels x trials, and the report that compares them.
+
+    python -m dermjax.main --config=configs/study.py
+    python -m dermjax.main --config=configs/study.py:scale=demo,alphas=0.1+1.0,trials=2
+    python -m dermjax.main --config=configs/study.py:data=clinic/photos.csv --config.dry_run=True
+
+Every run is an ordinary one, with a folder of its own in the study's; runs that are there are not
+done again, and the same command continues. Any field of a run is set for all of them by
+`--config.run.FIELD=VALUE`: what concerns pretraining goes to SS, `init.weights` to those that start
+from weights. Processes that share the folder share the work.
+"""
+
+from dermjax.configs import common
+from ml_collections import ConfigDict
+
+ARGUMENTS = {
+    "strategies": "SS+IN+FS",
+    "alphas": "0.1+0.2+0.3+0.4+0.5+0.6+0.7+0.8+0.9+1.0",
+    "trials": 3,
+    **{name: common.ARGUMENTS[name] for name in ("scale", "data", "model")},
+}
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+    """Arguments: strategies, alphas, trials, scale, data, model (see `ARGUMENTS`)."""
+    given = common.parse_argument(argument, ARGUMENTS)
+    config = ConfigDict({"task": "study"})
+    config.strategies = tuple(given["strategies"].split("+"))
+    config.alphas = tuple(common.numbers("alphas", given["alphas"]))
+    config.trials = given["trials"]
+    shared = ",".join(f"{name}={given[name]}" for name in ("scale", "data", "model") if given[name])
+    config.run = common.make_config("SS", shared)  # SS has every field that a run can have
+    config.dry_run = False  # list the runs, their state and cost, and do nothing
+    config.only = -1  # number of the one run to do, as an array of a scheduler counts; -1: all
+    config.report = ConfigDict(
+        {
+            "resamples": 2_000,  # of the test patients, for the intervals [ours]
+            "seed": 0,  # of the resamples and of t-SNE
+            "subgroups": ("skin_type", "sex", "age", "site"),  # columns looked at if they are there
+            "minimum": 20,  # images of a subgroup; measures of fewer are not shown
+            "tsne": True,  # Figures 4 and 5; takes longest
+        }
+    )
+    return config

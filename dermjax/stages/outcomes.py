@@ -1,0 +1,119 @@
+"""What a study's finished runs found, side by side: one test set, many predictions."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from dermjax.stages.planned import Planned
+from dermjax.stages.workdir import RESULTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One finished run. Letters: B test images, V validation images, N classes."""
+
+    planned: Planned
+    results: dict[str, Any]
+    probabilities: np.ndarray  # [B, N] float32, in the order of the study's images
+    validation_probabilities: np.ndarray  # [V, N]
+    validation_labels: np.ndarray  # [V] int
+    labelled: np.ndarray  # [N] int, training images per class that kept their label
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """`[B]` int."""
+        return self.probabilities.argmax(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """The test set that all runs share, and what each made of it."""
+
+    classes: tuple[str, ...]
+    images: np.ndarray  # [B] str
+    labels: np.ndarray  # [B] int
+    groups: np.ndarray  # [B] str, what the sets were kept apart by: patients, where known
+    columns: pd.DataFrame  # [B] rows: what else is known of the images
+    runs: tuple[Outcome, ...]
+
+    def of(self, strategy: str, alpha: float) -> list[Outcome]:
+        """The trials of one cell, in order."""
+        cell = (strategy, alpha)
+        return [run for run in self.runs if (run.planned.strategy, run.planned.alpha) == cell]
+
+    def strategies(self) -> list[str]:
+        """Those that have a finished run, in the order of the study."""
+        return list(dict.fromkeys(run.planned.strategy for run in self.runs))
+
+    def alphas(self) -> list[float]:
+        """Ascending."""
+        return sorted({run.planned.alpha for run in self.runs})
+
+
+def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
+    """Reads all finished runs.
+
+    Returns:
+      What they found (None where none is finished), and why runs are left out, by name.
+    """
+    missing = {run.name: "not done" for run in runs if not run.done}
+    finished = [run for run in runs if run.done]
+    if not finished:
+        return None, missing
+    first = json.loads((finished[0].directory / RESULTS).read_text())
+    test, columns = _test_set(finished[0].directory)
+    read = []
+    for run in finished:
+        results = json.loads((run.directory / RESULTS).read_text())
+        differing = [
+            name for name in ("classes", "data_fingerprint") if results[name] != first[name]
+        ]
+        if differing:
+            missing[run.name] = f"has other {' and '.join(differing)} than {finished[0].name}"
+            continue
+        read.append(_read(run, results, test["image"]))
+    index = {name: i for i, name in enumerate(first["classes"])}
+    outcomes = Outcomes(
+        classes=tuple(first["classes"]),
+        images=test["image"].to_numpy(str),
+        labels=test["label"].map(index).to_numpy(int),
+        groups=columns["group"].to_numpy(str),
+        columns=columns.drop(columns="group"),
+        runs=tuple(read),
+    )
+    return outcomes, missing
+
+
+def _test_set(directory: epath.Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test images with their labels, in the order of the predictions, and what is known of them."""
+    test = _table(directory / "predictions.csv")[["image", "label"]]
+    sets = _table(directory / "splits.csv").set_index("image").loc[test["image"]]
+    known = ("patient", "label", "split", "labelled")
+    return test, sets.drop(columns=[name for name in known if name in sets]).reset_index(drop=True)
+
+
+def _read(run: Planned, results: dict, images: pd.Series) -> Outcome:
+    classes = results["classes"]
+    names = [f"p_{name}" for name in classes]
+    test = _table(run.directory / "predictions.csv").set_index("image").loc[images]
+    validation = _table(run.directory / "validation_predictions.csv")
+    sets = _table(run.directory / "splits.csv")
+    kept = sets[(sets["split"] == "train") & (sets["labelled"] == "1")]["label"].value_counts()
+    return Outcome(
+        planned=run,
+        results=results,
+        probabilities=test[names].to_numpy(np.float32),
+        validation_probabilities=validation[names].to_numpy(np.float32),
+        validation_labels=np.array([classes.index(label) for label in validation["label"]]),
+        labelled=np.array([int(kept.get(name, 0)) for name in classes]),
+    )
+
+
+def _table(path: epath.Path) -> pd.DataFrame:
+    """Text as it was written: a class may be called NA."""
+    with path.open() as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)

@@ -1,0 +1,134 @@
+"""What a study consists of: one ordinary run per strategy, share of the labels and trial."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.configs import common
+from dermjax.stages import check as single
+from dermjax.stages.workdir import RESULTS
+
+STRATEGIES = ("SS", "IN", "FS")
+_ARGUMENTS = ("scale", "data", "model", "alpha", "trial")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # equal is only itself: configs have no hash
+class Planned:
+    """A run of the study, done or not."""
+
+    strategy: str
+    alpha: float
+    trial: int
+    directory: epath.Path
+    config: ConfigDict  # as `dermjax.main` would have it
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.strategy.lower()}-alpha{self.alpha:g}-trial{self.trial}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.strategy} alpha {self.alpha:g} trial {self.trial}"
+
+    @property
+    def done(self) -> bool:
+        """Whether its results are there."""
+        return (self.directory / RESULTS).exists()
+
+    def flags(self) -> list[str]:
+        """What a user would type behind `python -m dermjax.main` to get this very run."""
+        argument = _argument(self.config)
+        usual = common.make_config(self.strategy, argument)
+        return [
+            f"--config=configs/{self.strategy.lower()}.py:{argument}",
+            f"--workdir={self.directory}",
+            *(f"--config.{field}={_typed(value)}" for field, value in _changes(self.config, usual)),
+        ]
+
+
+def plan(config: ConfigDict, directory: epath.Path) -> list[Planned]:
+    """All runs: whole trials one after the other, so that an unfinished study can be compared."""
+    runs = []
+    for trial, alpha, strategy in itertools.product(
+        range(config.trials), config.alphas, config.strategies
+    ):
+        planned = Planned(
+            strategy, alpha, trial, directory, _single(config, strategy, alpha, trial)
+        )
+        runs.append(dataclasses.replace(planned, directory=directory / "runs" / planned.name))
+    return runs
+
+
+def check(config: ConfigDict) -> None:
+    """Looks at the study's own fields, and at one run of each strategy.
+
+    Raises:
+      ValueError: the first that is out of bounds, with its value, the bound and the remedy.
+    """
+    for name, bad in (
+        ("strategies", [s for s in config.strategies if s not in STRATEGIES]),
+        ("alphas", [alpha for alpha in config.alphas if not 0 < alpha <= 1]),
+    ):
+        values = config[name]
+        if bad or not values or len(set(values)) < len(values):
+            bound = "/".join(STRATEGIES) if name == "strategies" else "above 0 and at most 1"
+            raise ValueError(
+                f"config.{name} = {tuple(values)} must be different ones, each {bound}"
+            )
+    runs = config.trials * len(config.alphas) * len(config.strategies)
+    for name, low, high in (
+        ("trials", 1, 1000),
+        ("only", -1, runs - 1),
+        ("report.resamples", 100, 1_000_000),
+        ("report.minimum", 1, 1_000_000),
+    ):
+        value = config
+        for part in name.split("."):
+            value = value[part]
+        if not low <= value <= high:
+            raise ValueError(f"config.{name} = {value} must be at least {low} and at most {high}")
+    for strategy in config.strategies:
+        single.check(_single(config, strategy, config.alphas[0], 0))
+
+
+def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> ConfigDict:
+    """The config of one run; fields that its strategy does not know are left out."""
+    run = ConfigDict(config.run.to_dict())
+    run.strategy, run.data.alpha, run.data.trial = strategy, alpha, trial
+    starts_from_weights = strategy == "IN"
+    if strategy == "SS":
+        starts_from_weights = run.pretrain.init == "imagenet"
+    else:
+        del run["pretrain"]
+    if not starts_from_weights:
+        run.init.weights = ""
+    return run
+
+
+def _argument(run: ConfigDict) -> str:
+    """`alpha=0.1,...` of the run's config file."""
+    data = run.data
+    given = (run.scale, data.source, run.model.name, f"{data.alpha:g}", data.trial)
+    return ",".join(f"{name}={value}" for name, value in zip(_ARGUMENTS, given, strict=True))
+
+
+def _changes(config: ConfigDict, usual: ConfigDict, prefix: str = "") -> list[tuple[str, Any]]:
+    """Fields that are not as usual."""
+    found = []
+    for name in sorted(config):
+        value, other = config[name], usual[name]
+        if isinstance(value, ConfigDict):
+            found += _changes(value, other, f"{prefix}{name}.")
+        elif value != other:
+            found.append((prefix + name, value))
+    return found
+
+
+def _typed(value: Any) -> str:
+    """A value as absl reads it back."""
+    return str(value)

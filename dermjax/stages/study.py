@@ -1,0 +1,171 @@
+"""The study: one run after the other, each a process of its own, then the report of all."""
+
+import contextlib
+import json
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.stages import compare
+from dermjax.stages.planned import Planned, check, plan
+from dermjax.stages.workdir import RESULTS, check_claim, claim, exclusive, is_taken, source_name
+from dermjax.training.writer import Writer
+
+
+def run(config: ConfigDict, workdir: str = "") -> int:
+    """Does the runs that are missing and writes the report; returns the process's exit status.
+
+    Raises:
+      ValueError: a user's mistake, in words.
+    """
+    check(config)
+    directory = epath.Path(workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}")
+    writer, runs = Writer(), plan(config, directory)
+    check_claim(directory, _identity(config))
+    if config.dry_run:
+        writer.say("\n".join(_listed(runs)))
+        return 0
+    directory.mkdir(parents=True, exist_ok=True)
+    claim(directory, _identity(config))
+    todo = runs if config.only < 0 else [runs[config.only]]
+    try:
+        failed = _work(todo, runs, directory, writer)
+    except _Stopped:
+        writer.say("stopped; the same command continues the study")
+        return 0
+    if config.only < 0:
+        with exclusive(directory, writer, wait=True):
+            compare.write_report(config, directory, runs, failed, writer)
+    return 1 if failed else 0
+
+
+def _identity(config: ConfigDict) -> dict:
+    """What all runs of a study's folder share; strategies, alphas and trials may be added."""
+    return {"task": "study", "run": config.run.to_dict()}
+
+
+class _Stopped(Exception):
+    """The user or the machine wants this process to end."""
+
+
+def _work(
+    todo: list[Planned], runs: list[Planned], directory: epath.Path, writer: Writer
+) -> dict[str, str]:
+    """Every run that nobody has done or is doing; the names of those that failed, and why."""
+    failed = {}
+    for planned in todo:
+        if planned.done or is_taken(planned.directory):
+            continue
+        log = pathlib.Path(directory) / "logs" / f"{planned.name}.log"
+        writer.say(f"[{runs.index(planned) + 1} of {len(runs)}] {planned.title} ({log})")
+        start = time.monotonic()
+        why = _run_one(planned, log)
+        if planned.done:
+            results = json.loads((planned.directory / RESULTS).read_text())
+            writer.say(
+                f"    {time.monotonic() - start:.0f} s: accuracy {results['accuracy']:.3f}, macro "
+                f"sensitivity {results['macro_sensitivity']:.3f}; {_left(runs)}"
+            )
+        elif is_taken(planned.directory):
+            writer.say("    another process was faster")
+        elif why is None:  # it was told to stop, and so are we
+            raise _Stopped
+        else:
+            failed[planned.name] = why
+            writer.say(f"    failed: {why}")
+    return failed
+
+
+def _run_one(planned: Planned, log: pathlib.Path) -> str | None:
+    """The run as its own process, its words into `log`; why it failed, or None."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ python -m dermjax.main {' '.join(planned.flags())}\n")
+        file.flush()
+        # In a session of its own: Ctrl-C reaches it once, from here.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dermjax.main", *planned.flags()],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with _signals_passed_on(process):
+            status = process.wait()
+    if status == 0:
+        return None
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    told = [line for line in lines if line.startswith("dermjax: ")] or lines
+    return f"{told[-1].removeprefix('dermjax: ')} (exit status {status})"
+
+
+@contextlib.contextmanager
+def _signals_passed_on(process: subprocess.Popen) -> Iterator[None]:
+    """Ctrl-C and SIGTERM reach the run, which saves; this process waits for it."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    stopped = []
+
+    def pass_on(number, _):
+        stopped.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise _Stopped
+
+
+def _listed(runs: list[Planned]) -> list[str]:
+    """A line per run: number, state, seconds (of those done; expected of the others)."""
+    expected, lines = _expected(runs), []
+    for number, planned in enumerate(runs):
+        seconds, state = _seconds(planned), "done"
+        if seconds is None:
+            seconds = expected.get(planned.strategy)
+            state = "running" if is_taken(planned.directory) else "missing"
+        cost = "" if seconds is None else f"{seconds:8.0f} s"
+        lines.append(f"{number:3d} {state:8} {cost:10} {' '.join(planned.flags())}")
+    return [*lines, _left(runs)]
+
+
+def _seconds(planned: Planned) -> float | None:
+    """What a run took, without the pretraining that others share."""
+    if not planned.done:
+        return None
+    seconds = json.loads((planned.directory / RESULTS).read_text())["seconds"]
+    return sum(value for stage, value in seconds.items() if stage != "pretrain")
+
+
+def _expected(runs: list[Planned]) -> dict[str, float]:
+    """Seconds of a run by its strategy; of one that is not known yet, the others' mean."""
+    known = {planned: _seconds(planned) for planned in runs if planned.done}
+    every = list(known.values())
+    found = {}
+    for strategy in {planned.strategy for planned in runs}:
+        own = [seconds for planned, seconds in known.items() if planned.strategy == strategy]
+        if own or every:
+            found[strategy] = statistics.mean(own or every)
+    return found
+
+
+def _left(runs: list[Planned]) -> str:
+    """How much is to be done."""
+    expected = _expected(runs)
+    missing = [planned for planned in runs if not planned.done]
+    if not missing:
+        return f"all {len(runs)} runs are done"
+    told = f"{len(missing)} of {len(runs)} runs are missing"
+    if not expected:
+        return f"{told}; what they cost is known when one is done"
+    minutes = sum(expected[planned.strategy] for planned in missing) / 60
+    return f"{told}, about {minutes:.0f} minutes, pretraining apart"

@@ -1,0 +1,172 @@
+"""A study on a miniature clinic: runs are shared, continued, counted; one that fails stops none."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from dermjax.configs import study as config_file
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.stages import planned, study
+from tests.stages.clinic import tiny_config, write_clinic
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    manifest = write_clinic(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+        yield folder, manifest
+
+
+def config_of(manifest, argument="alphas=0.5+1.0,trials=1,strategies=SS+FS", **fields):
+    config = config_file.get_config(f"scale=demo,data={manifest},{argument}")
+    config.run = tiny_config("SS", manifest)
+    config.update(fields)
+    return config
+
+
+def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
+    """Parsed as absl does, in a process of its own."""
+    _, manifest = clinic
+    config = config_of(manifest, "strategies=SS+IN+FS,alphas=0.3,trials=2")
+    config.run.init.weights = "some where/w.npz"
+    config.run.finetune.augment.crop_scale = (0.25, 1.0)
+    config.run.data.allow = ("patient:a b",)
+    script = (
+        "import sys; from absl import flags; from ml_collections import config_flags; "
+        "c = config_flags.DEFINE_config_file('config'); "
+        "w = flags.DEFINE_string('workdir', '', ''); "
+        "from dermjax import command_line; command_line.parse(['x', *sys.argv[1:]]); "
+        "print(c.value.to_json(sort_keys=True)); print(w.value)"
+    )
+    for run in planned.plan(config, epath.Path(tmp_path))[3:]:
+        told = subprocess.run(
+            [sys.executable, "-c", script, *run.flags()], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        assert json.loads(told[0]) == json.loads(run.config.to_json())
+        assert told[1] == str(tmp_path / "runs" / run.name)
+        assert run.config.data.trial == 1 and run.config.data.alpha == 0.3
+        assert ("pretrain" in run.config) == (run.strategy == "SS")
+        assert bool(run.config.init.weights) == (run.strategy == "IN")
+
+
+def test_a_study_runs_reuses_and_grows(clinic, capsys):
+    folder, manifest = clinic
+    config = config_of(manifest)
+    assert study.run(config, str(folder / "one")) == 0
+    told = capsys.readouterr().out
+    assert "[1 of 4] SS alpha 0.5 trial 0" in told and "all 4 runs are done" in told
+    names = sorted(path.name for path in (folder / "one" / "runs").iterdir())
+    assert [name for name in names if not name.startswith("pretrain")] == [
+        "fs-alpha0.5-trial0",
+        "fs-alpha1-trial0",
+        "ss-alpha0.5-trial0",
+        "ss-alpha1-trial0",
+    ]
+    assert len([name for name in names if name.startswith("pretrain")]) == 1
+    before = (folder / "one" / "runs" / "fs-alpha1-trial0" / "results.json").stat().st_mtime_ns
+    config.trials = 2
+    config.only = 7  # the last: FS, alpha 1, trial 1
+    assert study.run(config, str(folder / "one")) == 0
+    assert (folder / "one" / "runs" / "fs-alpha1-trial1" / "results.json").is_file()
+    after = (folder / "one" / "runs" / "fs-alpha1-trial0" / "results.json").stat().st_mtime_ns
+    assert before == after
+    other = config_of(manifest)
+    other.run.finetune.steps = 8
+    with pytest.raises(ValueError, match="run.finetune.steps: 6 there, 8 here"):
+        study.run(other, str(folder / "one"))
+
+
+def test_a_dry_run_lists_and_does_nothing(clinic, capsys):
+    folder, manifest = clinic
+    assert study.run(config_of(manifest, dry_run=True), str(folder / "dry")) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 5 and told[0].split()[:2] == ["0", "missing"]
+    assert "--config=configs/ss.py:scale=demo," in told[0]
+    assert told[4].startswith("4 of 4 runs are missing")
+    assert not (folder / "dry").exists()
+
+
+def test_a_run_that_fails_stops_no_other(clinic, capsys):
+    folder, manifest = clinic
+    config = config_of(manifest, "strategies=IN+FS,alphas=0.5,trials=1")
+    config.run.init.weights = str(folder / "none.npz")
+    (folder / "none.npz").write_bytes(b"no weights")
+    assert study.run(config, str(folder / "failing")) == 1
+    told = capsys.readouterr().out
+    assert "failed: " in told and "none.npz" in told
+    assert (folder / "failing" / "runs" / "fs-alpha0.5-trial0" / "results.json").is_file()
+
+
+def test_two_processes_share_a_study(clinic, tmp_path):
+    folder, manifest = clinic
+    flags = [
+        f"--config=configs/study.py:scale=demo,data={manifest},strategies=FS,alphas=0.5+1.0,trials=2",
+        f"--workdir={folder / 'shared'}",
+        "--config.run.model.name=efficientnet_tiny",
+        "--config.run.data.max_side=32",
+        *(f"--config.run.finetune.{name}={value}" for name, value in FINETUNE.items()),
+    ]
+    command = [sys.executable, "-m", "dermjax.main", *flags]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    done = [line for text in told for line in text.splitlines() if "s: accuracy" in line]
+    assert len(done) == 4  # each run by one of them
+    assert all(sum("s: accuracy" in line for line in text.splitlines()) for text in told)
+
+
+FINETUNE = {
+    "steps": 30,
+    "batch_size": 16,
+    "image_size": 16,
+    "warmup_steps": 1,
+    "report_every": 10,
+    "evaluate_every": 10,
+}
+
+
+def test_a_study_that_is_stopped_goes_on(clinic):
+    folder, manifest = clinic
+    flags = [
+        f"--config=configs/study.py:scale=demo,data={manifest},strategies=FS,alphas=1.0,trials=1",
+        f"--workdir={folder / 'stopped'}",
+        "--config.run.model.name=efficientnet_tiny",
+        "--config.run.data.max_side=32",
+        *(f"--config.run.finetune.{n}={v}" for n, v in (FINETUNE | {"steps": 3000}).items()),
+    ]
+    command = [sys.executable, "-m", "dermjax.main", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    metrics = folder / "stopped" / "runs" / "fs-alpha1-trial0" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    told, _ = process.communicate()
+    assert process.returncode == 0 and "the same command continues the study" in told
+    assert not (metrics.parent / "results.json").exists()
+    assert any((metrics.parent / "checkpoints" / "finetune").iterdir())
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"strategies": ("SS", "XX")}, "config.strategies = .* must be different ones, each SS/"),
+        ({"alphas": (0.5, 0.5)}, "config.alphas = .* different ones, each above 0"),
+        ({"alphas": (0.0,)}, "config.alphas"),
+        ({"trials": 0}, "config.trials = 0 must be at least 1"),
+        ({"only": 4}, "config.only = 4 must be at least -1 and at most 3"),
+        ({"report": ConfigDict({"resamples": 5})}, "config.report.resamples = 5 must be at least"),
+        ({"run": ConfigDict({"finetune": {"steps": 0}})}, "config.finetune.steps = 0"),
+    ],
+)
+def test_bad_values_stop_before_anything_is_made(clinic, fields, message):
+    folder, manifest = clinic
+    with pytest.raises(ValueError, match=message):
+        study.run(config_of(manifest, **fields), str(folder / "bad"))
+    assert not (folder / "bad").exists()
