@@ -35,10 +35,10 @@ class Reading:
 
 
 class _Balanced:
-    """Position -> row: every run of N positions has each of N classes once, in a new order.
+    """Position -> row: each N positions have each of N classes once, in a new order.
 
-    A class's k-th turn takes its k-th row of an endless shuffling of its own. Both are functions of
-    the position alone, so that any step can be begun with.
+    In the k-th such cycle a class gives the k-th row of an endless shuffling of its own. All of it
+    is a function of the position, so that any step can be begun with.
     """
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, seed: int):

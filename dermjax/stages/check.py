@@ -195,7 +195,7 @@ def _check_imbalance(stage: ConfigDict) -> None:
         )
     reasons = {}
     if stage.loss == "focal":
-        reasons["loss"] = "equation 4 is of one true class"
+        reasons["loss"] = "the focal loss is defined for one true class, not for a spread target"
     if stage.logit_adjustment:
         reasons["logit_adjustment"] = (
             "the even share that smoothing gives every class would be divided by the class's "

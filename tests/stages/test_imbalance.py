@@ -95,7 +95,7 @@ def test_what_makes_no_sense_is_refused():
         | dict(sampling="balanced", logit_adjustment=1.0),
         "class_weights = .* and finetune.logit_adjustment = 1.0 both": plain
         | dict(class_weights="effective_number", logit_adjustment=1.0),
-        "loss = 'focal' needs finetune.label_smoothing = 0, not 0.1.*label_smoothing=0$": smooth
+        "loss = 'focal' needs finetune.label_smoothing = 0, not 0.1.*one true class.*=0$": smooth
         | dict(loss="focal"),
         "logit_adjustment = 1.0 needs finetune.label_smoothing = 0, not 0.1.*the rarest": smooth
         | dict(logit_adjustment=1.0),
