@@ -7,7 +7,8 @@
 Every run is an ordinary one, with a folder of its own in the study's; runs that are there are not
 done again, and the same command continues. Any field of a run is set for all of them by
 `--config.run.FIELD=VALUE`: what concerns pretraining goes to SS, `init.weights` to those that start
-from weights. Processes that share the folder share the work.
+from weights. Processes that share the folder share the work. SS-balanced, SS-weights, SS-logit,
+SS-focal (and the same of IN and FS) are strategies with an option for rare classes.
 """
 
 from dermjax.configs import common

@@ -20,7 +20,8 @@ _STYLES = {
     "IN": ("#D55E00", "s", "--"),
     "FS": ("#009E73", "^", ":"),
 }
-_OTHERS = (("#CC79A7", "D", "-."), ("#56B4E9", "v", "-"), ("#E69F00", "P", "--"))
+# SS-balanced and the like: their strategy's colour, another mark.
+_VARIANTS = {"balanced": "D", "weights": "v", "logit": "P", "focal": "X"}
 # Ten classes: Tol's muted colours, and marks as a second sign.
 _COLOURS = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
@@ -325,8 +326,10 @@ def _by_strategy(frame: pd.DataFrame):
 
 
 def _style(strategy: str) -> tuple[str, str, str]:
-    known = _STYLES.get(strategy)
-    return known or _OTHERS[sum(map(ord, strategy)) % len(_OTHERS)]
+    """(colour, mark, line)."""
+    base, _, variant = strategy.partition("-")
+    colour, mark, line = _STYLES[base]
+    return (colour, _VARIANTS[variant], "-.") if variant else (colour, mark, line)
 
 
 def _plain(name) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dermjax.stages.outcomes import Outcomes
+from dermjax.stages.planned import VARIANTS
 
 # Rated power of a board, W; an upper bound of what it draws.
 _WATTS = {"H100": 700, "H200": 700, "A100": 400, "V100": 300, "L4": 72, "TPU v4": 192}
@@ -30,11 +31,17 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             *_starts(outcomes),
         ],
     }
-    if any(one.planned.strategy == "SS" for one in outcomes.runs):
+    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
         described["Pretraining (SS): MoCo-v2 on all training images, labels unused"] = _fields(
             run.pretrain
         )
     described["Fine-tuning (all strategies)"] = _fields(run.finetune)
+    strategies = {one.planned.strategy for one in outcomes.runs}
+    if named := [name for name in VARIANTS if any(s.endswith(f"-{name}") for s in strategies)]:
+        described["Fine-tuning for rare classes"] = [
+            (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
+            for name in named
+        ]
     described["Machine and cost"] = _cost(outcomes)
     described["Software"] = [(name, version) for name, version in first["versions"].items()]
     described["Deviations from the paper"] = [

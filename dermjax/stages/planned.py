@@ -12,6 +12,14 @@ from dermjax.stages import check as single
 from dermjax.stages.workdir import RESULTS
 
 STRATEGIES = ("SS", "IN", "FS")
+# Fine-tuning for rare classes, as a further strategy: SS-balanced, IN-logit, ... The last two need
+# labels that are not smoothed.
+VARIANTS = {
+    "balanced": {"sampling": "balanced"},
+    "weights": {"class_weights": "effective_number"},
+    "logit": {"logit_adjustment": 1.0, "label_smoothing": 0.0},
+    "focal": {"loss": "focal", "label_smoothing": 0.0},
+}
 _ARGUMENTS = ("scale", "data", "model", "alpha", "trial")
 
 
@@ -19,7 +27,7 @@ _ARGUMENTS = ("scale", "data", "model", "alpha", "trial")
 class Planned:
     """A run of the study, done or not."""
 
-    strategy: str
+    strategy: str  # of STRATEGIES, or such as SS-balanced
     alpha: float
     trial: int
     directory: epath.Path
@@ -43,9 +51,9 @@ class Planned:
     def flags(self) -> list[str]:
         """What a user would type behind `python -m dermjax.main` to get this very run."""
         argument = _argument(self.config)
-        usual = common.make_config(self.strategy, argument)
+        usual = common.make_config(self.config.strategy, argument)
         return [
-            f"--config=configs/{self.strategy.lower()}.py:{argument}",
+            f"--config=configs/{self.config.strategy.lower()}.py:{argument}",
             f"--workdir={self.directory}",
             *(f"--config.{field}={_typed(value)}" for field, value in _changes(self.config, usual)),
         ]
@@ -71,12 +79,12 @@ def check(config: ConfigDict) -> None:
       ValueError: the first that is out of bounds, with its value, the bound and the remedy.
     """
     for name, bad in (
-        ("strategies", [s for s in config.strategies if s not in STRATEGIES]),
+        ("strategies", [s for s in config.strategies if s not in _known()]),
         ("alphas", [alpha for alpha in config.alphas if not 0 < alpha <= 1]),
     ):
         values = config[name]
         if bad or not values or len(set(values)) < len(values):
-            bound = "/".join(STRATEGIES) if name == "strategies" else "above 0 and at most 1"
+            bound = " or ".join(_known()) if name == "strategies" else "above 0 and at most 1"
             raise ValueError(
                 f"config.{name} = {tuple(values)} must be different ones, each {bound}"
             )
@@ -96,10 +104,16 @@ def check(config: ConfigDict) -> None:
         single.check(_single(config, strategy, config.alphas[0], 0))
 
 
+def _known() -> list[str]:
+    return [*STRATEGIES, *(f"{s}-{v}" for s in STRATEGIES for v in VARIANTS)]
+
+
 def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> ConfigDict:
     """The config of one run; fields that its strategy does not know are left out."""
     run = ConfigDict(config.run.to_dict())
+    strategy, _, variant = strategy.partition("-")
     run.strategy, run.data.alpha, run.data.trial = strategy, alpha, trial
+    run.finetune.update(VARIANTS.get(variant, {}))
     starts_from_weights = strategy == "IN"
     if strategy == "SS":
         starts_from_weights = run.pretrain.init == "imagenet"

@@ -52,7 +52,7 @@ def _write_run(run, names, sets, features, rng):
     for part, file in (("validation", "validation_predictions.csv"), ("test", "predictions.csv")):
         own = sets[sets["split"] == part]
         label = np.array([names.index(name) for name in own["label"]])
-        skill = SKILL[run.strategy] * (0.6 + 0.4 * run.alpha) - 0.12 * label
+        skill = SKILL[run.config.strategy] * (0.6 + 0.4 * run.alpha) - 0.12 * label
         logits = rng.normal(0, 1, (len(own), len(names)))
         logits[np.arange(len(own)), label] += skill
         shares = np.exp(2 * logits) / np.exp(2 * logits).sum(1, keepdims=True)
@@ -91,9 +91,9 @@ def _write_results(run, names, sets, labelled, confusion):
         "confusion_matrix": confusion.tolist(),
         "best_step": 100,
         "seconds": {"prepare": 1.0, "finetune": 60.0, "evaluate": 2.0}
-        | ({"pretrain": 300.0} if run.strategy == "SS" else {}),
+        | ({"pretrain": 300.0} if run.config.strategy == "SS" else {}),
         "weights": {"source": "random", "sha256": ""},
-        "pretraining": "pretrain-x" if run.strategy == "SS" else None,
+        "pretraining": "pretrain-x" if run.config.strategy == "SS" else None,
         "versions": {"jax": "0", "flax": "0", "dermjax": "0"},
         "devices": {"kind": "cpu", "count": 1},
         "data_fingerprint": "made up",

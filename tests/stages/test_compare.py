@@ -169,6 +169,15 @@ def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path):
     assert "Differences between" not in words(tmp_path)
 
 
+def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
+    argument = "strategies=FS+FS-balanced,alphas=1.0,trials=1"
+    config, runs = write_study(tmp_path, argument=argument)
+    config.report.resamples = 100
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    assert table(tmp_path, "pairs")["second"].tolist() == ["FS-balanced"] * 3
+    assert "balanced sampling balanced" in words(tmp_path)
+
+
 def test_nothing_finished_is_said(tmp_path, capsys):
     config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
     (runs[0].directory / "results.json").unlink()

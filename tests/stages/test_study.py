@@ -55,6 +55,20 @@ def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
         assert bool(run.config.init.weights) == (run.strategy == "IN")
 
 
+def test_options_for_rare_classes_are_further_strategies(clinic, tmp_path):
+    _, manifest = clinic
+    config = config_of(manifest, "strategies=FS+FS-logit+FS-balanced,alphas=0.5,trials=1")
+    plain, logit, balanced = planned.plan(config, epath.Path(tmp_path))
+    assert logit.name == "fs-logit-alpha0.5-trial0" and logit.config.strategy == "FS"
+    assert (
+        logit.config.finetune.logit_adjustment == 1 and not plain.config.finetune.logit_adjustment
+    )
+    assert "--config.finetune.sampling=balanced" in balanced.flags()
+    planned.check(config)
+    with pytest.raises(ValueError, match="each SS or IN or FS or SS-balanced or"):
+        planned.check(config_of(manifest, "strategies=FS-nothing,alphas=0.5"))
+
+
 def test_a_study_runs_reuses_and_grows(clinic, capsys):
     folder, manifest = clinic
     config = config_of(manifest)
@@ -156,7 +170,10 @@ def test_a_study_that_is_stopped_goes_on(clinic):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"strategies": ("SS", "XX")}, "config.strategies = .* must be different ones, each SS/"),
+        (
+            {"strategies": ("SS", "XX")},
+            "config.strategies = .* must be different ones, each SS or IN",
+        ),
         ({"alphas": (0.5, 0.5)}, "config.alphas = .* different ones, each above 0"),
         ({"alphas": (0.0,)}, "config.alphas"),
         ({"trials": 0}, "config.trials = 0 must be at least 1"),
