@@ -20,7 +20,7 @@ setup(
     # package for whoever installs it: `--config=configs/ss.py` works from any folder.
     packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
     package_dir={"dermjax.configs": "configs"},
-    package_data={"dermjax.report": ["templates/*.html"]},
+    package_data={"dermjax.report": ["templates/*.html", "*.csv"]},
     entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},
     install_requires=[
         "absl-py>=2.1",
@@ -36,6 +36,7 @@ setup(
         "matplotlib>=3.8",
         "ml-collections>=1.1",
         "numpy>=2.0",
+        "openTSNE>=1.0.2",
         "optax>=0.2.6",
         "orbax-checkpoint>=0.11.30,<0.13",
         "pandas>=2.2",

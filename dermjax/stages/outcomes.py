@@ -1,5 +1,6 @@
 """What a study's finished runs found, side by side: one test set, many predictions."""
 
+import collections
 import dataclasses
 import json
 from typing import Any
@@ -64,21 +65,16 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
     finished = [run for run in runs if run.done]
     if not finished:
         return None, missing
-    first = json.loads((finished[0].directory / RESULTS).read_text())
+    results = {run.name: json.loads((run.directory / RESULTS).read_text()) for run in finished}
+    data = {name: (tuple(r["classes"]), r["data_fingerprint"]) for name, r in results.items()}
+    usual = collections.Counter(data.values()).most_common(1)[0][0]
+    missing |= {name: "was made with other data" for name in data if data[name] != usual}
+    finished = [run for run in finished if data[run.name] == usual]
     test, columns = _test_set(finished[0].directory)
-    read = []
-    for run in finished:
-        results = json.loads((run.directory / RESULTS).read_text())
-        differing = [
-            name for name in ("classes", "data_fingerprint") if results[name] != first[name]
-        ]
-        if differing:
-            missing[run.name] = f"has other {' and '.join(differing)} than {finished[0].name}"
-            continue
-        read.append(_read(run, results, test["image"]))
-    index = {name: i for i, name in enumerate(first["classes"])}
+    read = [_read(run, results[run.name], test["image"]) for run in finished]
+    index = {name: i for i, name in enumerate(usual[0])}
     outcomes = Outcomes(
-        classes=tuple(first["classes"]),
+        classes=usual[0],
         images=test["image"].to_numpy(str),
         labels=test["label"].map(index).to_numpy(int),
         groups=columns["group"].to_numpy(str),

@@ -1,0 +1,238 @@
+"""Intervals by resampling PATIENTS, not images (Davison & Hinkley 1997, section 3.8).
+
+Images of one patient resemble each other: intervals that resample images are too narrow. All runs
+of a study are measured on the same draws of patients, so differences between runs are paired.
+
+Letters: B images, N classes, G patients, R resamples, T trials; `...` any leading axes.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+from scipy import sparse
+
+_FIELDS = ("accuracy", "precision", "sensitivity", "specificity", "npv", "f1")
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientWeights:
+    """How often each patient was drawn, and whose each image is."""
+
+    counts: np.ndarray  # [R, G] int32, rows sum to G
+    inverse: np.ndarray  # [B] int in [0, G), the patient of each image
+    fingerprint: str  # of patients and counts: what is paired has the same
+
+    def of(self, images: np.ndarray) -> "PatientWeights":
+        """The same draws for some of the images: `[B]` bool or rows."""
+        return dataclasses.replace(self, inverse=self.inverse[images])
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """Measures of confusion matrices `[..., N, N]`, in [0, 1].
+
+    As in `measures.py`, a class without images has no measures (NaN) and stays out of the macro
+    means of that matrix. What is never answered counts as 0: the precision of a class that is never
+    predicted, the NPV of one that is always predicted. Specificity is NaN without other images.
+    """
+
+    accuracy: np.ndarray  # [...], NaN without any images
+    precision: np.ndarray  # [..., N], also called PPV
+    sensitivity: np.ndarray  # [..., N], also called recall
+    specificity: np.ndarray  # [..., N]
+    npv: np.ndarray  # [..., N]
+    f1: np.ndarray  # [..., N]
+
+    @property
+    def macro_precision(self) -> np.ndarray:
+        """`[...]`, unweighted mean over the classes that have images."""
+        return _mean_of_defined(self.precision)
+
+    @property
+    def macro_sensitivity(self) -> np.ndarray:
+        """`[...]`, unweighted mean over the classes that have images."""
+        return _mean_of_defined(self.sensitivity)
+
+    @property
+    def macro_f1(self) -> np.ndarray:
+        """`[...]`, unweighted mean over the classes that have images."""
+        return _mean_of_defined(self.f1)
+
+    def mean_over_trials(self) -> "Measures":
+        """Means over the first axis; trials share their test images, so they lack the same."""
+        return Measures(**{name: getattr(self, name).mean(0) for name in _FIELDS})
+
+
+@dataclasses.dataclass(frozen=True)
+class Resampled:
+    """Means over trials on the images as they are, and on each resample."""
+
+    point: Measures  # arrays [] and [N]
+    resamples: Measures  # arrays [R] and [R, N]
+    fingerprint: str  # of the draws
+
+    def estimate(self, name: str, level: float = 0.95) -> "Estimate":
+        """One measure by name, say `macro_sensitivity`, with its interval at `level`."""
+        point = np.asarray(getattr(self.point, name))
+        value = float(point) if point.ndim == 0 else point
+        return Estimate(value, *interval(getattr(self.resamples, name), level))
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value and its interval; floats, or `[N]` of a measure by class."""
+
+    value: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+def patient_weights(groups: np.ndarray, resamples: int = 2000, seed: int = 0) -> PatientWeights:
+    """Draws G of the G patients with replacement, R times.
+
+    The draws depend on the set of patients and the seed alone, not on the images' order, and the
+    first draws are the same whatever R is. Memory: 4 R G bytes.
+
+    Args:
+      groups: `[B]`, the patient of each image; any type that sorts.
+      resamples: R, at least 1.
+
+    Raises:
+      ValueError: no images, no resamples, or only one patient.
+    """
+    patients, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    if len(patients) < 2:
+        raise ValueError(
+            f"{len(patients)} patients cannot be resampled; at least 2 are needed: without "
+            "patients give each image a name of its own"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples = {resamples} must be at least 1; 2000 is usual")
+    rng, size = np.random.default_rng(seed), len(patients)
+    # A patient's draws lie side by side: the product in `resampled_confusions` reads them so.
+    counts = np.empty((size, resamples), np.int32)
+    for draw in range(resamples):
+        counts[:, draw] = np.bincount(rng.integers(size, size=size), minlength=size)
+    digest = hashlib.blake2b(counts, digest_size=8)
+    digest.update("\0".join(map(str, patients)).encode())
+    return PatientWeights(counts=counts.T, inverse=inverse, fingerprint=digest.hexdigest())
+
+
+def confusion_by_patient(
+    labels: np.ndarray, predicted: np.ndarray, weights: PatientWeights, classes: int
+) -> sparse.csr_array:
+    """Each patient's confusion matrix as a row: `[G, N * N]` int32, true class first.
+
+    Args:
+      labels: `[B]` int in [0, N).
+      predicted: `[B]` int in [0, N).
+
+    Raises:
+      ValueError: no images, arrays of different length, or a class outside [0, N).
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.size == 0 or not labels.shape == predicted.shape == weights.inverse.shape:
+        raise ValueError(
+            f"labels, predictions and patients must be as many and at least one; got "
+            f"{labels.shape}, {predicted.shape} and {weights.inverse.shape}"
+        )
+    low = min(labels.min(), predicted.min())
+    high = max(labels.max(), predicted.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"classes from {low} to {high} must lie in [0, {classes})")
+    cells = labels.astype(np.int64) * classes + predicted
+    shape = (weights.counts.shape[1], classes * classes)
+    ones = np.ones(len(cells), np.int32)
+    return sparse.coo_array((ones, (weights.inverse, cells)), shape=shape).tocsr()
+
+
+def resampled_confusions(weights: PatientWeights, by_patient: sparse.csr_array) -> np.ndarray:
+    """Confusion matrices `[R, N, N]` int32 of the resamples, by one (exact) matrix product."""
+    classes = round(by_patient.shape[1] ** 0.5)
+    cells = by_patient.T.tocsr() @ weights.counts.T
+    return cells.T.reshape(-1, classes, classes)
+
+
+def measures_of(confusions: np.ndarray) -> Measures:
+    """Measures of confusion matrices `[..., N, N]`: rows are true classes, columns predicted."""
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    n, answers = confusions.sum(-1), confusions.sum(-2)
+    total = n.sum(-1, keepdims=True)
+    others, rejections = total - n, total - answers
+    true_rejections = others - answers + hits
+    present = n > 0
+    return Measures(
+        accuracy=_ratio(hits.sum(-1), total[..., 0], total[..., 0] > 0),
+        precision=_ratio(hits, answers, present),
+        sensitivity=_ratio(hits, n, present),
+        specificity=_ratio(true_rejections, others, present & (others > 0)),
+        npv=_ratio(true_rejections, rejections, present),
+        f1=_ratio(2 * hits, n + answers, present),
+    )
+
+
+def resample(
+    labels: np.ndarray, predicted: np.ndarray, weights: PatientWeights, classes: int
+) -> Resampled:
+    """Measures of one strategy, averaged over its trials inside each resample.
+
+    A resample in which a class has no image leaves that class out of its macro means.
+
+    Args:
+      labels: `[B]` int in [0, N).
+      predicted: `[T, B]` of the trials, or `[B]` of one run.
+
+    Raises:
+      ValueError: see `confusion_by_patient`.
+    """
+    points, stacks = [], []
+    for run in np.atleast_2d(predicted):
+        by_patient = confusion_by_patient(labels, run, weights, classes)
+        points.append(measures_of(by_patient.sum(0).reshape(classes, classes)))
+        stacks.append(measures_of(resampled_confusions(weights, by_patient)))
+    return Resampled(
+        point=_stacked(points).mean_over_trials(),
+        resamples=_stacked(stacks).mean_over_trials(),
+        fingerprint=weights.fingerprint,
+    )
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple:
+    """Percentile interval over the first axis (Davison & Hinkley 1997, eq. 5.18).
+
+    Args:
+      values: `[R]` or `[R, ...]`, of the resamples; NaN (undefined in a resample) is left out.
+      level: in (0, 1).
+
+    Returns:
+      low and high, floats for `[R]`; NaN where no resample defines the value.
+
+    Raises:
+      ValueError: the level is outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} must lie in (0, 1); .95 is usual")
+    values = np.asarray(values, np.float64)
+    undefined = np.isnan(values).all(0)
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    low, high = np.nanquantile(np.where(undefined, 0.0, values), tails, axis=0)
+    low, high = np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    return (float(low), float(high)) if values.ndim == 1 else (low, high)
+
+
+def _ratio(part, whole, defined) -> np.ndarray:
+    """part / whole; 0 where the whole is empty, NaN where it is not defined."""
+    return np.where(defined, part / np.maximum(whole, 1), np.nan)
+
+
+def _mean_of_defined(values) -> np.ndarray:
+    """Mean over the last axis without NaN; NaN when nothing is defined."""
+    defined = np.isfinite(values)
+    total = np.where(defined, values, 0).sum(-1)
+    return _ratio(total, defined.sum(-1), defined.any(-1))
+
+
+def _stacked(runs: list[Measures]) -> Measures:
+    """Measures of several runs with a new first axis."""
+    return Measures(**{name: np.stack([getattr(run, name) for run in runs]) for name in _FIELDS})

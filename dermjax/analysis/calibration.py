@@ -1,0 +1,187 @@
+"""Whether probabilities mean what they say, and one number that mends them (Guo et al. 2017).
+
+Letters: B images, N classes, M bins; probabilities `[B, N]` lie in [0, 1], rows sum to 1.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import optimize, special
+
+_SMALLEST = 1e-12  # a probability of 0 costs 27.6 nats, not infinity
+_RANGE = (0.05, 20.0)  # of the temperature
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """Answers by confidence: bin m of M holds those in ((m - 1) / M, m / M]; arrays are `[M]`."""
+
+    count: np.ndarray  # int
+    confidence: np.ndarray  # mean, NaN in an empty bin
+    accuracy: np.ndarray  # share of right answers, NaN in an empty bin
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean over images of |accuracy - confidence| of their bin (Guo et al. 2017, eq. 3)."""
+        filled = self.count > 0
+        gaps = np.abs(self.accuracy - self.confidence)[filled]
+        return float(np.average(gaps, weights=self.count[filled]))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Bins:
+    """The reliability diagram: bins of equal width of the likeliest class's probability.
+
+    Args:
+      labels: `[B]` int in [0, N).
+      probabilities: `[B, N]`; of equal ones the first class is the answer.
+      bins: M, at least 1.
+
+    Raises:
+      ValueError: no images, other shapes, a value that is no probability, or no bins.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    return _binned(probabilities.max(1), probabilities.argmax(1) == labels, bins)
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """ECE in [0, 1] of the likeliest class (Guo et al. 2017, eq. 3); 0 is calibrated.
+
+    Raises:
+      ValueError: see `reliability`.
+    """
+    return reliability(labels, probabilities, bins).calibration_error
+
+
+def classwise_calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
+) -> float:
+    """Mean over all N classes of the ECE of "is it this class" (Kull et al. 2019, section 2).
+
+    A class without images counts too: giving it probability is an error of calibration.
+
+    Raises:
+      ValueError: see `reliability`.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    errors = [
+        _binned(column, labels == c, bins).calibration_error
+        for c, column in enumerate(probabilities.T)
+    ]
+    return float(np.mean(errors))
+
+
+def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean squared distance to the one-hot label, summed over classes (Brier 1950): in [0, 2].
+
+    Raises:
+      ValueError: see `reliability`.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    one_hot = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - one_hot) ** 2).sum(1).mean())
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative log-likelihood in nats, in [0, 27.6]: probabilities below 1e-12 count as it.
+
+    Raises:
+      ValueError: see `reliability`.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(own, _SMALLEST, 1)).mean())
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The temperature that minimises the log loss of VALIDATION images (Guo et al. 2017, eq. 9).
+
+    Args:
+      labels: `[B]` int in [0, N). Test images are not for fitting.
+      logits: `[B, N]`, or log-probabilities, which serve as well.
+
+    Returns:
+      T in [.05, 20]; above 1 the network was too sure of itself. At an end when nothing else fits:
+      validation images without an error, or probabilities that know nothing.
+
+    Raises:
+      ValueError: no images, other shapes, or a logit that is not finite.
+    """
+    labels, logits = _shaped(labels, logits)
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            f"{(~np.isfinite(logits)).sum()} of {logits.size} logits are not finite; all must be: "
+            "take log_probabilities(), which bounds them"
+        )
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature):
+        return -special.log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
+
+    # The loss is convex in 1 / T, so it has one valley in log T.
+    found = optimize.minimize_scalar(
+        loss, bounds=np.log(_RANGE), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))
+
+
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """`[B, N]` -> softmax(log p / T) `[B, N]` float64: p itself at T = 1, the same order at any T.
+
+    Raises:
+      ValueError: T is not above 0, or see `reliability`.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature = {temperature} must be above 0; 1 changes nothing")
+    return special.softmax(log_probabilities(probabilities) / temperature, axis=1)
+
+
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms `[B, N]` float64, of at least 1e-12: finite also where float32 says 0.
+
+    Raises:
+      ValueError: see `reliability`.
+    """
+    _, probabilities = _checked(np.zeros(len(probabilities), int), probabilities)
+    return np.log(np.maximum(probabilities, _SMALLEST))
+
+
+def _binned(confidence, right, bins):
+    """Bins of equal width over [0, 1]."""
+    if bins < 1:
+        raise ValueError(f"bins = {bins} must be at least 1; 15 is usual")
+    inner = np.linspace(0, 1, bins + 1)[1:-1]  # 0 falls into the first bin
+    index = np.digitize(confidence, inner, right=True)
+    count = np.bincount(index, minlength=bins)
+    sums = [np.bincount(index, weights=values, minlength=bins) for values in (confidence, right)]
+    means = [np.where(count, total / np.maximum(count, 1), np.nan) for total in sums]
+    return Bins(count, *means)
+
+
+def _checked(labels, probabilities):
+    """Labels and probabilities in float64, in range and as many."""
+    labels, probabilities = _shaped(labels, probabilities)
+    totals = probabilities.sum(1)
+    # Written with a few digits, or in bfloat16, rows do not sum to 1 exactly.
+    if not ((probabilities >= 0).all() and np.allclose(totals, 1, atol=1e-2)):
+        raise ValueError(
+            f"probabilities from {probabilities.min():.3g} with rows that sum to "
+            f"{totals.min():.3g} ... {totals.max():.3g} must be at least 0 and sum to 1; "
+            "of logits take measures.softmax() first"
+        )
+    return labels, probabilities
+
+
+def _shaped(labels, values):
+    """Labels `[B]` and values `[B, N]` in float64."""
+    labels, values = np.asarray(labels), np.asarray(values, np.float64)
+    if labels.size == 0 or values.ndim != 2 or labels.shape != values.shape[:1]:
+        raise ValueError(
+            f"it takes labels [B] and values [B, N] of at least one image; got {labels.shape} and "
+            f"{values.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= values.shape[1]:
+        raise ValueError(
+            f"labels from {labels.min()} to {labels.max()} must lie in [0, {values.shape[1]}), the "
+            "columns; leave unlabelled images out"
+        )
+    return labels, values

@@ -1,0 +1,332 @@
+"""The study on one offline page: tables, figures, methods, definitions."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dermjax.report import figures, pages
+
+# What is printed, by the name of its column.
+TITLES = {
+    "accuracy": "accuracy",
+    "macro_precision": "macro precision",
+    "macro_sensitivity": "macro sensitivity",
+    "macro_f1": "macro F1",
+    "macro_auroc": "macro AUROC",
+    "macro_auprc": "macro AUPRC",
+    "top3": "top-3 accuracy",
+    "precision": "precision (PPV)",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "npv": "NPV",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "ece": "ECE",
+    "classwise_ece": "classwise ECE",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "temperature": "temperature",
+}
+DEFINITIONS = {
+    "accuracy": "Share of the test images whose likeliest class is the true one.",
+    "precision": (
+        "Of the images that are answered with a class, the share that has it; 0 for a class that "
+        "is never answered. Also called positive predictive value."
+    ),
+    "sensitivity": (
+        "Of the images of a class, the share that is answered with it. Also called recall."
+    ),
+    "specificity": (
+        "Of the images of other classes, the share that is not answered with the class."
+    ),
+    "npv": (
+        "Of the images that are not answered with a class, the share that does not have it: "
+        "negative predictive value."
+    ),
+    "f1": "Harmonic mean of precision and sensitivity.",
+    "macro_precision": (
+        "Unweighted mean of the classes' precision, as in the paper; classes without test images "
+        "stay out."
+    ),
+    "macro_sensitivity": (
+        "Unweighted mean of the classes' sensitivity, as in the paper; also called balanced "
+        "accuracy."
+    ),
+    "macro_f1": "Unweighted mean of the classes' F1.",
+    "auroc": (
+        "Chance that an image of the class gets a higher probability of it than an image of "
+        "another class (one against the rest); its unweighted mean is the macro AUROC."
+    ),
+    "auprc": (
+        "Average precision over all thresholds of the class's probability (one against the rest). "
+        "Chance level is the class's share of the test set."
+    ),
+    "macro_auroc": "Unweighted mean of the classes' AUROC.",
+    "macro_auprc": "Unweighted mean of the classes' AUPRC.",
+    "top3": "Share of the test images whose true class is among the three likeliest.",
+    "ece": (
+        "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
+        "equal width of the likeliest class's probability (Guo et al. 2017)."
+    ),
+    "classwise_ece": (
+        "The same for each class's own probability, averaged over classes (Kull et al. 2019)."
+    ),
+    "brier": (
+        "Mean squared distance of the probabilities to the truth, summed over classes; 0 to 2."
+    ),
+    "log_loss": "Mean negative logarithm of the true class's probability, in nats.",
+    "temperature": (
+        "Divides the logits so that the validation images' log loss is least; above 1 the network "
+        "was too sure of itself. Fitted on validation only."
+    ),
+    "sd": "± is the standard deviation over trials, each a new draw of the labelled images.",
+    "interval": (
+        "In brackets a 95 % interval of the mean over trials: the test patients are drawn anew "
+        "with all their images, the percentiles of the measure are its ends."
+    ),
+    "difference": (
+        "First minus second strategy on the same draws of patients. p is two-sided, from the same "
+        "draws; the adjusted p is Holm's over all pairs and shares in one measure. McNemar's "
+        "exact test of each trial takes images as independent, which those of one patient are "
+        "not."
+    ),
+    "purity": (
+        "Mean share of an image's ten nearest neighbours in the features that have its class."
+    ),
+    "silhouette": (
+        "How much nearer an image's features are to its own class than to the nearest other one: "
+        "-1 to 1."
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A figure on the page."""
+
+    heading: str
+    caption: str
+    png: bytes
+    alt: str
+    width: int = 920  # CSS px
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table on the page; cells are text, `best` marks those in bold."""
+
+    heading: str
+    caption: str
+    header: Sequence[tuple[str, str]]  # words and the definition they link to, '' for none
+    rows: Sequence[Sequence[str]]
+    best: Sequence[Sequence[bool]] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Plots and tables under one heading."""
+
+    heading: str
+    text: str
+    plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+
+
+def render(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    findings: Sequence[str],
+    missing: Mapping[str, str],
+    sections: Sequence[Section],
+    methods: Mapping[str, Sequence[tuple[str, str]]],
+    checklist: Sequence[tuple[str, str]],
+) -> str:
+    """The page as HTML.
+
+    Args:
+      facts: at the top.
+      findings: the study's answer in sentences.
+      missing: runs that are left out, and why.
+      methods: by heading, what was done, as names and values.
+      checklist: what a reader of such a study asks, and where the answer is; '' for what only the
+        authors can say.
+    """
+    return pages.render(
+        "study.html",
+        title=title,
+        facts=facts,
+        findings=findings,
+        missing=missing,
+        sections=sections,
+        methods=methods,
+        checklist=checklist,
+        definitions=[(name, TITLES.get(name, name), text) for name, text in DEFINITIONS.items()],
+        png=lambda file: figures.data_uri(file, "png"),
+    )
+
+
+def overall_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Mean, sd over trials and interval of measures, a row per share and strategy."""
+    header = [("alpha", ""), ("strategy", ""), ("trials", "sd")]
+    header += [(TITLES[name], name) for name in names]
+    rows = [
+        [percent(row.alpha), row.strategy, str(row.trials)]
+        + [_with_spread(row, name) for name in names]
+        for row in frame.itertuples()
+    ]
+    best = [[False] * 3 + [is_best(frame, index, name) for name in names] for index in frame.index]
+    return Table(
+        "All measures",
+        "Mean over trials ± standard deviation over trials, in brackets the 95 % interval over "
+        "test patients; the best of each share in bold, ties included.",
+        header,
+        rows,
+        best,
+    )
+
+
+def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
+    """The paper's Table 1: a measure by class, a column per share and strategy."""
+    cells = list(dict.fromkeys(zip(frame["alpha"], frame["strategy"], strict=True)))
+    cells.sort(key=lambda cell: -cell[0])
+    header = [("class", ""), ("n", "")]
+    header += [(f"{strategy} {percent(alpha)}", name) for alpha, strategy in cells]
+    rows, best = [], []
+    for label, part in frame.groupby("class", sort=True):
+        known = part.set_index(["alpha", "strategy"])
+        rows.append(
+            [str(label), f"{int(part['n'].iloc[0]):,}"]
+            + [number(known[name].get(cell, math.nan)) for cell in cells]
+        )
+        own = part.reset_index(drop=True)
+        tops = {
+            cell: is_best(own, index, name)
+            for index, cell in enumerate(zip(own["alpha"], own["strategy"], strict=True))
+        }
+        best.append([False, False] + [tops.get(cell, False) for cell in cells])
+    letter = f"Table 1 ({letter}): " if letter else ""
+    return Table(
+        f"{letter}{TITLES[name]} by class",
+        "Means over trials; the best strategy of each share in bold, ties included.",
+        header,
+        rows,
+        best,
+    )
+
+
+def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix: str = "") -> Table:
+    """Means over trials alone, a row per share and strategy."""
+    header = [("alpha", ""), ("strategy", "")] + [(TITLES[name], name) for name in names]
+    rows = [
+        [percent(row["alpha"]), row["strategy"], *(number(row[name + suffix], 3) for name in names)]
+        for _, row in frame.iterrows()
+    ]
+    return Table(heading, "Means over trials.", header, rows)
+
+
+def pairs_table(frame: pd.DataFrame) -> Table:
+    """Every comparison with its interval and p."""
+    header = [("alpha", ""), ("strategies", ""), ("measure", ""), ("difference", "difference")]
+    header += [
+        ("p", "difference"),
+        ("p, adjusted", "difference"),
+        ("McNemar, trials", "difference"),
+    ]
+    rows = [
+        [
+            percent(row.alpha),
+            f"{row.first} − {row.second}",
+            TITLES[row.measure],
+            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            f"{row.p:.3g}",
+            f"{row.p_holm:.3g}",
+            row.mcnemar_p,
+        ]
+        for row in frame.itertuples()
+    ]
+    return Table(
+        "Paired differences",
+        f"{len(frame)} comparisons. p is adjusted for all of one measure (Holm); McNemar's is not.",
+        header,
+        rows,
+    )
+
+
+def gaps_table(frame: pd.DataFrame) -> Table:
+    """The worst part of each column, and how far it is from the best."""
+    header = [("column", ""), ("alpha", ""), ("strategy", ""), ("worst part", "")]
+    header += [(TITLES["macro_sensitivity"], "macro_sensitivity"), ("gap", "")]
+    rows = [
+        [
+            row.column,
+            percent(row.alpha),
+            row.strategy,
+            f"{row.value} (n {row.n})",
+            f"{number(row.macro_sensitivity)} [{number(row.macro_sensitivity_low)}, "
+            f"{number(row.macro_sensitivity_high)}]",
+            number(row.gap),
+        ]
+        for row in frame[frame["worst"]].itertuples()
+    ]
+    return Table(
+        "Worst parts and gaps",
+        "Macro sensitivity over the classes that the part has; gap: the best part's minus it.",
+        header,
+        rows,
+    )
+
+
+def as_frame(table: Table) -> pd.DataFrame:
+    """The table as it is printed."""
+    return pd.DataFrame(table.rows, columns=[words for words, _ in table.header])
+
+
+def latex(table: Table) -> str:
+    """The table for a paper (booktabs), the best values in bold."""
+    frame = as_frame(table).map(_escaped)
+    for row, marks in enumerate(table.best):
+        for column, mark in enumerate(marks):
+            if mark:
+                frame.iat[row, column] = rf"\textbf{{{frame.iat[row, column]}}}"
+    frame.columns = [_escaped(words) for words in frame.columns]
+    return frame.to_latex(index=False, escape=False, caption=_escaped(table.heading))
+
+
+def _escaped(text: str) -> str:
+    """Text as LaTeX prints it."""
+    special = {sign: "\\" + sign for sign in "&%#_{}$"}
+    special |= {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "−": "$-$"}
+    return "".join(special.get(sign, sign) for sign in text)
+
+
+def is_best(frame: pd.DataFrame, index: int, name: str, digits: int = 2) -> bool:
+    """Whether a row's value is, as printed, the best of its share of the labels."""
+    same = frame[frame["alpha"] == frame["alpha"][index]][name].round(digits)
+    value = round(frame[name][index], digits)
+    return len(same) > 1 and value == same.max()
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`.95`, as measures between 0 and 1 are printed; a dash for none."""
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (
+        text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
+    )
+
+
+def percent(alpha: float) -> str:
+    """`10 %`."""
+    return f"{100 * alpha:g} %"
+
+
+def _with_spread(row, name: str) -> str:
+    """`.953 ± .002 [.941, .962]`."""
+    value, sd = getattr(row, name), getattr(row, f"{name}_sd")
+    spread = f" ± {number(sd, 3)}" if not math.isnan(sd) else ""
+    low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+    return f"{number(value, 3)}{spread} [{number(low, 3)}, {number(high, 3)}]"

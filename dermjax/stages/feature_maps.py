@@ -1,0 +1,71 @@
+"""Test images' features on a plane, a panel per strategy and share; made once, then read."""
+
+import hashlib
+import os
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.analysis import tsne
+from dermjax.report import charts
+from dermjax.stages.evaluate import TEST_FEATURES
+from dermjax.stages.outcomes import Outcome, Outcomes
+from dermjax.stages.workdir import whole_file
+from dermjax.training.writer import Writer
+
+_NEIGHBOURS = 10
+_LEAST = 4  # images of a t-SNE
+
+
+def make(
+    config: ConfigDict, directory: epath.Path, outcomes: Outcomes, writer: Writer
+) -> dict[tuple[str, float], tuple[np.ndarray, str]]:
+    """Points `[B, 2]` and a line about them, by strategy and share, of the first finished trial.
+
+    Runs without features (`evaluate.features=False`) have no panel.
+    """
+    wanted = [
+        ((strategy, alpha), outcomes.of(strategy, alpha)[0])
+        for strategy in outcomes.strategies()
+        for alpha in outcomes.alphas()
+        if outcomes.of(strategy, alpha)
+    ]
+    wanted = [
+        (cell, run) for cell, run in wanted if (run.planned.directory / TEST_FEATURES).exists()
+    ]
+    if len(outcomes.images) < _LEAST or not wanted:
+        return {}
+    folder = directory / "feature_maps"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        cell: _panel(config, folder, outcomes, run)
+        for cell, run in writer.track(wanted, len(wanted), "t-SNE")
+    }
+
+
+def _panel(
+    config: ConfigDict, folder: epath.Path, outcomes: Outcomes, run: Outcome
+) -> tuple[np.ndarray, str]:
+    """Made anew only where the features are others than when it was made."""
+    features = _features(run, outcomes.images)
+    seed = config.report.seed
+    mark = hashlib.sha256(f"{seed}".encode() + features.tobytes()).hexdigest()[:16]
+    path = folder / f"{run.planned.name}-{mark}.npz"
+    if not path.exists():
+        points = tsne.embed(features, seed, jobs=os.cpu_count() or 1)
+        count = min(_NEIGHBOURS, len(features) - 1)
+        purity = tsne.purity(features, outcomes.labels, count).mean
+        silhouette = tsne.silhouette(features, outcomes.labels, seed)
+        with whole_file(path) as file:
+            np.savez(file, points=points, purity=purity, silhouette=silhouette)
+    with path.open("rb") as file, np.load(file) as kept:
+        note = charts.line_of(float(kept["purity"]), float(kept["silhouette"]))
+        return kept["points"], note
+
+
+def _features(run: Outcome, images: np.ndarray) -> np.ndarray:
+    """`[B, F]` float32 in the order of the study's images."""
+    with (run.planned.directory / TEST_FEATURES).open("rb") as file, np.load(file) as kept:
+        place = {name: i for i, name in enumerate(kept["id"].tolist())}
+        return kept["features"][[place[name] for name in images.tolist()]].astype(np.float32)

@@ -1,0 +1,190 @@
+"""The study's report: its numbers are scikit-learn's, its page is one file and holds them all."""
+
+import html
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from dermjax.stages import compare
+from dermjax.training.writer import Writer
+from tests.stages.made_up import write_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """(folder, runs) of a study of three strategies, two shares and two trials, with its report."""
+    folder = tmp_path_factory.mktemp("study")
+    config, runs = write_study(folder, argument="alphas=0.1+1.0,trials=2")
+    config.report.resamples = 300
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    return folder, runs
+
+
+def table(folder, name):
+    return pd.read_csv(folder / "tables" / f"{name}.csv")
+
+
+def predictions(run):
+    return pd.read_csv(run.directory / "predictions.csv")
+
+
+def words(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8").split("<body>")[1]
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
+
+
+def test_numbers_are_those_of_scikit_learn(study):
+    folder, runs = study
+    overall, by_class = table(folder, "overall"), table(folder, "by_class")
+    cell = [run for run in runs if (run.strategy, run.alpha) == ("IN", 0.1)]
+    own = overall[(overall["strategy"] == "IN") & (overall["alpha"] == 0.1)].iloc[0]
+    each = [predictions(run) for run in cell]
+    for name, score in (
+        ("accuracy", lambda t: metrics.accuracy_score(t["label"], t["predicted"])),
+        (
+            "macro_sensitivity",
+            lambda t: metrics.balanced_accuracy_score(t["label"], t["predicted"]),
+        ),
+        (
+            "macro_precision",
+            lambda t: metrics.precision_score(
+                t["label"], t["predicted"], average="macro", zero_division=0
+            ),
+        ),
+        ("macro_f1", lambda t: metrics.f1_score(t["label"], t["predicted"], average="macro")),
+    ):
+        values = [score(t) for t in each]
+        assert own[name] == pytest.approx(np.mean(values), abs=1e-5)
+        assert own[f"{name}_sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
+        assert own[f"{name}_low"] < own[name] < own[f"{name}_high"]
+    shares = [f"p_disease {i}" for i in range(4)]
+    areas = [
+        metrics.roc_auc_score(t["label"], t[shares].to_numpy(), multi_class="ovr") for t in each
+    ]
+    assert own["macro_auroc"] == pytest.approx(np.mean(areas), abs=1e-5)
+    losses = [metrics.log_loss(t["label"], t[shares].to_numpy()) for t in each]
+    assert own["log_loss"] == pytest.approx(np.mean(losses), abs=1e-4)
+    row = by_class[(by_class["strategy"] == "IN") & (by_class["alpha"] == 0.1)].set_index("class")
+    for index, name in enumerate(row.index):
+        hits = [metrics.recall_score(t["label"] == name, t["predicted"] == name) for t in each]
+        assert row["sensitivity"][name] == pytest.approx(np.mean(hits), abs=1e-5)
+        rejected = [metrics.recall_score(t["label"] != name, t["predicted"] != name) for t in each]
+        assert row["specificity"][name] == pytest.approx(np.mean(rejected), abs=1e-5)
+        assert row["n"][name] == (each[0]["label"] == f"disease {index}").sum()
+    sets = pd.read_csv(cell[0].directory / "splits.csv")
+    kept = sets[(sets["split"] == "train") & (sets["labelled"] == 1)]["label"].value_counts()
+    other = pd.read_csv(cell[1].directory / "splits.csv")
+    also = other[(other["split"] == "train") & (other["labelled"] == 1)]["label"].value_counts()
+    assert row["labelled"]["disease 0"] == (kept["disease 0"] + also["disease 0"]) / 2
+
+
+def test_scaling_is_fitted_on_validation_and_lowers_the_loss(study):
+    overall = table(study[0], "overall")
+    assert (overall["log_loss_scaled"] < overall["log_loss"] + 0.02).all()
+    assert overall["log_loss_scaled"].mean() < overall["log_loss"].mean()
+    assert overall["temperature"].between(0.05, 20).all()
+
+
+def test_pairs_are_all_compared_and_adjusted(study):
+    pairs = table(study[0], "pairs")
+    assert len(pairs) == 3 * 2 * 3  # pairs of strategies, shares, measures
+    assert set(zip(pairs["first"], pairs["second"], strict=True)) == {
+        ("SS", "IN"),
+        ("SS", "FS"),
+        ("IN", "FS"),
+    }
+    assert (pairs["p_holm"] >= pairs["p"]).all()
+    ss_fs = pairs[(pairs["second"] == "FS") & (pairs["first"] == "SS") & (pairs["alpha"] == 1)]
+    assert (ss_fs["difference"] > 0).all() and (ss_fs["low"] > 0).all()  # made so
+
+
+def test_tables_for_a_paper(study):
+    folder, _ = study
+    first = table(folder, "table1b")
+    assert first["class"].tolist() == [f"disease {i}" for i in range(4)]
+    assert list(first.columns[1:4]) == ["n", "SS 100 %", "IN 100 %"]
+    text = (folder / "tables" / "table1b.tex").read_text()
+    assert r"\toprule" in text and r"SS 100 \%" in text and r"\textbf{." in text
+    printed = first.drop(columns=["class", "n"]).astype(float)
+    for row, line in enumerate(re.findall(r"^disease.*", text, re.M)):
+        cells = [cell.strip(" \\") for cell in line.split("&")][2:]
+        for start in (0, 3):  # the three strategies at one share
+            best = printed.iloc[row, start : start + 3].max()
+            bold = [r"textbf{" in cell for cell in cells[start : start + 3]]
+            assert bold == (printed.iloc[row, start : start + 3] == best).tolist()
+
+
+def test_the_page_is_one_file_with_everything(study):
+    folder, _ = study
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    for name in ("<script", "<link", "<iframe", 'src="http'):
+        assert name not in text
+    assert set(re.findall(r'src="([^"]{5})', text)) == {"data:"}
+    targets = set(re.findall(r'href="#([^"]+)"', text))
+    assert targets <= set(re.findall(r'id="([^"]+)"', text))  # every link leads somewhere
+    said = words(folder)
+    assert "All runs of the study are in this report." in said
+    assert "At 100 % of the labels SS has a higher macro sensitivity than FS" in said
+    assert "for the authors to say" in said and "not estimated: the rated power of cpu" in said
+    assert "training, validation, test images 360, 120, 120" in said
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    for name in ("figure3", "rare_classes", "differences", "feature_maps_1", "subgroups_sex"):
+        assert {f"{name}.png", f"{name}.pdf"} <= figures
+    assert not [name for name in figures if "tmp" in name]
+
+
+def test_the_same_study_gives_the_same_files(study, tmp_path):
+    config, runs = write_study(tmp_path, argument="alphas=0.1+1.0,trials=2")
+    config.report.resamples = 300
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    for name in ("report.html", "tables/overall.csv", "figures/figure3.pdf"):
+        assert (tmp_path / name).read_bytes() == (study[0] / name).read_bytes()
+
+
+def test_what_is_missing_is_said_and_left_out(tmp_path):
+    config, runs = write_study(tmp_path, argument="alphas=0.5+1.0,trials=2")
+    config.report.resamples, config.report.tsne = 100, False
+    (runs[0].directory / "results.json").unlink()
+    results = runs[1].directory / "results.json"
+    results.write_text(results.read_text().replace("made up", "other"))
+    failed = {runs[0].name: "out of memory (exit status 137)"}
+    compare.write_report(config, runs[0].directory.parent.parent, runs, failed, Writer())
+    said = words(tmp_path)
+    assert "2 runs are not in this report" in said
+    assert "ss-alpha0.5-trial0: out of memory (exit status 137)" in said
+    assert "in-alpha0.5-trial0: was made with other data" in said
+    overall = table(tmp_path, "overall").set_index(["strategy", "alpha"])
+    assert overall["trials"]["SS", 0.5] == 1 and overall["trials"]["SS", 1.0] == 2
+    assert np.isnan(overall["accuracy_sd"]["SS", 0.5])
+
+
+def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path):
+    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    config.report.resamples = 100
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    assert len(table(tmp_path, "pairs")) == 0
+    assert "Differences between" not in words(tmp_path)
+
+
+def test_nothing_finished_is_said(tmp_path, capsys):
+    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    (runs[0].directory / "results.json").unlink()
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    assert "nothing to report" in capsys.readouterr().out
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_only_the_papers_classes_stand_beside_the_paper(tmp_path):
+    from dermjax.data.synthetic.patients import CLASSES
+    from dermjax.report import published
+
+    assert published.are_its_classes(CLASSES)
+    assert published.are_its_classes([name.replace("_", " ").title() for name in CLASSES])
+    assert not published.are_its_classes(CLASSES[1:])
+    known = published.overall().set_index(["strategy", "alpha"])
+    assert known["macro_sensitivity"]["SS", 0.1] == pytest.approx(0.686, abs=6e-4)
+    assert known["macro_precision"]["IN", 1.0] == pytest.approx(0.931, abs=6e-4)
+    assert known["accuracy"]["SS", 1.0] == 0.957
