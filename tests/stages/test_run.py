@@ -40,7 +40,7 @@ def test_the_workdir_keeps_its_contract(base):
     assert config["data"]["alpha"] == 0.5 and config["strategy"] == "SS"
 
     splits = read_csv(ss / "splits.csv")
-    assert list(splits[0]) == ["image", "patient", "label", "split", "labelled"]
+    assert list(splits[0]) == ["image", "patient", "label", "split", "labelled", "group"]
     assert len(splits) == 54
     assert {row["split"] for row in splits} == {"train", "validation", "test"}
     sets = {}
@@ -54,6 +54,13 @@ def test_the_workdir_keeps_its_contract(base):
         "image", "patient", "label", "predicted", *(f"p_{name}" for name in CLASSES)
     ]  # fmt: skip
     assert [row["image"] for row in predictions] == [row["image"] for row in test_rows]
+    validation = read_csv(ss / "validation_predictions.csv")
+    assert {row["image"] for row in validation} == {
+        row["image"] for row in splits if row["split"] == "validation"
+    }
+    with np.load(ss / "test_features.npz") as kept:  # no pickled objects
+        assert kept["id"].tolist() == [row["image"] for row in test_rows]
+        assert kept["features"].dtype == np.float16 and len(kept["features"]) == len(test_rows)
     for row in predictions:
         shares = {name: float(row[f"p_{name}"]) for name in CLASSES}
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
@@ -434,7 +441,7 @@ def test_bad_values_stop_before_anything_is_made(base):
         ),
         "pretrain.monitor.every = 3 must be a multiple of": dict(pretrain__monitor__every=3),
         "pretrain.monitor.features = 'head'": dict(pretrain__monitor__features="head"),
-        "config.task = 'train'.*study, pretrain": dict(task="train"),
+        "config.task = 'train'.*run, pretrain": dict(task="train"),
         "pretrain.bn_groups = 3 does not divide": dict(pretrain__bn_groups=3),
         "pretrain.bn_groups = 16 leaves one image": dict(pretrain__bn_groups=16),
         "finetune.warmup_steps = 9 .* below finetune.steps = 6": dict(finetune__warmup_steps=9),
