@@ -40,7 +40,8 @@ def check(config: ConfigDict) -> None:
     for stage in ("pretrain", "finetune"):
         if stage in config:
             _check_stage(stage, config[stage])
-    _check_imbalance(config.finetune)
+    if "finetune" in config:
+        _check_imbalance(config.finetune)
     if config.task == "pretrain" and config.strategy != "SS":
         raise ValueError(
             f"config.task = 'pretrain' needs strategy SS, not {config.strategy}: take configs/ss.py"

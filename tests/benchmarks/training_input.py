@@ -2,13 +2,14 @@
 
     python tests/benchmarks/training_input.py
 
-The bare loop decodes the same bytes one after the other and keeps nothing: no pipeline can do with
+The bare loop decodes the same bytes, in as many threads, and keeps nothing: no pipeline can do with
 less. Windows of one process are taken in turn. Images per second of CPU time, of which a busy
 machine takes nothing, counts all that was made; `of the limit` compares it with the bare loop's of
 the same round. Images/s is by the clock, from a start with nothing made ahead. Medians.
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import statistics
@@ -63,12 +64,17 @@ def write(folder, side):
     return opened
 
 
-def bare(records, count):
+def bare(records, count, *, threads):
     """Seconds by the clock, seconds of CPU an image, of decoding and nothing else."""
     data = [records[place] for place in range(_KEPT)]
+
+    def decode(first):
+        for number in range(first, count, threads):
+            images.decode(data[number % _KEPT])
+
     start, spent = time.perf_counter(), time.process_time()
-    for number in range(count):
-        images.decode(data[number % _KEPT])
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        list(pool.map(decode, range(threads)))
     return time.perf_counter() - start, (time.process_time() - spent) / count
 
 
@@ -110,9 +116,13 @@ def main():
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         opened = write(pathlib.Path(folder), options.side)
-        table = {("bare decoder", 1): lambda: bare(opened["jpeg"], options.images)}
+        counts, table = range(1, min(2, len(cores)) + 1), {}
+        for threads in counts:
+            table["bare decoder", threads] = lambda threads=threads: bare(
+                opened["jpeg"], options.images, threads=threads
+            )
         for name in FORMS:
-            for threads in range(1, min(2, len(cores)) + 1):
+            for threads in counts:
                 table[name, threads] = lambda name=name, threads=threads: batches(
                     opened[name],
                     options.images,
@@ -129,8 +139,8 @@ def main():
                     spent[row].append(measured)
     print(f"{options.side} px, batches of {options.batch_size}, {options.rounds} windows of each")
     print(f"{'':14}{'threads':>8}{'images/s':>10}{'per CPU s':>11}{'of the limit':>14}")
-    limit = spent["bare decoder", 1]
     for (name, threads), windows in spent.items():
+        limit = spent["bare decoder", threads]
         rate = options.images / statistics.median(clock for clock, _ in windows)
         per_cpu = 1 / statistics.median(cpu for _, cpu in windows)
         share = statistics.median(a / b for (_, a), (_, b) in zip(limit, windows, strict=True))
