@@ -1,5 +1,6 @@
 """Charts of single answers: which class is taken for which, and whether probabilities are right."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -67,7 +68,7 @@ def _draw_matrix(ax: Axes, counts: np.ndarray, cell: float) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-9)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*shares.shape if cell >= _LEAST else (0, 0)):
-        text = f"{counts[i, j]:.0f}" if counts[i, j] >= 0.5 else ""
+        text = f"{math.floor(counts[i, j] + 0.5)}" if counts[i, j] >= 0.5 else ""
         if len(text) * _DIGIT > cell:
             text = f"{counts[i, j] / 1000:.2g}k"
         colour = "white" if shares[i, j] > 0.55 else INK
@@ -81,7 +82,7 @@ def reliability(charts: Sequence[tuple[str, Mapping[str, tuple]]]) -> Figure:
         charts: title, and by name (`before`, `after` scaling) count, confidence, accuracy `[M]`
             of M bins of equal width, and the expected calibration error.
     """
-    columns = min(max(len(charts), 2), 3)  # one alone would be stretched
+    columns = 2 if len(charts) in (1, 2, 4) else 3  # one alone would be stretched
     rows = -(-len(charts) // columns)
     figure, axes = panels(
         *(2 * rows, columns),

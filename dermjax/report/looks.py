@@ -35,8 +35,13 @@ _KNOWN = {
     "IN": Style("#D55E00", "s", "--"),
     "FS": Style("#009E73", "^", ":"),
 }
-# SS-balanced and the like: as their strategy, but for the mark.
-_VARIANTS = {"balanced": "D", "weights": "v", "logit": "P", "focal": "X"}
+# SS-balanced and the like have their strategy's colour: a line each, and a mark for each strategy.
+_VARIANTS = {
+    "balanced": ("-.", {"SS": "D", "IN": "p", "FS": "d"}),
+    "weights": ((0, (8, 2)), {"SS": "v", "IN": "<", "FS": ">"}),
+    "logit": ((0, (5, 1, 1, 1, 1, 1)), {"SS": "P", "IN": "h", "FS": "8"}),
+    "focal": ((0, (3, 3)), {"SS": "X", "IN": "*", "FS": "H"}),
+}
 _OTHERS = (
     Style("#CC79A7", "D", "-."),
     Style("#56B4E9", "v", (0, (8, 2))),
@@ -60,7 +65,8 @@ def styles(strategies: Iterable[str]) -> dict[str, Style]:
         if base in _KNOWN and variant in ("", *_VARIANTS):
             found[name] = _KNOWN[base]
             if variant:
-                found[name] = dataclasses.replace(_KNOWN[base], mark=_VARIANTS[variant])
+                line, marks = _VARIANTS[variant]
+                found[name] = Style(_KNOWN[base].colour, marks[base], line)
         else:
             found[name] = next(others)
     return found

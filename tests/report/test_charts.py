@@ -197,13 +197,17 @@ def test_files_are_whole_and_the_same_every_time(tmp_path):
     assert b"Date" not in (tmp_path / "one.pdf").read_bytes()
 
 
-def test_a_file_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
+def test_a_file_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):
     charts.save(EVERY["one map"](), tmp_path, "map")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    broken = Figure()
-    broken.text(0.5, 0.5, "$\\nonsense$")
-    with pytest.raises(ValueError):
-        charts.save(broken, tmp_path, "map")
+
+    def stopped(self, file, **_):
+        file.write(b"the first bytes")
+        raise MemoryError
+
+    monkeypatch.setattr(Figure, "savefig", stopped)
+    with pytest.raises(MemoryError):
+        charts.save(Figure(), tmp_path, "map")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -224,6 +228,7 @@ def test_strategies_and_classes_are_told_apart_without_colour():
     style = looks.styles(["SS", "IN", "FS", *variants])
     assert len({(look.mark, look.line) for look in style.values()}) == len(style)
     assert style["IN-focal"].colour == style["IN"].colour
+    assert len({style[name].line for name in style if name.startswith("SS")}) == 5
     assert len({looks.class_sign(i)[1] for i in range(10)}) == 10
     assert len({looks.class_sign(i) for i in range(100)}) == 100
 
@@ -321,12 +326,14 @@ def test_classes_without_labelled_images_have_no_point():
 
 
 def test_confusion_counts_are_printed_and_shares_shaded():
-    counts = np.array([[8, 2.4], [0, 0]])
+    counts = np.array([[8, 2.4], [0.4, 0.5]])
     figure = charts.confusion_matrices([("SS", counts), ("$FS$", counts)], ["a_b", "$"])
     ax = figure.axes[0]
-    np.testing.assert_allclose(ax.images[0].get_array(), counts / 10.4)
-    assert [text.get_text() for text in ax.texts] == ["8", "2", "", ""]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a_b (10)", r"\$ (0)"]
+    np.testing.assert_allclose(ax.images[0].get_array(), counts / [[10.4], [0.9]])
+    assert [text.get_text() for text in ax.texts] == ["8", "2", "", "1"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a_b (10)", r"\$ (1)"]
+    empty = charts.confusion_matrices([("SS", np.diag([3, 0]))], ["a", "b"]).axes[0]
+    np.testing.assert_allclose(empty.images[0].get_array(), [[1, 0], [0, 0]])
     assert figure.axes[1].get_title() == r"\$FS\$"
 
 
