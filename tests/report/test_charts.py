@@ -361,7 +361,10 @@ def test_reliability_shows_full_bins_joined_small_ones_hollow_and_the_errors():
 
 
 def test_differences_are_in_their_order_with_their_intervals():
-    figure = charts.differences(paired((0.1, 1.0)))
+    frame = paired((0.1, 1.0))
+    below = frame["first"].eq("IN") & frame["alpha"].eq(1.0)
+    frame.loc[below, ["difference", "low", "high"]] = [-0.1, -0.14, -0.04]
+    figure = charts.differences(frame)
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         *("SS − IN, 10 %", "SS − FS, 10 %", "IN − FS, 10 %"),
@@ -369,11 +372,11 @@ def test_differences_are_in_their_order_with_their_intervals():
     ]
     spans = [line.get_xydata() for line in ax.lines[:12:2]]
     np.testing.assert_allclose(spans[1], [[-0.01, -1], [0.09, -1]])
-    np.testing.assert_allclose(spans[5], [[0.04, -5], [0.14, -5]])
+    np.testing.assert_allclose(spans[5], [[-0.14, -5], [-0.04, -5]])
     points = ax.lines[1:12:2]
-    np.testing.assert_allclose(points[5].get_xydata(), [[0.1, -5]])
-    faces = [point.get_markerfacecolor() for point in points[:3]]
-    assert faces[:2] == ["white", "white"] and faces[2] != "white"  # the third's is above 0
+    np.testing.assert_allclose(points[5].get_xydata(), [[-0.1, -5]])
+    hollow = [point.get_markerfacecolor() == "white" for point in points]
+    assert hollow == [True, True, False] * 2  # the third's interval is above 0, the last below
     assert ax.lines[12].get_xdata() == [0, 0]
 
 
@@ -429,6 +432,7 @@ def test_many_shares_are_drawn_in_blocks():
     titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
     assert len(titles) == 30
     assert titles[0:5] == [f"SS, {share} %" for share in (10, 20, 30, 40, 50)]
+    assert titles[5:11:5] == ["IN, 10 %", "FS, 10 %"]
     assert titles[25:] == [f"FS, {share} %" for share in (60, 70, 80, 90, 100)]
 
 
