@@ -1,345 +1,332 @@
-"""The study's figures, drawn from its frames of numbers; every one for print and for the page."""
+"""The study's figures, drawn from its frames of numbers; every one for print and for the page.
 
-import io
+Frames have a row per strategy and `alpha`, the share of the training images that keep their
+labels, in (0, 1]; measures are in [0, 1], NaN where there is none. The paper is Kramer et al.,
+JEADV 2022.
+"""
+
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from etils import epath
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe & Ito (2008), told apart by colour-blind readers; marks tell them apart without colour.
-_STYLES = {
-    "SS": ("#0072B2", "o", "-"),
-    "IN": ("#D55E00", "s", "--"),
-    "FS": ("#009E73", "^", ":"),
-}
-# SS-balanced and the like: their strategy's colour, another mark.
-_VARIANTS = {"balanced": "D", "weights": "v", "logit": "P", "focal": "X"}
-# Ten classes: Tol's muted colours, and marks as a second sign.
-_COLOURS = (
-    *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
-    *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777"),
+from dermjax.report.answers import confusion_matrices, reliability
+from dermjax.report.looks import (
+    FAINT,
+    GRID,
+    INK,
+    LARGE,
+    PLAIN,
+    SMALL,
+    Style,
+    dress,
+    legend,
+    named,
+    panels,
+    percent,
+    png,
+    save,
+    styles,
+    worded,
 )
-_MARKS = "os^vDP*X<>"
-_INK, _GRID = "#444444", "#DDDDDD"
-_WIDTH = 9.2  # inches of a full row: 920 CSS px
-_DPI = 170
+from dermjax.report.projections import feature_maps, line_of
 
+__all__ = [
+    "confusion_matrices",
+    "differences",
+    "feature_maps",
+    "line_of",
+    "png",
+    "reliability",
+    "save",
+    "sensitivity_against_labels",
+    "strategies_against_alpha",
+    "subgroups",
+]
 
-def png(figure: Figure) -> bytes:
-    """A figure as the page shows it."""
-    return _saved(figure, "png")
-
-
-def save(figure: Figure, folder: epath.Path, name: str) -> None:
-    """`name.png` and `name.pdf`, each whole or not there; the same bytes for the same figure."""
-    for kind in ("png", "pdf"):
-        path = folder / f"{name}.{kind}"
-        part = path.with_name(path.name + ".tmp")
-        part.write_bytes(_saved(figure, kind))
-        part.replace(path)
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    file = io.BytesIO()
-    unsaid = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
-    figure.savefig(file, format=kind, dpi=_DPI, metadata=unsaid[kind])
-    return file.getvalue()
+_FIGURE_3 = ("accuracy", "macro_precision", "macro_sensitivity")
+_APART = 0.09  # of an axis: labels of nearer ticks would touch
+_LEAST = 5  # points of a running median
+_ACROSS = 5  # small panels in a row
 
 
 def strategies_against_alpha(
     overall: pd.DataFrame, published: pd.DataFrame | None = None
 ) -> Figure:
-    """Figure 3: accuracy, macro precision and macro sensitivity against the share of the labels.
+    """The paper's Figure 3: three measures against the share of the labels.
 
     Args:
-        overall: a row per cell: strategy, alpha, and of each measure its value, sd, low and high.
+        overall: strategy, alpha, and of accuracy, macro_precision and macro_sensitivity the mean,
+            `_sd` over trials (NaN, that of one trial, has no bar) and, if a band is to be drawn,
+            `_low` and `_high`. A share that a strategy has not is a gap in its line.
         published: strategy, alpha and the three measures of the paper, drawn hollow.
+
+    Returns:
+        Three panels side by side.
     """
-    names = ("accuracy", "macro_precision", "macro_sensitivity")
-    figure, axes = _panels(1, 3, height=3.3)
-    for ax, name in zip(axes.flat, names, strict=True):
-        for strategy, rows in _by_strategy(overall):
-            colour, mark, line = _style(strategy)
-            rows = rows.sort_values("alpha")
-            x = 100 * rows["alpha"]
-            ax.fill_between(
-                x, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, alpha=0.12, lw=0
-            )
-            ax.errorbar(
-                *(x, rows[name], rows[f"{name}_sd"].fillna(0)),
-                color=colour,
-                marker=mark,
-                linestyle=line,
-                markersize=5,
-                capsize=3,
-                label=strategy,
-            )
-            if published is not None:
-                known = published[published["strategy"] == strategy].dropna(subset=[name])
-                ax.plot(100 * known["alpha"], known[name], mark, color=colour, mfc="none", ms=9)
-        ax.set_title(name.replace("_", " "), fontsize=10)
-        ax.set_xticks(sorted(set(100 * overall["alpha"])))
-        ax.margins(x=0.08)
-    axes.flat[0].set_ylabel("test set")
-    figure.supxlabel("labelled share of the training images, %", fontsize=9)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
+    style, shares = styles(overall["strategy"]), sorted(set(overall["alpha"]))
+    ticks = shares
     if published is not None:
-        handles.append(Line2D([], [], marker="o", ls="", mfc="none", color=_INK, ms=9))
-        labels.append("the paper")
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+        published = published[published["strategy"].isin(list(style))]
+        ticks = sorted({*shares, *published["alpha"]})
+    figure, axes = panels(1, 3, height=3.4)
+    for ax, measure in zip(axes.flat, _FIGURE_3, strict=True):
+        for strategy, look in style.items():
+            rows = overall[overall["strategy"] == strategy].set_index("alpha")
+            _draw_course(ax, strategy, rows.reindex(shares), measure, look)
+            if published is not None:
+                known = published[published["strategy"] == strategy].dropna(subset=[measure])
+                ax.plot(100 * known["alpha"], known[measure], look.mark, **_hollow(look.colour))
+        ax.set_title(worded(measure), fontsize=LARGE)
+        ax.margins(x=0.08)
+        _tick_shares(ax, ticks)
+    axes.flat[0].set_ylabel("test set", fontsize=PLAIN)
+    figure.supxlabel("labelled share of the training images, %", fontsize=PLAIN)
+    handles = [_line(look) for look in style.values()]
+    names = [named(strategy) for strategy in style]
+    if "accuracy_low" in overall:
+        handles.append(Patch(color=INK, alpha=0.15, lw=0))
+        names.append("95 % interval")
+    if published is not None and len(published):
+        handles.append(Line2D([], [], marker="o", ls="", **_hollow(INK)))
+        names.append("the paper")
+    legend(figure, handles, names, "upper right")
     return figure
+
+
+def _draw_course(ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look: Style) -> None:
+    """A strategy's means, bars and band; `rows` by share, NaN where there is no run."""
+    x, known = 100 * rows.index.to_numpy(float), rows[measure].notna().to_numpy()
+    if f"{measure}_low" in rows:
+        low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
+        ax.fill_between(x, low, high, color=look.colour, alpha=0.13, lw=0)
+        # A band of one point would have no width.
+        beside = np.convolve(known, [1, 0, 1])[1:-1] > 0
+        alone = known & ~beside
+        ax.vlines(x[alone], low[alone], high[alone], color=look.colour, alpha=0.13, lw=9)
+    if not known.all():  # so that the eye finds the next point; a gap is no measured course
+        ax.plot(x[known], rows[measure][known], color=look.colour, lw=0.6, alpha=0.6)
+    ax.errorbar(
+        x,
+        rows[measure],
+        rows[f"{measure}_sd"],
+        color=look.colour,
+        marker=look.mark,
+        linestyle=look.line,
+        markersize=5,
+        capsize=3,
+        label=named(strategy),
+    )
+
+
+def _tick_shares(ax: Axes, alphas: Sequence[float]) -> None:
+    """A tick at each share, and its number where it does not run into the one before."""
+    places = [100 * alpha for alpha in alphas]
+    room = _APART * (places[-1] - places[0])
+    words, last = [], np.inf
+    for place in reversed(places):  # the largest share is always named
+        fits = last - place >= room
+        words.append(f"{place:.4g}" if fits else "")
+        last = place if fits else last
+    ax.set_xticks(places, words[::-1])
+
+
+def _line(look: Style) -> Line2D:
+    return Line2D([], [], color=look.colour, marker=look.mark, linestyle=look.line, markersize=5)
+
+
+def _hollow(colour: str) -> dict:
+    return {"color": colour, "markerfacecolor": "none", "markersize": 9, "zorder": 4}
 
 
 def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
-    """Each class's sensitivity against the labelled training images behind it, log scale."""
-    strategies = [strategy for strategy, _ in _by_strategy(by_class)]
-    figure, axes = _panels(1, len(strategies), height=3.6, share=True)
-    classes = sorted(set(by_class["class"]))
-    for ax, strategy in zip(axes.flat, strategies, strict=True):
-        own = by_class[by_class["strategy"] == strategy]
-        for index, name in enumerate(classes):
-            rows = own[own["class"] == name].sort_values("labelled")
-            ax.plot(
-                *(rows["labelled"], rows["sensitivity"]),
-                color=_COLOURS[index % 10],
-                marker=_MARKS[index % 10],
-                markersize=5,
-                lw=1,
-                label=_plain(name),
-            )
+    """What labels are worth to a rare class: sensitivity against the labelled images behind it.
+
+    Args:
+        by_class: strategy, alpha, class, labelled (training images of the class, mean over
+            trials) and sensitivity.
+
+    Returns:
+        All classes in one panel, each a thin line over its shares, thick the strategies' running
+        medians (of both, labels and sensitivity, of a tenth of the points); below, a panel per
+        class, the rarest first.
+    """
+    shown = by_class[by_class["labelled"] > 0]  # a logarithm has no place for none
+    style = styles(by_class["strategy"])
+    classes = list(by_class.groupby("class")["labelled"].max().sort_values(kind="stable").index)
+    rows = -(-len(classes) // _ACROSS)
+    figure, (whole, each) = _one_above_many(rows, min(len(classes), _ACROSS))
+    drawn = False
+    for strategy, look in style.items():
+        own = shown[shown["strategy"] == strategy]
+        for name, ax in zip(classes, each, strict=False):
+            one = own[own["class"] == name].sort_values("labelled")
+            x, y = one["labelled"], one["sensitivity"]
+            whole.plot(x, y, look.mark, color=look.colour, ls="-", lw=0.5, ms=3, alpha=0.45)
+            ax.plot(x, y, look.mark, color=look.colour, ls=look.line, lw=1.1, ms=3.5)
+        x, y = _running_median(own["labelled"], own["sensitivity"])
+        whole.plot(x, y, color=look.colour, ls=look.line, lw=2.6)
+        drawn = drawn or len(x) > 0
+    for name, ax in itertools.zip_longest(classes, each):
+        ax.set_title(named(name, 22), fontsize=PLAIN)
+        ax.set_visible(name is not None)
+    _number_labels(whole, each)
+    whole.set_ylabel("sensitivity", fontsize=PLAIN)
+    figure.supxlabel("labelled training images of the class", fontsize=PLAIN)
+    handles, names = [_line(look) for look in style.values()], [named(s) for s in style]
+    if drawn:
+        handles.append(Line2D([], [], color=INK, lw=2.6))
+        names.append("running median")
+    legend(figure, handles, names, "upper right")
+    return figure
+
+
+def _one_above_many(rows: int, columns: int) -> tuple[Figure, tuple[Axes, list[Axes]]]:
+    """A wide panel, and under it small ones on the same scales: labels' log, sensitivity."""
+    figure, grid = panels(
+        rows + 1, columns, height=3.1 + 1.45 * rows, height_ratios=[2.2] + [1] * rows
+    )
+    places = grid[0, 0].get_gridspec()
+    for ax in grid[0]:
+        ax.remove()
+    whole = figure.add_subplot(places[0, :])
+    dress(whole)
+    for place, ax in enumerate(grid[1:].flat):
+        ax.sharex(whole)
+        ax.set_yticks([0, 0.5, 1], None if place % columns == 0 else [""] * 3)
+    for ax in [whole, *grid[1:].flat]:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.set_ylim(-0.03, 1.03)
-        ax.set_title(strategy, fontsize=10)
-    axes.flat[0].set_ylabel("sensitivity")
-    figure.supxlabel("labelled training images of the class", fontsize=9)
-    _class_legend(figure, *axes.flat[0].get_legend_handles_labels(), place="upper")
-    return figure
+        ax.set_ylim(-0.05, 1.05)
+    return figure, (whole, list(grid[1:].flat))
 
 
-def confusion_matrices(
-    matrices: Sequence[tuple[str, np.ndarray]], classes: Sequence[str]
-) -> Figure:
-    """Shares of each true class's images by answer; a panel per strategy.
-
-    Args:
-        matrices: title and counts `[N, N]`, rows are true classes; means over trials.
-    """
-    columns = min(len(matrices), 3 if len(classes) <= 4 else 2 if len(classes) <= 8 else 1)
-    rows = -(-len(matrices) // columns)
-    side = _WIDTH / columns * (0.85 if columns > 1 else 0.62)
-    figure, axes = _panels(rows, columns, height=rows * side, grid=False)
-    for ax in axes.flat[len(matrices) :]:
-        ax.set_visible(False)
-    for ax, (title, counts) in zip(axes.flat, matrices, strict=False):
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for i, j in np.ndindex(*shares.shape):
-            text = f"{counts[i, j]:.0f}" if counts[i, j] >= 0.5 else ""
-            dark = shares[i, j] > 0.55
-            ax.text(j, i, text, ha="center", va="center", fontsize=8, color="w" if dark else _INK)
-        names = [_plain(name) for name in classes]
-        ax.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-        ax.set_yticks(range(len(names)), names, fontsize=8)
-        ax.set_title(title, fontsize=10)
-    figure.supxlabel("answer", fontsize=9)
-    figure.supylabel("truth", fontsize=9)
-    return figure
+def _number_labels(whole: Axes, each: Sequence[Axes]) -> None:
+    """Powers of ten; over less than two of them, 2 and 5 times those as well."""
+    low, high = whole.get_xlim()
+    steps = (1,) if high / low > 100 else (1, 2, 5)
+    for ax in [whole, *each]:
+        ax.xaxis.set_major_locator(LogLocator(subs=steps, numticks=9))
+        ax.xaxis.set_major_formatter(FuncFormatter(_counted))
+        ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def reliability(panels: Sequence[tuple[str, dict[str, tuple]]]) -> Figure:
-    """Accuracy against confidence; a panel per strategy, marks as large as their bins are full.
+def _counted(value: float, _) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
-    Args:
-        panels: title, and by name (`before`, `after` scaling) count, confidence, accuracy `[M]` and
-            the calibration error.
-    """
-    figure, axes = _panels(2, len(panels), height=4.2, share="row", ratios=(4, 1))
-    for (ax, below), (title, curves) in zip(axes.T, panels, strict=True):
-        ax.plot([0, 1], [0, 1], color="#999999", lw=1)
-        for (name, bins), colour, mark in zip(
-            curves.items(), ("#D55E00", "#0072B2"), "so", strict=False
-        ):
-            count, confidence, accuracy, _ = map(np.asarray, bins)
-            full = count > 0
-            ax.plot(confidence[full], accuracy[full], color=colour, lw=0.8, alpha=0.6)
-            size = 6 + 90 * count[full] / max(count.max(), 1)
-            ax.scatter(
-                *(confidence[full], accuracy[full], size), color=colour, marker=mark, label=name
-            )
-        errors = " → ".join(f"{bins[3]:.3f}" for bins in curves.values())
-        ax.set_title(f"{title}, ECE {errors}", fontsize=10)
-        ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-        first = np.asarray(next(iter(curves.values()))[0])
-        edges = (np.arange(len(first)) + 0.5) / len(first)
-        below.bar(edges, first / max(first.sum(), 1), 0.9 / len(first), color="#AAAAAA")
-        below.set_xlim(0, 1)
-    axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set_ylabel("images", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
-    figure.supxlabel("confidence; below, the share of the images (before scaling)", fontsize=9)
-    return figure
+
+def _running_median(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Of each run of points in the order of x, both medians: no point is moved along a slope."""
+    order = np.argsort(x.to_numpy(), kind="stable")
+    both = np.stack([x.to_numpy(float), y.to_numpy(float)])[:, order]
+    both = both[:, np.isfinite(both).all(0)]
+    size = max(_LEAST, both.shape[1] // 10)
+    if both.shape[1] < 2 * size:
+        return np.zeros(0), np.zeros(0)
+    x, y = np.median(np.lib.stride_tricks.sliding_window_view(both, size, axis=1), axis=-1)
+    return x, y
 
 
 def differences(pairs: pd.DataFrame) -> Figure:
-    """Paired differences with their intervals: one panel per measure."""
+    """Paired differences of strategies with their intervals: a panel per measure.
+
+    Args:
+        pairs: first, second, alpha, measure, difference (first minus second), low, high; drawn in
+            the frame's order.
+
+    Returns:
+        A panel per measure; a mark is hollow where the interval holds 0.
+    """
     measures = list(dict.fromkeys(pairs["measure"]))
-    first = pairs[pairs["measure"] == measures[0]]
-    figure, axes = _panels(1, len(measures), height=1.1 + 0.26 * len(first), share=True)
+    rows = list(dict.fromkeys(zip(pairs["first"], pairs["second"], pairs["alpha"], strict=True)))
+    style = styles([*pairs["first"], *pairs["second"]])
+    figure, axes = panels(1, len(measures), height=1.2 + 0.23 * len(rows), sharey=True)
     for ax, measure in zip(axes.flat, measures, strict=True):
-        rows = pairs[pairs["measure"] == measure].reset_index(drop=True)
-        y = -np.arange(len(rows))
-        for place, row in zip(y, rows.itertuples(), strict=True):
-            colour, mark, _ = _style(row.first)
-            ax.plot([row.low, row.high], [place, place], color=colour, lw=1.6)
-            ax.plot([row.difference], [place], mark, color=colour, ms=6)
+        for row in pairs[pairs["measure"] == measure].itertuples():
+            place = -rows.index((row.first, row.second, row.alpha))
+            _draw_difference(ax, row, place, style[row.first])
         ax.axvline(0, color="#777777", lw=1)
-        names = [f"{row.first} − {row.second}, {100 * row.alpha:g} %" for row in rows.itertuples()]
-        ax.set_yticks(y, names, fontsize=8)
-        ax.set_title(str(measure).replace("_", " "), fontsize=10)
-    figure.supxlabel("difference and 95 % interval over patients", fontsize=9)
+        for above in range(1, len(rows)):
+            if rows[above][2] != rows[above - 1][2]:  # another share
+                ax.axhline(0.5 - above, color="#AAAAAA", lw=0.8)
+        ax.grid(visible=False, axis="y")
+        ax.set_title(worded(str(measure)), fontsize=LARGE)
+    names = [f"{named(a, 16)} − {named(b, 16)}, {percent(alpha)}" for a, b, alpha in rows]
+    axes.flat[0].set_yticks(-np.arange(len(rows)), names, fontsize=SMALL)
+    axes.flat[0].set_ylim(0.4 - len(rows), 0.6)
+    figure.supxlabel(
+        "difference (right of 0 the first is better) and 95 % interval; hollow: it holds 0",
+        fontsize=PLAIN,
+    )
     return figure
+
+
+def _draw_difference(ax: Axes, row, place: float, look: Style) -> None:
+    """An interval and its point."""
+    certain = row.low > 0 or row.high < 0
+    ax.plot([row.low, row.high], [place, place], color=look.colour, lw=1.6)
+    ax.plot(
+        *([row.difference], [place], look.mark),
+        color=look.colour,
+        markerfacecolor=look.colour if certain else "white",
+        markersize=6,
+    )
 
 
 def subgroups(rows: pd.DataFrame, minimum: int) -> Figure:
     """Accuracy and macro sensitivity of the parts of the test set that a column makes.
 
     Args:
-        rows: strategy, value, n, and of both measures the value (NaN: too few), low and high.
-        minimum: images, below which measures are not shown.
+        rows: strategy, value, n, and of both measures the value (NaN: not shown), low and high.
+        minimum: images, of fewer neither measures nor their number are shown.
     """
-    values = list(dict.fromkeys(rows["value"]))
-    strategies = [strategy for strategy, _ in _by_strategy(rows)]
-    figure, axes = _panels(1, 2, height=1.2 + 0.34 * len(values), share=True)
-    for ax, name in zip(axes.flat, ("accuracy", "macro_sensitivity"), strict=True):
-        for place, strategy in enumerate(strategies):
-            colour, mark, _ = _style(strategy)
-            own = rows[rows["strategy"] == strategy].set_index("value").reindex(values)
-            y = -np.arange(len(values)) - 0.2 * (place - (len(strategies) - 1) / 2)
-            ax.hlines(y, own[f"{name}_low"], own[f"{name}_high"], color=colour, lw=1.4)
-            ax.plot(own[name], y, mark, color=colour, ms=5, label=strategy)
-        ax.set_xlim(-0.02, 1.02)
-        ax.set_title(name.replace("_", " "), fontsize=10)
+    values, style = list(dict.fromkeys(rows["value"])), styles(rows["strategy"])
     n = rows.drop_duplicates("value").set_index("value")["n"]
-    names = [f"{_plain(v)}  (n {n[v]}{', too few' if n[v] < minimum else ''})" for v in values]
-    first = axes.flat[0]
-    first.set_ylim(0.6 - len(values), 0.6)
-    for label, value in zip(
-        first.set_yticks(-np.arange(len(values)), names, fontsize=8), values, strict=False
-    ):
-        label.label1.set_color("#999999" if n[value] < minimum else _INK)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-    return figure
-
-
-def feature_maps(
-    panels: dict[tuple[str, float], tuple[np.ndarray, str]],
-    labels: np.ndarray,
-    classes: Sequence[str],
-) -> Figure:
-    """Figures 4 and 5: t-SNE of the test images' features.
-
-    Args:
-        panels: by strategy and alpha: points `[B, 2]`, and a line to print below.
-        labels: `[B]` int.
-        classes: N names.
-    """
-    strategies = list(dict.fromkeys(strategy for strategy, _ in panels))
-    alphas = sorted({alpha for _, alpha in panels})
-    side = _WIDTH / max(len(alphas), 2)
-    figure, axes = _panels(len(strategies), len(alphas), height=len(strategies) * side, grid=False)
-    size = float(np.clip(4000 / len(labels), 1.5, 30))
-    for (i, strategy), (j, alpha) in itertools.product(enumerate(strategies), enumerate(alphas)):
-        ax = axes[i, j]
-        ax.set_xticks([])
-        ax.set_yticks([])
-        if (strategy, alpha) not in panels:
-            ax.text(0.5, 0.5, "not done", ha="center", transform=ax.transAxes, color=_INK)
-            continue
-        points, note = panels[strategy, alpha]
-        for index in range(len(classes)):
-            own = points[labels == index]
-            ax.scatter(
-                *own.T,
-                s=size,
-                c=_COLOURS[index % 10],
-                marker=_MARKS[index % 10],
-                lw=0,
-                alpha=0.8,
-                rasterized=True,
+    height = 1.2 + (0.12 + 0.11 * len(style)) * len(values)
+    figure, axes = panels(1, 2, height=height, sharey=True)
+    few = [place for place, value in enumerate(values) if n[value] < minimum]
+    for ax, measure in zip(axes.flat, ("accuracy", "macro_sensitivity"), strict=True):
+        for place, (strategy, look) in enumerate(style.items()):
+            own = rows[rows["strategy"] == strategy].set_index("value").reindex(values)
+            ends = own[[measure, f"{measure}_low", f"{measure}_high"]].to_numpy(float, copy=True)
+            ends[few] = np.nan
+            y = -np.arange(len(values)) - 0.7 / len(style) * (place - (len(style) - 1) / 2)
+            ax.hlines(y, ends[:, 1], ends[:, 2], color=look.colour, lw=1.4)
+            ax.plot(ends[:, 0], y, look.mark, color=look.colour, ms=5)
+        for i in few:
+            ax.text(
+                0.5, -i, f"n < {minimum}", color=FAINT, fontsize=SMALL, ha="center", va="center"
             )
-        ax.set_aspect("equal", "datalim")
-        ax.set_title(f"{strategy}, {100 * alpha:g} %", fontsize=10)
-        ax.set_xlabel(note, fontsize=8)
-    handles = [
-        Line2D([], [], ls="", marker=_MARKS[i % 10], color=_COLOURS[i % 10], ms=6)
-        for i in range(len(classes))
-    ]
-    _class_legend(figure, handles, [_plain(name) for name in classes])
+        ax.set_xlim(-0.02, 1.02)
+        ax.set_title(worded(measure), fontsize=LARGE)
+        for above in range(1, len(values)):
+            ax.axhline(0.5 - above, color=GRID, lw=0.8)
+        ax.grid(visible=False, axis="y")
+    _name_parts(axes, values, n, minimum)
+    handles = [Line2D([], [], color=s.colour, marker=s.mark, ms=5, lw=1.4) for s in style.values()]
+    legend(figure, handles, [named(strategy) for strategy in style], "upper right")
     return figure
 
 
-def _panels(rows, columns, *, height: float, share=False, grid: bool = True, ratios=None):
-    """A figure with `[rows, columns]` axes in this project's looks."""
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share, height_ratios=ratios)
-    for ax in axes.flat:
-        _dress(ax, grid)
-    return figure, axes
-
-
-def _dress(ax: Axes, grid: bool) -> None:
-    ax.tick_params(labelsize=8, colors=_INK)
-    ax.spines[["top", "right"]].set_visible(not grid)
-    for spine in ax.spines.values():
-        spine.set_color("#AAAAAA")
-    if grid:
-        ax.grid(color=_GRID, lw=0.6)
-        ax.set_axisbelow(True)
-
-
-def _class_legend(figure: Figure, handles, names, place: str = "lower") -> None:
-    figure.legend(
-        handles,
-        names,
-        loc=f"outside {place} center",
-        ncols=min(len(names), max(2, int(110 / (max(map(len, names)) + 5)))),
-        frameon=False,
-        fontsize=9,
-    )
-
-
-def _by_strategy(frame: pd.DataFrame):
-    """(strategy, its rows), in the order of appearance."""
-    return list(frame.groupby("strategy", sort=False))
-
-
-def _style(strategy: str) -> tuple[str, str, str]:
-    """(colour, mark, line)."""
-    base, _, variant = strategy.partition("-")
-    colour, mark, line = _STYLES[base]
-    return (colour, _VARIANTS[variant], "-.") if variant else (colour, mark, line)
-
-
-def _plain(name) -> str:
-    """Without what matplotlib would take for a formula, and not too long."""
-    text = str(name).replace("$", r"\$")
-    return text if len(text) <= 24 else text[:23] + "…"
-
-
-def line_of(purity: float, silhouette: float) -> str:
-    """What stands below a panel of features."""
-    return f"purity {purity:.2f}, silhouette " + (
-        "–" if math.isnan(silhouette) else f"{silhouette:.2f}"
-    )
+def _name_parts(axes: np.ndarray, values: Sequence, n: pd.Series, minimum: int) -> None:
+    """Names at the left, images at the right; those of small parts in grey."""
+    first, last = axes.flat[0], axes.flat[-1]
+    first.set_yticks(-np.arange(len(values)), [named(value, 30) for value in values])
+    first.set_ylim(0.4 - len(values), 0.6)
+    for i, value in enumerate(values):
+        few = n[value] < minimum
+        first.get_yticklabels()[i].set_color(FAINT if few else INK)
+        last.text(
+            1.03,
+            -i,
+            f"n < {minimum}" if few else f"n = {n[value]:,}",
+            transform=last.get_yaxis_transform(),
+            va="center",
+            fontsize=SMALL,
+            color=FAINT if few else INK,
+        )

@@ -1,0 +1,121 @@
+"""The paper's Figures 4 and 5: test images' features on a plane, coloured by class."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dermjax.report.looks import (
+    FAINT,
+    PLAIN,
+    SMALL,
+    WIDTH,
+    class_sign,
+    legend,
+    named,
+    panels,
+    percent,
+)
+
+_ACROSS = 5  # panels in a row; more would be too small to see a rare class in
+_WIDE = 2.0  # inches, that a line below a panel takes
+_COVERED = 0.12  # of a panel, by the marks if none overlapped
+
+
+def feature_maps(
+    maps: Mapping[tuple[str, float], tuple[np.ndarray, str]],
+    labels: np.ndarray,
+    classes: Sequence[str],
+) -> Figure:
+    """A panel per strategy (rows) and share of the labels (columns); more shares, more blocks.
+
+    Args:
+        maps: by strategy and alpha: points `[B, 2]`, and a line to print below.
+        labels: `[B]` int.
+        classes: N names.
+    """
+    strategies = list(dict.fromkeys(strategy for strategy, _ in maps))
+    alphas = sorted({alpha for _, alpha in maps})
+    blocks = -(-len(alphas) // _ACROSS)
+    columns = -(-len(alphas) // blocks)
+    side = min(WIDTH / columns, 4.6)
+    figure, axes = panels(
+        *(blocks * len(strategies), columns),
+        height=0.8 + blocks * len(strategies) * (side + 0.5),
+        grid=False,
+    )
+    for place, ax in enumerate(axes.flat):
+        row, column = divmod(place, columns)
+        block, strategy = divmod(row, len(strategies))
+        alpha = block * columns + column
+        if alpha >= len(alphas):
+            ax.set_visible(False)
+            continue
+        cell = strategies[strategy], alphas[alpha]
+        ax.set_title(f"{named(cell[0], int(7 * side))}, {percent(cell[1])}", fontsize=PLAIN)
+        _draw_map(ax, maps.get(cell), labels, len(classes), side)
+    _explain(figure, classes)
+    return figure
+
+
+def _draw_map(
+    ax: Axes, one: tuple[np.ndarray, str] | None, labels: np.ndarray, classes: int, side: float
+) -> None:
+    """Rarer classes later and larger: the commonest would hide them."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_box_aspect(1)
+    if one is None:
+        ax.text(0.5, 0.5, "not done", ha="center", transform=ax.transAxes, color=FAINT, fontsize=9)
+        return
+    points, note = one
+    counts = np.bincount(labels, minlength=classes)
+    common = np.clip(_COVERED * (72 * side) ** 2 / len(labels), 1.5, 36)  # points²
+    for index in np.argsort(-counts, kind="stable"):
+        own = points[labels == index]
+        larger = np.clip((counts.max() / max(counts[index], 1)) ** 0.25, 1, 3)
+        colour, mark = class_sign(index)
+        ax.scatter(
+            *own.T,
+            s=min(common * larger, 36),
+            c=colour,
+            marker=mark,
+            lw=0,
+            alpha=0.8,
+            rasterized=True,
+        )
+    _frame(ax, points)
+    ax.set_xlabel(note if side > _WIDE else note.replace(", ", "\n"), fontsize=SMALL)
+
+
+def _frame(ax: Axes, points: np.ndarray) -> None:
+    """Both axes as long as the longer one needs: a unit is the same in both."""
+    finite = points[np.isfinite(points).all(1)]
+    if not len(finite):
+        return
+    low, high = finite.min(0), finite.max(0)
+    half = 0.53 * (high - low).max() or 1.0
+    middle = (low + high) / 2
+    ax.set_xlim(middle[0] - half, middle[0] + half)
+    ax.set_ylim(middle[1] - half, middle[1] + half)
+
+
+def _explain(figure: Figure, classes: Sequence[str]) -> None:
+    handles = []
+    for index in range(len(classes)):
+        colour, mark = class_sign(index)
+        handles.append(Line2D([], [], ls="", marker=mark, color=colour, ms=6))
+    names = [named(name) for name in classes]
+    legend(figure, handles, names, "lower center", title="marks of rarer classes: larger, on top")
+
+
+def line_of(purity: float, silhouette: float) -> str:
+    """What stands below a panel: kNN purity in [0, 1], silhouette in [-1, 1], NaN for none."""
+    purity, silhouette = (
+        "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+        for value in (purity, silhouette)
+    )
+    return f"purity {purity}, silhouette {silhouette}"
