@@ -104,7 +104,8 @@ def _draw(config, outcomes: Outcomes, frames, maps) -> dict[str, tuple]:
         "rare_classes": (
             charts.sensitivity_against_labels(frames["by_class"]),
             "Sensitivity against the labelled images of a class",
-            "A point per class and share of the labels, means over trials.",
+            "A point per class and share of the labels, means over trials; thick: each strategy's "
+            "running median. Below, each class alone, the rarest first.",
         ),
     }
     if len(frames["pairs"]):
@@ -127,7 +128,8 @@ def _draw(config, outcomes: Outcomes, frames, maps) -> dict[str, tuple]:
             charts.reliability([(s, _reliability(outcomes, s, alpha)) for s in shown]),
             f"Reliability at {page.percent(alpha)} of the labels",
             "Accuracy against confidence, all trials together; on the diagonal a probability means "
-            "what it says. After: divided by the temperature that validation images gave.",
+            "what it says. After: divided by the temperature that validation images gave. Hollow: "
+            "fewer than ten images.",
         )
     for column, rows in (
         frames["subgroups"].groupby("column", sort=False) if len(frames["subgroups"]) else ()
