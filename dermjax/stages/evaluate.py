@@ -23,20 +23,6 @@ from dermjax.training import parallel
 TEST_FEATURES = "test_features.npz"
 
 
-def make_predictor(
-    config: ConfigDict, dataset: Dataset, devices: parallel.Devices, preprocessing: Preprocessing
-) -> Predictor:
-    """Logits of stage 2's classifier."""
-    return Predictor(
-        network.make_classifier(config, devices, len(dataset.classes)),
-        dataset,
-        devices,
-        preprocessing,
-        image_size=config.finetune.image_size,
-        batch_size=config.evaluate.batch_size,
-    )
-
-
 def evaluate(
     config: ConfigDict,
     dataset: Dataset,

@@ -12,7 +12,6 @@ from dermjax import models
 from dermjax.analysis import measures
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
-from dermjax.stages.evaluate import make_predictor
 from dermjax.stages.predictor import Predictor
 from dermjax.stages.prepare import Dataset
 from dermjax.steps import classify, losses, optimizer
@@ -77,7 +76,7 @@ def finetune(
         )
         return map(devices.put, shares)
 
-    predictor = make_predictor(config, dataset, devices, preprocessing)
+    predictor = _make_predictor(config, dataset, devices, preprocessing)
     folder = workdir / "checkpoints" / STAGE
     with Checkpoints(folder, scored=True) as checkpoints:
         training = loop.Training(
@@ -128,6 +127,23 @@ def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
         return functools.partial(losses.focal, gamma=stage.focal_gamma, **options)
     smoothing = stage.label_smoothing
     return functools.partial(losses.cross_entropy, label_smoothing=smoothing, **options)
+
+
+def _make_predictor(
+    config: ConfigDict,
+    dataset: Dataset,
+    devices: parallel.Devices,
+    preprocessing: models.Preprocessing,
+) -> Predictor:
+    """Logits of stage 2's classifier."""
+    return Predictor(
+        network.make_classifier(config, devices, len(dataset.classes)),
+        dataset,
+        devices,
+        preprocessing,
+        image_size=config.finetune.image_size,
+        batch_size=config.evaluate.batch_size,
+    )
 
 
 def _validation(config: ConfigDict, dataset: Dataset, predictor: Predictor):
