@@ -5,23 +5,22 @@ of them hundreds of times, so crops of at most `max_side` px are made once. A sh
 consecutive crops: what a killed preparation loses at most, and what bounds its memory.
 """
 
-import collections
-import concurrent.futures
 import contextlib
-import dataclasses
 import errno
+import functools
 import itertools
 import operator
 import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from dermjax.data import images
+from dermjax.data.crops import Crop, encode
 from dermjax.data.records import FORMS
+from dermjax.data.workers import in_order
 
 _SHARDS = 256  # at most: each is a few open files in training
 _SHARD_SIZE = 1024  # crops, at least: a TFDS data set costs a tenth of a second
@@ -29,21 +28,6 @@ _ASIDE = ".incomplete"
 _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 Track = Callable[[Iterable, int, str], Iterable]
-
-
-@dataclasses.dataclass(frozen=True)
-class Crop:
-    """One record to prepare, boxes being `(x, y, w, h)` in px of the upright photograph.
-
-    Attributes:
-      path: of the photograph.
-      box: the lesion's; None for the whole photograph.
-      redact: parts that nobody may recognise, blacked out before anything else.
-    """
-
-    path: str
-    box: images.Box | None
-    redact: tuple[images.Box, ...] = ()
 
 
 class PreparedSource:
@@ -106,7 +90,7 @@ def prepare(
       directory: one per content and settings; the caller names it by a fingerprint.
       crops: one per row of the manifest.
       max_side: px, bound of a crop's longest side; smaller ones are not enlarged.
-      workers: threads that decode.
+      workers: processes that decode.
       track: wraps an iterable of known length to show progress: `(items, total, label)`; of what is
         missing.
       records: `jpeg`, or `pixels`: max_side * max_side * 3 bytes each, to be read without decoding.
@@ -114,7 +98,8 @@ def prepare(
 
     Raises:
       ValueError: fewer than 8 px for `max_side`; a photograph that cannot be read.
-      OSError: the disk is full, or is going to be; says how much is needed and free.
+      OSError: the disk is full, or is going to be, and says how much is needed and free; or a
+        worker was killed.
     """
     if max_side < 8:
         raise ValueError(f"max_side = {max_side} px is less than 8; the paper's value is 512")
@@ -125,7 +110,8 @@ def prepare(
     shards = [_Shard(directory, rows[i : i + size]) for i in range(0, len(crops), size)]
     if not all(shard.finished for shard in shards):
         directory.mkdir(parents=True, exist_ok=True)
-        _Preparation(directory, crops, shards, form).run(workers, track)
+        encoder = functools.partial(encode, max_side=max_side, records=records)
+        _Preparation(directory, crops, shards, form, encoder).run(workers, track)
     return PreparedSource(shards, form)
 
 
@@ -157,8 +143,11 @@ class _Shard:
 class _Preparation:
     """One call's work on the shards that are missing."""
 
-    def __init__(self, directory: pathlib.Path, crops: Sequence[Crop], shards: list, form):
+    def __init__(
+        self, directory: pathlib.Path, crops: Sequence[Crop], shards: list, form, encode: Callable
+    ):
         self._directory, self._crops, self._shards, self._form = directory, crops, shards, form
+        self._encode = encode
         self._bytes, self._encoded = 0, 0  # of this call, to tell what the rest will need
         for left in directory.glob("*" + _ASIDE):  # by a killed call
             shutil.rmtree(left)
@@ -168,8 +157,10 @@ class _Preparation:
         if self._form.bytes_each and self._needed() > self._free():
             raise OSError(f"the disk is too small for the prepared images: {self._remedy()}")
         missing = [shard for shard in self._shards if not shard.finished]
-        with contextlib.closing(self._encode_all(missing, workers)) as encoded:
-            tracked = iter(track(encoded, self._missing(), "preparing images"))
+        rows = itertools.chain.from_iterable(shard.rows for shard in missing)
+        crops = [self._crops[row] for row in rows]
+        with contextlib.closing(in_order(self._encode, crops, workers=workers)) as encoded:
+            tracked = iter(track(map(self._count, encoded), len(crops), "preparing images"))
             for shard in missing:
                 try:
                     shard.write(self._form, itertools.islice(tracked, len(shard.rows)))
@@ -180,25 +171,6 @@ class _Preparation:
                     raise OSError(f"preparing images: {reason}: {self._remedy()}") from None
             for _ in tracked:  # there are none: the progress notices its end
                 pass
-
-    def _encode_all(self, shards: list, workers: int) -> Iterator:
-        """Records of the shards in order; only a bounded number is made ahead."""
-        pool = concurrent.futures.ThreadPoolExecutor(workers)  # Pillow works without the GIL
-        pending = collections.deque()
-        try:
-            for row in itertools.chain.from_iterable(shard.rows for shard in shards):
-                pending.append(pool.submit(self._encode, self._crops[row]))
-                if len(pending) > 4 * workers:
-                    yield self._count(pending.popleft().result())
-            while pending:
-                yield self._count(pending.popleft().result())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _encode(self, crop: Crop) -> bytes | np.ndarray:
-        return self._form.encode(
-            images.read_crop(crop.path, crop.box, self._form.max_side, crop.redact)
-        )
 
     def _count(self, record):
         self._encoded += 1

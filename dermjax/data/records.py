@@ -1,7 +1,7 @@
 """How prepared crops lie on disk, a shard at a time: as JPEGs, or as pixels ready to be mapped.
 
-A form encodes one crop (in any thread), writes a shard's worth of them into an empty folder, and
-opens such a folder for random access. What makes a folder whole is its caller's business.
+A form writes a shard's worth of crops, encoded by `crops.ENCODERS`, into an empty folder, and opens
+such a folder for random access. What makes a folder whole is its caller's business.
 """
 
 import contextlib
@@ -11,12 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
-
-from dermjax.data import images
 
 _SPLIT = "images"  # one TFDS split holds all; which of them train is decided at run time
-_QUALITY = 95  # JPEG; at 90 and below 8 x 8 blocks show on smooth skin
 
 
 class Jpegs:
@@ -26,10 +22,6 @@ class Jpegs:
 
     def __init__(self, max_side: int):
         self.max_side = max_side
-
-    def encode(self, image: Image.Image) -> bytes:
-        """The record of one RGB crop."""
-        return images.encode_jpeg(image, _QUALITY)
 
     def write(self, folder: pathlib.Path, encoded: Iterable[bytes], rows: range) -> None:
         """Records of `rows`, in order, into an empty folder; errors of TFDS and of ArrayRecord."""
@@ -108,10 +100,6 @@ class Pixels:
     def __init__(self, max_side: int):
         self.max_side = max_side
         self.bytes_each = max_side * max_side * 3
-
-    def encode(self, image: Image.Image) -> np.ndarray:
-        """The record of one RGB crop, `[height, width, 3]` uint8."""
-        return np.asarray(image)
 
     def write(self, folder: pathlib.Path, encoded: Iterable[np.ndarray], rows: range) -> None:
         """Records of `rows`, in order, into an empty folder; OSError where the disk is full."""

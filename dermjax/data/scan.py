@@ -1,5 +1,6 @@
 """Opens every photograph once, before anything is trained, and remembers what it found."""
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -11,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from dermjax.data import images, near_duplicates
+from dermjax.data.workers import in_order
 
-_CHUNK = 256
 _SAVE_SECONDS = 20.0
 _FOUND = ("width", "height", "content", "mode", "hash")
 _HEADER = ["path", "size", "mtime_ns", *_FOUND]
@@ -35,7 +36,7 @@ def scan(
         paths: Files; repeated ones are read once.
         cache_file: CSV that keeps the results by (path, size, mtime_ns); written atomically, also
             on the way, so an interrupted scan goes on where it was. None: no cache.
-        workers: Threads (Pillow and hashlib release the GIL).
+        workers: Processes.
         track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
@@ -45,14 +46,17 @@ def scan(
     """
     paths = list(dict.fromkeys(map(str, paths)))
     known, found, used = _read(cache_file), [], {}
+    # Threads: of a file on another machine its state is waited for, not computed.
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        keys = list(pool.map(_key, paths))
+    unseen = [path for path, key in zip(paths, keys, strict=True) if key not in known]
     written = time.monotonic()
     changed, cost = False, 0.0
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        looks = _look_all(paths, known, pool)
+    with contextlib.closing(in_order(_look, unseen, workers=workers)) as looks:
         try:
-            for path, (key, result) in track(looks, len(paths), "checking images"):
-                found.append((path, *result))
-                *seen, error = result
+            for path, key in track(zip(paths, keys, strict=True), len(paths), "checking images"):
+                *seen, error = (*known[key], "") if key in known else next(looks)
+                found.append((path, *seen, error))
                 if key and not error:
                     changed |= key not in known
                     used[key] = tuple(seen)
@@ -67,33 +71,31 @@ def scan(
     return table.astype({name: "str" for name in table} | {"width": int, "height": int})
 
 
-def _look_all(paths, known, pool):
-    """(path, its look) in order, a bounded number ahead of whoever takes them."""
-    for start in range(0, len(paths), _CHUNK):
-        part = paths[start : start + _CHUNK]
-        yield from zip(part, pool.map(lambda path: _look(path, known), part), strict=True)
-
-
-def _look(path, known) -> tuple[_Key | None, tuple[int, int, str, str, str, str]]:
-    """(cache key, (what was found, error)) of one file."""
+def _key(path: str) -> _Key | None:
+    """What a file's content is known by; None where it has no state."""
     try:
         state = os.stat(path)
-        key = (path, state.st_size, state.st_mtime_ns)
-        if key in known:
-            return key, (*known[key], "")
+    except OSError:  # a look at it will say why
+        return None
+    return path, state.st_size, state.st_mtime_ns
+
+
+def _look(path: str) -> tuple[int, int, str, str, str, str]:
+    """What was found in one file, and the error."""
+    try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        return None, (*_NOTHING, "file not found")
+        return *_NOTHING, "file not found"
     except IsADirectoryError:
-        return None, (*_NOTHING, "is a folder, not a file")
+        return *_NOTHING, "is a folder, not a file"
     except OSError as error:
-        return None, (*_NOTHING, f"cannot be read ({error.strerror or error})")
+        return *_NOTHING, f"cannot be read ({error.strerror or error})"
     try:
         width, height, mode, small = images.probe(data)
     except ValueError as error:
-        return key, (*_NOTHING, str(error))
+        return *_NOTHING, str(error)
     content, look = hashlib.sha256(data).hexdigest(), near_duplicates.perceptual_hash(small)
-    return key, (width, height, content, mode, look, "")
+    return width, height, content, mode, look, ""
 
 
 def _read(cache_file) -> dict[_Key, _Found]:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from dermjax.data import images, pipeline
+from dermjax.data.crops import ENCODERS
 from dermjax.data.records import FORMS
 
 _KEPT = 64  # different images on disk; the pipeline is told of many times more rows
@@ -59,7 +60,7 @@ def write(folder, side):
     for name, form in FORMS.items():
         form = form(side)
         (folder / name).mkdir()
-        form.write(folder / name, map(form.encode, crops(side)), range(_KEPT))
+        form.write(folder / name, map(ENCODERS[name], crops(side)), range(_KEPT))
         opened[name] = form.open(folder / name, range(_KEPT))
     return opened
 

@@ -109,7 +109,6 @@ def test_interrupted_scan_keeps_what_it_saw(photos, tmp_path, monkeypatch):
 
 
 def test_results_are_saved_on_the_way(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "_CHUNK", 2)
     monkeypatch.setattr(scan, "_SAVE_SECONDS", 0.0)
     cache, sizes = tmp_path / "scan.csv", []
     write = scan._write

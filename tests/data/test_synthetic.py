@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermjax.data import workers
 from dermjax.data.synthetic import CLASSES, SyntheticSettings, write_dataset
 from dermjax.data.synthetic.dataset import COLUMNS, boxes_of_mask
 from dermjax.data.synthetic.patients import (
@@ -53,7 +54,8 @@ def assert_same_directory(first, second):
         assert np.abs(image - theirs[name]).max() <= 1, name
 
 
-def test_two_workers_draw_what_one_draws(dataset, tmp_path):
+def test_two_workers_draw_what_one_draws(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "WORTH", 2)
     write_dataset(tmp_path, SMALL, workers=2)
     assert_same_directory(dataset.parent, tmp_path)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import functools
 import json
-import multiprocessing
 import os
 import pathlib
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,7 @@ from dermjax.data.synthetic.patients import (
     plan_photos,
 )
 from dermjax.data.synthetic.render import render_photo
+from dermjax.data.workers import in_order
 
 COLUMNS = ("image", "label", "patient", "lesion", "x", "y", "w", "h")
 COLUMNS += ("site", "skin_type", "sex", "age", "mask")
@@ -65,9 +65,9 @@ def write_dataset(
         return table
     plans = plan_photos(settings)
     boxes: dict[str, list[Box]] = {}
-    done = _draw_all(directory, plans, settings, workers)
-    for name, found in track(done, len(plans), "drawing photographs"):
-        boxes[name] = found
+    draw = functools.partial(_draw, directory=directory, settings=settings)
+    with contextlib.closing(in_order(draw, plans, workers=workers)) as done:
+        boxes |= track(done, len(plans), "drawing photographs")
     rows = [row for plan in plans for row in _rows(plan, boxes[plan.name], settings)]
     _write(table, lambda path: _write_table(path, rows))
     return table
@@ -109,35 +109,7 @@ def _claim(directory: pathlib.Path, settings: SyntheticSettings) -> None:
         )
 
 
-def _draw_all(directory, plans: list[PhotoPlan], settings: SyntheticSettings, workers: int):
-    """Yield (name, boxes) of every photograph, in any order."""
-    if workers <= 1:
-        for plan in plans:
-            yield _draw(directory, plan, settings)
-        return
-    # Spawned, not forked: the caller may hold JAX, whose threads do not survive a fork.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_die_with_parent
-    )
-    try:
-        futures = [pool.submit(_draw, directory, plan, settings) for plan in plans]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _die_with_parent() -> None:
-    """End this worker when its parent is gone, however it went."""
-
-    def watch():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _draw(directory, plan: PhotoPlan, settings: SyntheticSettings) -> tuple[str, list[Box]]:
+def _draw(plan: PhotoPlan, *, directory, settings: SyntheticSettings) -> tuple[str, list[Box]]:
     """Draw one photograph and its mask unless both are there."""
     photo, mask_path = _paths(directory, plan)
     if photo.exists() and mask_path.exists():
