@@ -4,6 +4,8 @@ Letters: b images of this process, S px side of the square buffer, H = W px of t
 """
 
 import dataclasses
+import math
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -67,15 +69,15 @@ class _Share:
 
     def __init__(self, rows: grain.MapDataset | _Balanced, batch_size: int, reading: Reading):
         self._rows, self._batch_size = rows, batch_size
-        self._size = batch_size // reading.process_count
-        self._start = reading.process_index * self._size
+        self.size = batch_size // reading.process_count
+        self._start = reading.process_index * self.size
 
     def __len__(self) -> int:
         return len(self._rows) // self._batch_size
 
     def __getitem__(self, step: int) -> np.ndarray:
         first = step * self._batch_size + self._start
-        return np.array([self._rows[i] for i in range(first, first + self._size)], np.int32)
+        return np.array([self._rows[i] for i in range(first, first + self.size)], np.int32)
 
 
 def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
@@ -90,12 +92,12 @@ class _ToBuffers(grain.transforms.Map):
     fresh memory of each costs as much as half of its decoding.
     """
 
-    def __init__(self, source: Source, labels: np.ndarray, side: int):
-        self._source, self._labels, self._side = source, labels, side
+    def __init__(self, source: Source, labels: np.ndarray, size: int, side: int):
+        self._source, self._labels = source, labels
+        self._memory = _Memory(size, side, side, 3)
 
     def map(self, rows: np.ndarray) -> dict:
-        # Zeros come from the system, which hands out large memory empty: they cost no writing.
-        buffers = np.zeros((len(rows), self._side, self._side, 3), np.uint8)
+        buffers = self._memory.take()
         sizes = np.zeros((len(rows), 2), np.int32)
         for place, row in enumerate(rows.tolist()):
             sizes[place] = _fill(buffers[place], self._source[row])
@@ -103,12 +105,37 @@ class _ToBuffers(grain.transforms.Map):
 
 
 def _fill(buffer: np.ndarray, data: bytes | np.ndarray) -> tuple[int, int]:
-    """Puts an image into the top left of an empty buffer; returns its height and width."""
+    """Puts an image into the top left of a buffer and clears the rest; its height and width."""
     pixels = data if isinstance(data, np.ndarray) else images.decode(data, buffer)
     height, width = pixels.shape[:2]
     if not np.may_share_memory(pixels, buffer):
         buffer[:height, :width] = pixels
+    buffer[:height, width:] = 0
+    buffer[height:] = 0
     return height, width
+
+
+class _Memory:
+    """Arrays of one shape, in memory that is used again when nobody holds an array or part of it.
+
+    Memory fresh from the system has to be cleared first: for a batch as much as a twentieth of its
+    decoding, for pixels that need no decoding half of the work.
+    """
+
+    def __init__(self, *shape: int):
+        self._shape, self._free = shape, []
+
+    def take(self) -> np.ndarray:
+        """An array, uint8, with anything in it."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            # No NumPy array: of a part of an array that lies in another array, NumPy would hold the
+            # other one only, and this one, which is watched, would seem to be free.
+            memory = bytearray(math.prod(self._shape))
+        array = np.ndarray(self._shape, np.uint8, buffer=memory)
+        weakref.finalize(array, self._free.append, memory).atexit = False
+        return array
 
 
 class _ToInput(grain.transforms.Map):
@@ -172,8 +199,8 @@ def training_batches(
         raise ValueError(f"sampling = {sampling!r} is not known; take {' or '.join(SAMPLINGS)}")
     balanced = sampling == "balanced"
     order = _Balanced(rows, labels, seed) if balanced else _shuffled(rows, seed)
-    shares = grain.MapDataset.source(_Share(order, batch_size, reading))
-    batches = shares.map(_ToBuffers(source, labels, side))
+    share = _Share(order, batch_size, reading)
+    batches = grain.MapDataset.source(share).map(_ToBuffers(source, labels, share.size, side))
     iterator = iter(
         batches.to_iter_dataset(
             grain.ReadOptions(

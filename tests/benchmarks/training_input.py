@@ -19,6 +19,7 @@ import time
 import numpy as np
 from PIL import Image
 
+from dermjax import command_line
 from dermjax.data import images, pipeline
 from dermjax.data.crops import ENCODERS
 from dermjax.data.records import FORMS
@@ -105,11 +106,12 @@ def batches(records, count, *, side, batch_size, threads):
 
 def main():
     """Prints one table."""
+    command_line.restart_with_huge_pages()  # as `dermjax.main` does
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=512, help="px of the records")
     parser.add_argument("--batch-size", type=int, default=64, help="images")
-    parser.add_argument("--images", type=int, default=2048, help="in a window")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved windows of each row")
+    parser.add_argument("--images", type=int, default=4096, help="in a window")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved windows of each row")
     parser.add_argument("--quick", action="store_true", help="whether it runs, not how fast")
     options = parser.parse_args()
     if options.quick:

@@ -1,7 +1,9 @@
 """Batches: position is the step, each image once per epoch, padding never counts as an image."""
 
+import gc
 import io
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -280,3 +282,47 @@ def test_evaluation_resizes_as_asked(interpolation):
     )
     expected = Image.fromarray(pixels).resize((16, 16), Image.Resampling[interpolation.upper()])
     np.testing.assert_array_equal(batch["image"][0], np.asarray(expected))
+
+
+def _iterator(batch_size=4):
+    return pipeline.training_batches(
+        Source(),
+        np.arange(11),
+        LABELS,
+        side=24,
+        batch_size=batch_size,
+        seed=0,
+        start=0,
+        reading=pipeline.Reading(threads=1, prefetch_batches=1),
+    )
+
+
+HOLDERS = {
+    "the batch": lambda images: images,
+    "a part of an image": lambda images: images[1, 2:, ::2],
+    "a view": lambda images: images.reshape(-1).view(np.int8),
+    "an array on a device": jax.device_put,
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_whatever_is_held_of_a_batch_stays_as_it_is(name):
+    expected = [np.array(HOLDERS[name](batch["image"])) for batch in training(20)]
+    iterator = _iterator()
+    held = []
+    for _ in range(20):
+        held.append(HOLDERS[name](next(iterator)["image"]))
+        gc.collect()  # the batch itself is gone
+    for ours, theirs in zip(held, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_memory_that_nobody_holds_is_used_again_and_cleared():
+    iterator, addresses = _iterator(), []
+    for expected in training(40):
+        batch = next(iterator)
+        addresses.append(batch["image"].ctypes.data)
+        np.testing.assert_array_equal(batch["image"], expected["image"])
+        del batch
+        gc.collect()
+    assert len(set(addresses)) <= 6
