@@ -120,7 +120,7 @@ def _paper() -> ConfigDict:
     # .79 MB, some ten JPEGs). They are the exact crops: results differ a little from `jpeg`'s.
     config.data.records = "jpeg"
     config.data.cache_dir = ""  # prepared images; default $DERMJAX_CACHE or ~/.cache/dermjax
-    config.data.workers = 0  # that prepare images; 0: one per core
+    config.data.workers = 0  # processes that check and prepare images; 0: one per core
     config.data.read_threads = 4  # that decode during training
     config.data.prefetch_batches = 4  # held ready in memory
     config.data.synthetic = _synthetic(lesions=12_000, width=960, height=540)
