@@ -8,6 +8,8 @@ import dataclasses
 import numpy as np
 from scipy import optimize, special
 
+from dermjax.analysis import labelled
+
 _SMALLEST = 1e-12  # a probability of 0 costs 27.6 nats, not infinity
 _RANGE = (0.05, 20.0)  # of the temperature
 
@@ -39,7 +41,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     Raises:
       ValueError: no images, other shapes, a value that is no probability, or no bins.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     return _binned(probabilities.max(1), probabilities.argmax(1) == labels, bins)
 
 
@@ -62,7 +64,7 @@ def classwise_calibration_error(
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     errors = [
         _binned(column, labels == c, bins).calibration_error
         for c, column in enumerate(probabilities.T)
@@ -76,7 +78,7 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     one_hot = np.eye(probabilities.shape[1])[labels]
     return float(((probabilities - one_hot) ** 2).sum(1).mean())
 
@@ -87,7 +89,7 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(own, _SMALLEST, 1)).mean())
 
@@ -106,12 +108,9 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     Raises:
       ValueError: no images, other shapes, or a logit that is not finite.
     """
-    labels, logits = _shaped(labels, logits)
-    if not np.isfinite(logits).all():
-        raise ValueError(
-            f"{(~np.isfinite(logits)).sum()} of {logits.size} logits are not finite; all must be: "
-            "take log_probabilities(), which bounds them"
-        )
+    labels, logits = labelled.scores(
+        labels, logits, remedy="take log_probabilities(), which bounds them"
+    )
     rows = np.arange(len(labels))
 
     def loss(log_temperature):
@@ -141,7 +140,7 @@ def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: see `reliability`.
     """
-    _, probabilities = _checked(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
     return np.log(np.maximum(probabilities, _SMALLEST))
 
 
@@ -155,33 +154,3 @@ def _binned(confidence, right, bins):
     sums = [np.bincount(index, weights=values, minlength=bins) for values in (confidence, right)]
     means = [np.where(count, total / np.maximum(count, 1), np.nan) for total in sums]
     return Bins(count, *means)
-
-
-def _checked(labels, probabilities):
-    """Labels and probabilities in float64, in range and as many."""
-    labels, probabilities = _shaped(labels, probabilities)
-    totals = probabilities.sum(1)
-    # Written with a few digits, or in bfloat16, rows do not sum to 1 exactly.
-    if not ((probabilities >= 0).all() and np.allclose(totals, 1, atol=1e-2)):
-        raise ValueError(
-            f"probabilities from {probabilities.min():.3g} with rows that sum to "
-            f"{totals.min():.3g} ... {totals.max():.3g} must be at least 0 and sum to 1; "
-            "of logits take measures.softmax() first"
-        )
-    return labels, probabilities
-
-
-def _shaped(labels, values):
-    """Labels `[B]` and values `[B, N]` in float64."""
-    labels, values = np.asarray(labels), np.asarray(values, np.float64)
-    if labels.size == 0 or values.ndim != 2 or labels.shape != values.shape[:1]:
-        raise ValueError(
-            f"it takes labels [B] and values [B, N] of at least one image; got {labels.shape} and "
-            f"{values.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= values.shape[1]:
-        raise ValueError(
-            f"labels from {labels.min()} to {labels.max()} must lie in [0, {values.shape[1]}), the "
-            "columns; leave unlabelled images out"
-        )
-    return labels, values

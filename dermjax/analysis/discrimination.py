@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn import metrics
 
+from dermjax.analysis import labelled
+
 
 def auroc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Area under each class's one-vs-rest ROC curve `[N]`, in [0, 1]; chance is .5.
@@ -67,7 +69,7 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int = 3) ->
     Raises:
       ValueError: k outside [1, N], or see `auroc`.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.scores(labels, probabilities)
     classes = probabilities.shape[1]
     if not 1 <= k <= classes:
         raise ValueError(f"k = {k} must lie in [1, {classes}], the classes; min(k, N) does")
@@ -77,7 +79,7 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int = 3) ->
 
 def _one_vs_rest(score: Callable, labels, probabilities) -> np.ndarray:
     """A score of every class that has both positives and negatives."""
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.scores(labels, probabilities)
     n = np.bincount(labels, minlength=probabilities.shape[1])
     return np.array(
         [
@@ -85,24 +87,3 @@ def _one_vs_rest(score: Callable, labels, probabilities) -> np.ndarray:
             for c in range(len(n))
         ]
     )
-
-
-def _checked(labels, probabilities):
-    """Arrays of one length, with labels that have a column and scores that rank."""
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if labels.size == 0 or probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(
-            f"it takes labels [B] and probabilities [B, N] of at least one image; got "
-            f"{labels.shape} and {probabilities.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(
-            f"labels from {labels.min()} to {labels.max()} must lie in "
-            f"[0, {probabilities.shape[1]}), the columns; leave unlabelled images out"
-        )
-    if not np.isfinite(probabilities).all():
-        raise ValueError(
-            f"{(~np.isfinite(probabilities)).sum()} of {probabilities.size} probabilities are not "
-            "finite; all must be: look at the network's outputs"
-        )
-    return labels, probabilities

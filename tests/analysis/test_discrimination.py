@@ -64,6 +64,6 @@ def test_what_cannot_be_ranked_is_said():
         discrimination.auroc(labels, p[1:])
     with pytest.raises(ValueError, match="labels from -1"):
         discrimination.auprc(labels * 0 - 1, p)
-    with pytest.raises(ValueError, match="1 of 160 probabilities are not finite"):
+    with pytest.raises(ValueError, match="1 of 160 values are not finite"):
         p[0, 0] = np.nan
         discrimination.auroc(labels, p)
