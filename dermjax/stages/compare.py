@@ -168,7 +168,7 @@ def _reliability(outcomes: Outcomes, strategy: str, alpha: float) -> dict[str, t
     found = {}
     for name, parts in (
         ("before", [run.probabilities for run in runs]),
-        ("after", [measured.calibrated(run)[1] for run in runs]),
+        ("after", [run.scaled for run in runs]),
     ):
         bins = calibration.reliability(labels, np.concatenate(parts))
         found[name] = (bins.count, bins.confidence, bins.accuracy, bins.calibration_error)

@@ -204,18 +204,10 @@ def _ranked(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
     }
 
 
-def calibrated(run: Outcome) -> tuple[float, np.ndarray]:
-    """The temperature that validation gives, and the test probabilities `[B, N]` under it."""
-    logs = calibration.log_probabilities(run.validation_probabilities)
-    temperature = calibration.fit_temperature(run.validation_labels, logs)
-    return temperature, calibration.apply_temperature(run.probabilities, temperature)
-
-
 def _calibrated(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
     """Calibration on the test set, before and after temperature scaling."""
-    temperature, after = calibrated(run)
-    found = {"temperature": temperature}
-    for when, probabilities in (("", run.probabilities), ("_scaled", after)):
+    found = {"temperature": run.temperature}
+    for when, probabilities in (("", run.probabilities), ("_scaled", run.scaled)):
         found |= {
             f"ece{when}": calibration.calibration_error(outcomes.labels, probabilities),
             f"classwise_ece{when}": calibration.classwise_calibration_error(
