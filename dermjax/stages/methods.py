@@ -42,6 +42,13 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
             for name in named
         ]
+    described["Statistics"] = [
+        (
+            "intervals",
+            f"95 %, all from the same {config.report.resamples:,} draws of the test patients, seed "
+            f"{config.report.seed}",
+        )
+    ]
     described["Machine and cost"] = _cost(outcomes)
     described["Software"] = [(name, version) for name, version in first["versions"].items()]
     described["Deviations from the paper"] = [
