@@ -152,8 +152,8 @@ def _among_likeliest(labels, probabilities, k) -> np.ndarray:
 class _Thresholds:
     """A class's images by the K different scores of its positives, the highest first.
 
-    Only these matter: between two of them neither curve gains area. Row k counts each patient's
-    images whose score reaches the k-th threshold, but not the one above.
+    Sensitivity grows at these alone, so that both areas are sums over them. Row k counts each
+    patient's images whose score reaches the k-th threshold, but not the one above.
     """
 
     positives: sparse.csr_array  # [K, G]

@@ -107,6 +107,10 @@ DEFINITIONS = {
     ),
 }
 _INTERVALS = ", in brackets the 95 % interval over test patients"
+_ERRORS = (
+    " Chance alone makes ECE and classwise ECE larger; their intervals take that off, so that a "
+    "value may lie above its own."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +238,8 @@ def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix:
         [percent(row["alpha"]), row["strategy"], *(_with_interval(row, n + suffix) for n in names)]
         for _, row in frame.iterrows()
     ]
-    return Table(heading, f"Means over trials{_INTERVALS}.", header, rows)
+    note = _ERRORS if "ece" in names else ""
+    return Table(heading, f"Means over trials{_INTERVALS}.{note}", header, rows)
 
 
 def pairs_table(frame: pd.DataFrame) -> Table:

@@ -75,7 +75,7 @@ def checklist(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("Which weights did training start from?", "Methods, network"),
         ("How was the model selected?", "Methods, fine-tuning: `select`, on validation images"),
         ("Was the test set used before?", "By this study once in each run; else the authors say"),
-        ("Measures with intervals?", "Strategies, Classes, Differences"),
+        ("Measures with intervals?", "Strategies, Differences, Ranking, Calibration, Subgroups"),
         ("Is it calibrated?", "Calibration"),
         ("For whom does it work worse?", "Subgroups"),
         ("How does it compare with dermatologists?", ""),
