@@ -8,11 +8,13 @@ Letters: B images, N classes, G patients, R resamples, T trials; `...` any leadi
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
-_FIELDS = ("accuracy", "precision", "sensitivity", "specificity", "npv", "f1")
+_DRAWS = 500  # resamples whose counts are float64 at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +29,50 @@ class PatientWeights:
         """The same draws for some of the images: `[B]` bool or rows."""
         return dataclasses.replace(self, inverse=self.inverse[images])
 
+    def check(self, labels: np.ndarray) -> None:
+        """Raises ValueError unless there are as many images, each with its patient."""
+        if labels.shape != self.inverse.shape:
+            raise ValueError(
+                f"patients of {len(self.inverse)} images for {len(labels)} labels must be as many; "
+                "of() takes those of some images"
+            )
+
+    def means(self, values: np.ndarray | sparse.sparray) -> np.ndarray:
+        """Means over each resample's images: `[B]` or `[B, C]` -> `[R]` or `[R, C]`.
+
+        NaN for a resample without images, which some of the images may have. `[B, C]` may be
+        sparse. Memory: 8 bytes for each of G patients and C values, and for each of G patients and
+        500 resamples.
+        """
+        images, patients = np.arange(len(self.inverse)), self.counts.shape[1]
+        ones = np.ones(len(images))
+        member = sparse.coo_array((ones, (self.inverse, images)), (patients, len(images))).tocsr()
+        columns = values if np.ndim(values) == 2 else np.reshape(values, (-1, 1))
+        columns = sparse.hstack([sparse.coo_array(ones[:, None]), sparse.coo_array(columns)])
+        by_patient = (member @ columns).toarray()  # [G, 1 + C]
+        totals = np.empty((len(self.counts), by_patient.shape[1]))
+        for start in range(0, len(totals), _DRAWS):
+            some = slice(start, start + _DRAWS)
+            totals[some] = self.counts[some].astype(np.float64) @ by_patient
+        means = _ratio(totals[:, 1:], totals[:, :1], totals[:, :1] > 0)
+        return means if np.ndim(values) == 2 else means[:, 0]
+
 
 @dataclasses.dataclass(frozen=True)
-class Measures:
+class Averaged:
+    """Measures that are averaged over trials: arrays whose first axes are trials or resamples."""
+
+    upward: ClassVar[tuple[str, ...]] = ()  # what resampling itself makes larger
+
+    @classmethod
+    def mean(cls, trials: list[Self]) -> Self:
+        """Means over trials; they share their test images, so they lack the same classes."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.mean([getattr(one, name) for one in trials], 0) for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures(Averaged):
     """Measures of confusion matrices `[..., N, N]`, in [0, 1].
 
     As in `measures.py`, a class without images has no measures (NaN) and stays out of the macro
@@ -47,36 +90,37 @@ class Measures:
     @property
     def macro_precision(self) -> np.ndarray:
         """`[...]`, unweighted mean over the classes that have images."""
-        return _mean_of_defined(self.precision)
+        return mean_of_defined(self.precision)
 
     @property
     def macro_sensitivity(self) -> np.ndarray:
         """`[...]`, unweighted mean over the classes that have images."""
-        return _mean_of_defined(self.sensitivity)
+        return mean_of_defined(self.sensitivity)
 
     @property
     def macro_f1(self) -> np.ndarray:
         """`[...]`, unweighted mean over the classes that have images."""
-        return _mean_of_defined(self.f1)
-
-    def mean_over_trials(self) -> "Measures":
-        """Means over the first axis; trials share their test images, so they lack the same."""
-        return Measures(**{name: getattr(self, name).mean(0) for name in _FIELDS})
+        return mean_of_defined(self.f1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Resampled:
     """Means over trials on the images as they are, and on each resample."""
 
-    point: Measures  # arrays [] and [N]
-    resamples: Measures  # arrays [R] and [R, N]
+    point: Averaged  # arrays [] and [N]
+    resamples: Averaged  # of the same kind, arrays [R] and [R, N]
     fingerprint: str  # of the draws
 
     def estimate(self, name: str, level: float = 0.95) -> "Estimate":
-        """One measure by name, say `macro_sensitivity`, with its interval at `level`."""
-        point = np.asarray(getattr(self.point, name))
+        """One measure by name, say `macro_sensitivity`, with its interval at `level`.
+
+        Percentiles; of what resampling makes larger (`upward`) the basic interval.
+        """
+        point, resamples = np.asarray(getattr(self.point, name)), getattr(self.resamples, name)
         value = float(point) if point.ndim == 0 else point
-        return Estimate(value, *interval(getattr(self.resamples, name), level))
+        if name in self.point.upward:
+            return Estimate(value, *basic_interval(value, resamples, level))
+        return Estimate(value, *interval(resamples, level))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +130,10 @@ class Estimate:
     value: float | np.ndarray
     low: float | np.ndarray
     high: float | np.ndarray
+
+    def of(self, index: int) -> "Estimate":
+        """Of one class."""
+        return Estimate(*(float(part[index]) for part in (self.value, self.low, self.high)))
 
 
 def patient_weights(groups: np.ndarray, resamples: int = 2000, seed: int = 0) -> PatientWeights:
@@ -186,16 +234,24 @@ def resample(
     Raises:
       ValueError: see `confusion_by_patient`.
     """
-    points, stacks = [], []
-    for run in np.atleast_2d(predicted):
+
+    def both(run):
         by_patient = confusion_by_patient(labels, run, weights, classes)
-        points.append(measures_of(by_patient.sum(0).reshape(classes, classes)))
-        stacks.append(measures_of(resampled_confusions(weights, by_patient)))
-    return Resampled(
-        point=_stacked(points).mean_over_trials(),
-        resamples=_stacked(stacks).mean_over_trials(),
-        fingerprint=weights.fingerprint,
-    )
+        point = measures_of(by_patient.sum(0).reshape(classes, classes))
+        return point, measures_of(resampled_confusions(weights, by_patient))
+
+    return over_trials(both, np.atleast_2d(predicted), weights)
+
+
+def over_trials(
+    both: Callable[[np.ndarray], tuple[Averaged, Averaged]],
+    trials: np.ndarray,
+    weights: PatientWeights,
+) -> Resampled:
+    """Means over trials of what `both` gives for each: as the images are, and resampled."""
+    points, resamples = zip(*map(both, trials), strict=True)
+    kind = type(points[0])
+    return Resampled(kind.mean(points), kind.mean(resamples), weights.fingerprint)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple:
@@ -221,18 +277,31 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple:
     return (float(low), float(high)) if values.ndim == 1 else (low, high)
 
 
+def basic_interval(value: float, values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The basic interval (Davison & Hinkley 1997, eq. 5.6) of a measure in [0, infinity).
+
+    2 value - percentiles: what resampling adds to the value is taken off it, as the test set's own
+    draw has added it before. The value itself may lie above it.
+
+    Args:
+      value: on the images as they are.
+      values: `[R]`, of the resamples.
+      level: in (0, 1).
+
+    Raises:
+      ValueError: see `interval`.
+    """
+    low, high = interval(values, level)
+    return max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+
+
 def _ratio(part, whole, defined) -> np.ndarray:
     """part / whole; 0 where the whole is empty, NaN where it is not defined."""
     return np.where(defined, part / np.maximum(whole, 1), np.nan)
 
 
-def _mean_of_defined(values) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN when nothing is defined."""
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN: `[..., N]` -> `[...]`; NaN when nothing is defined."""
     defined = np.isfinite(values)
     total = np.where(defined, values, 0).sum(-1)
     return _ratio(total, defined.sum(-1), defined.any(-1))
-
-
-def _stacked(runs: list[Measures]) -> Measures:
-    """Measures of several runs with a new first axis."""
-    return Measures(**{name: np.stack([getattr(run, name) for run in runs]) for name in _FIELDS})

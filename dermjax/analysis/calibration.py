@@ -1,12 +1,16 @@
 """Whether probabilities mean what they say, and one number that mends them (Guo et al. 2017).
 
-Letters: B images, N classes, M bins; probabilities `[B, N]` lie in [0, 1], rows sum to 1.
+Letters: B images, N classes, M bins, R resamples, T trials; probabilities `[B, N]` lie in [0, 1],
+rows sum to 1.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, sparse, special
+
+from dermjax.analysis import bootstrap, labelled
 
 _SMALLEST = 1e-12  # a probability of 0 costs 27.6 nats, not infinity
 _RANGE = (0.05, 20.0)  # of the temperature
@@ -28,6 +32,24 @@ class Bins:
         return float(np.average(gaps, weights=self.count[filled]))
 
 
+@dataclasses.dataclass(frozen=True)
+class Calibration(bootstrap.Averaged):
+    """Calibration in numbers; arrays are [], or `[R]` of the resamples.
+
+    Distances of chance alone are distances too, so that both errors are too large on a finite test
+    set, and larger still on its resamples: they take basic intervals. Simulated with 10 classes and
+    15 bins, those held the true ECE in 94 to 98 % of test sets of 6,910 images where it was .09 or
+    more, and in 78 to 87 % below .04; percentiles, in none where it was 0. For the classwise error
+    it was 89 to 96 % from .02, and hardly ever where it was below .002: it then ends too high.
+    """
+
+    ece: np.ndarray
+    classwise_ece: np.ndarray
+    brier: np.ndarray
+    log_loss: np.ndarray
+    upward: ClassVar[tuple[str, ...]] = ("ece", "classwise_ece")
+
+
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Bins:
     """The reliability diagram: bins of equal width of the likeliest class's probability.
 
@@ -39,7 +61,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     Raises:
       ValueError: no images, other shapes, a value that is no probability, or no bins.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     return _binned(probabilities.max(1), probabilities.argmax(1) == labels, bins)
 
 
@@ -62,7 +84,7 @@ def classwise_calibration_error(
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = labelled.probabilities(labels, probabilities)
     errors = [
         _binned(column, labels == c, bins).calibration_error
         for c, column in enumerate(probabilities.T)
@@ -76,9 +98,7 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
-    one_hot = np.eye(probabilities.shape[1])[labels]
-    return float(((probabilities - one_hot) ** 2).sum(1).mean())
+    return float(_squares(*labelled.probabilities(labels, probabilities)).mean())
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -87,9 +107,45 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = _checked(labels, probabilities)
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(own, _SMALLEST, 1)).mean())
+    return float(_losses(*labelled.probabilities(labels, probabilities)).mean())
+
+
+def resample(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    weights: bootstrap.PatientWeights,
+    bins: int = 15,
+) -> bootstrap.Resampled:
+    """`Calibration` of one strategy, averaged over its trials inside each resample of patients.
+
+    Exact, by one matrix product: an error of calibration is the sum over bins of how far apart the
+    bin's images pull right answers and confidence, and a resample only weighs the images. .1 s for
+    a run of 6,910 images, 10 classes and 2,000 resamples. Memory: that of `PatientWeights.means`
+    of C = (N + 1) M + 2.
+
+    Args:
+      labels: `[B]` int in [0, N).
+      probabilities: `[T, B, N]` of the trials, or `[B, N]` of one run.
+      weights: of the B images.
+      bins: M, at least 1.
+
+    Raises:
+      ValueError: not as many patients as images, or see `reliability`.
+    """
+
+    def both(run):
+        own_labels, p = labelled.probabilities(labels, run)
+        point = Calibration(
+            calibration_error(own_labels, p, bins),
+            classwise_calibration_error(own_labels, p, bins),
+            brier_score(own_labels, p),
+            log_loss(own_labels, p),
+        )
+        return point, _resampled(own_labels, p, weights, bins)
+
+    probabilities = np.asarray(probabilities)
+    trials = probabilities.reshape(-1, *probabilities.shape[-2:])
+    return bootstrap.over_trials(both, trials, weights)
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -106,12 +162,9 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     Raises:
       ValueError: no images, other shapes, or a logit that is not finite.
     """
-    labels, logits = _shaped(labels, logits)
-    if not np.isfinite(logits).all():
-        raise ValueError(
-            f"{(~np.isfinite(logits)).sum()} of {logits.size} logits are not finite; all must be: "
-            "take log_probabilities(), which bounds them"
-        )
+    labels, logits = labelled.scores(
+        labels, logits, remedy="take log_probabilities(), which bounds them"
+    )
     rows = np.arange(len(labels))
 
     def loss(log_temperature):
@@ -141,47 +194,48 @@ def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: see `reliability`.
     """
-    _, probabilities = _checked(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
     return np.log(np.maximum(probabilities, _SMALLEST))
+
+
+def _resampled(labels, probabilities, weights, bins) -> Calibration:
+    """Of every resample."""
+    weights.check(labels)
+    n, classes = probabilities.shape
+    # The first question is the likeliest class, then each class has its own.
+    confidence = np.column_stack([probabilities.max(1), probabilities])  # [B, 1 + N]
+    right = np.column_stack([probabilities.argmax(1) == labels, np.eye(classes)[labels]])
+    columns = bins * np.arange(1 + classes) + _bin_of(confidence, bins)
+    places = (np.repeat(np.arange(n), 1 + classes), columns.ravel())
+    gaps = sparse.coo_array(((right - confidence).ravel(), places), (n, bins * (1 + classes)))
+    scores = np.column_stack([_squares(labels, probabilities), _losses(labels, probabilities)])
+    means = weights.means(sparse.hstack([gaps, sparse.coo_array(scores)]))
+    errors = np.abs(means[:, :-2]).reshape(-1, 1 + classes, bins).sum(-1)  # [R, 1 + N]
+    return Calibration(errors[:, 0], errors[:, 1:].mean(1), means[:, -2], means[:, -1])
+
+
+def _squares(labels, probabilities) -> np.ndarray:
+    """`[B]` squared distances to the one-hot label."""
+    return ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1)
+
+
+def _losses(labels, probabilities) -> np.ndarray:
+    """`[B]` negative log-likelihoods."""
+    own = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.clip(own, _SMALLEST, 1))
+
+
+def _bin_of(confidence, bins) -> np.ndarray:
+    """Index of the bin of equal width over [0, 1]; 0 falls into the first."""
+    if bins < 1:
+        raise ValueError(f"bins = {bins} must be at least 1; 15 is usual")
+    return np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
 
 
 def _binned(confidence, right, bins):
     """Bins of equal width over [0, 1]."""
-    if bins < 1:
-        raise ValueError(f"bins = {bins} must be at least 1; 15 is usual")
-    inner = np.linspace(0, 1, bins + 1)[1:-1]  # 0 falls into the first bin
-    index = np.digitize(confidence, inner, right=True)
+    index = _bin_of(confidence, bins)
     count = np.bincount(index, minlength=bins)
     sums = [np.bincount(index, weights=values, minlength=bins) for values in (confidence, right)]
     means = [np.where(count, total / np.maximum(count, 1), np.nan) for total in sums]
     return Bins(count, *means)
-
-
-def _checked(labels, probabilities):
-    """Labels and probabilities in float64, in range and as many."""
-    labels, probabilities = _shaped(labels, probabilities)
-    totals = probabilities.sum(1)
-    # Written with a few digits, or in bfloat16, rows do not sum to 1 exactly.
-    if not ((probabilities >= 0).all() and np.allclose(totals, 1, atol=1e-2)):
-        raise ValueError(
-            f"probabilities from {probabilities.min():.3g} with rows that sum to "
-            f"{totals.min():.3g} ... {totals.max():.3g} must be at least 0 and sum to 1; "
-            "of logits take measures.softmax() first"
-        )
-    return labels, probabilities
-
-
-def _shaped(labels, values):
-    """Labels `[B]` and values `[B, N]` in float64."""
-    labels, values = np.asarray(labels), np.asarray(values, np.float64)
-    if labels.size == 0 or values.ndim != 2 or labels.shape != values.shape[:1]:
-        raise ValueError(
-            f"it takes labels [B] and values [B, N] of at least one image; got {labels.shape} and "
-            f"{values.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= values.shape[1]:
-        raise ValueError(
-            f"labels from {labels.min()} to {labels.max()} must lie in [0, {values.shape[1]}), the "
-            "columns; leave unlabelled images out"
-        )
-    return labels, values

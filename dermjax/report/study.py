@@ -58,7 +58,8 @@ DEFINITIONS = {
     "macro_f1": "Unweighted mean of the classes' F1.",
     "auroc": (
         "Chance that an image of the class gets a higher probability of it than an image of "
-        "another class (one against the rest); its unweighted mean is the macro AUROC."
+        "another class (one against the rest); its unweighted mean is the macro AUROC. Intervals "
+        "of a class with few images, say 20, are too narrow."
     ),
     "auprc": (
         "Average precision over all thresholds of the class's probability (one against the rest). "
@@ -69,10 +70,13 @@ DEFINITIONS = {
     "top3": "Share of the test images whose true class is among the three likeliest.",
     "ece": (
         "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
-        "equal width of the likeliest class's probability (Guo et al. 2017)."
+        "equal width of the likeliest class's probability (Guo et al. 2017). Chance alone makes it "
+        "larger, on few images most. Its interval takes that off (the basic bootstrap interval): "
+        "the value may lie above it. Of a network that is nearly calibrated it still ends too high."
     ),
     "classwise_ece": (
-        "The same for each class's own probability, averaged over classes (Kull et al. 2019)."
+        "The same for each class's own probability, averaged over classes (Kull et al. 2019); what "
+        "is said of ECE's interval is true of its own the more."
     ),
     "brier": (
         "Mean squared distance of the probabilities to the truth, summed over classes; 0 to 2."
@@ -85,7 +89,8 @@ DEFINITIONS = {
     "sd": "± is the standard deviation over trials, each a new draw of the labelled images.",
     "interval": (
         "In brackets a 95 % interval of the mean over trials: the test patients are drawn anew "
-        "with all their images, the percentiles of the measure are its ends."
+        "with all their images, the percentiles of the measure are its ends (of calibration errors "
+        "see ECE)."
     ),
     "difference": (
         "First minus second strategy on the same draws of patients. p is two-sided, from the same "
@@ -101,6 +106,11 @@ DEFINITIONS = {
         "-1 to 1."
     ),
 }
+_INTERVALS = ", in brackets the 95 % interval over test patients"
+_ERRORS = (
+    " Chance alone makes ECE and classwise ECE larger; their intervals take that off, so that a "
+    "value may lie above its own."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,8 +198,11 @@ def overall_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     )
 
 
-def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
-    """The paper's Table 1: a measure by class, a column per share and strategy."""
+def table_one(frame: pd.DataFrame, name: str, letter: str, intervals: bool = False) -> Table:
+    """The paper's Table 1: a measure by class, a column per share and strategy.
+
+    With intervals each has its own line below the value.
+    """
     cells = list(dict.fromkeys(zip(frame["alpha"], frame["strategy"], strict=True)))
     cells.sort(key=lambda cell: -cell[0])
     header = [("class", ""), ("n", "")]
@@ -199,7 +212,7 @@ def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
         known = part.set_index(["alpha", "strategy"])
         rows.append(
             [str(label), f"{int(part['n'].iloc[0]):,}"]
-            + [number(known[name].get(cell, math.nan)) for cell in cells]
+            + [_by_class(known, cell, name, intervals) for cell in cells]
         )
         own = part.reset_index(drop=True)
         tops = {
@@ -210,7 +223,8 @@ def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
     letter = f"Table 1 ({letter}): " if letter else ""
     return Table(
         f"{letter}{TITLES[name]} by class",
-        "Means over trials; the best strategy of each share in bold, ties included.",
+        f"Means over trials{_INTERVALS if intervals else ''}; the best strategy of each share in "
+        "bold, ties included.",
         header,
         rows,
         best,
@@ -218,13 +232,14 @@ def table_one(frame: pd.DataFrame, name: str, letter: str) -> Table:
 
 
 def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix: str = "") -> Table:
-    """Means over trials alone, a row per share and strategy."""
+    """Means over trials with their intervals, where they have any; a row per share and strategy."""
     header = [("alpha", ""), ("strategy", "")] + [(TITLES[name], name) for name in names]
     rows = [
-        [percent(row["alpha"]), row["strategy"], *(number(row[name + suffix], 3) for name in names)]
+        [percent(row["alpha"]), row["strategy"], *(_with_interval(row, n + suffix) for n in names)]
         for _, row in frame.iterrows()
     ]
-    return Table(heading, "Means over trials.", header, rows)
+    note = _ERRORS if "ece" in names else ""
+    return Table(heading, f"Means over trials{_INTERVALS}.{note}", header, rows)
 
 
 def pairs_table(frame: pd.DataFrame) -> Table:
@@ -322,6 +337,23 @@ def number(value: float, digits: int = 2) -> str:
 def percent(alpha: float) -> str:
     """`10 %`."""
     return f"{100 * alpha:g} %"
+
+
+def _by_class(known: pd.DataFrame, cell: tuple[float, str], name: str, intervals: bool) -> str:
+    """`.95`, or that and a line with `[.94, .96]`; a dash for none."""
+    value = number(known[name].get(cell, math.nan))
+    if not intervals or value == "–":
+        return value
+    low, high = (number(known[f"{name}_{end}"][cell]) for end in ("low", "high"))
+    return f"{value}\n[{low}, {high}]"
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    """`.953 [.941, .962]`; the value alone where it has no interval."""
+    value = number(row[name], 3)
+    if f"{name}_low" not in row or value == "–":
+        return value
+    return f"{value} [{number(row[f'{name}_low'], 3)}, {number(row[f'{name}_high'], 3)}]"
 
 
 def _with_spread(row, name: str) -> str:

@@ -18,6 +18,7 @@ _LEVEL = 0.05  # of the adjusted p, below which strategies are said to differ
 _MAPS = 4  # panels side by side
 _OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 _RANKING = ("macro_auroc", "macro_auprc", "top3")
+_RANKED_BY_CLASS = ("auroc", "auprc", "specificity", "npv", "f1")
 _CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
 
 
@@ -168,7 +169,7 @@ def _reliability(outcomes: Outcomes, strategy: str, alpha: float) -> dict[str, t
     found = {}
     for name, parts in (
         ("before", [run.probabilities for run in runs]),
-        ("after", [measured.calibrated(run)[1] for run in runs]),
+        ("after", [run.scaled for run in runs]),
     ):
         bins = calibration.reliability(labels, np.concatenate(parts))
         found[name] = (bins.count, bins.confidence, bins.accuracy, bins.calibration_error)
@@ -215,8 +216,7 @@ def _sections(outcomes: Outcomes, frames, figures) -> list[page.Section]:
             (),
             [
                 page.plain_table("Ranking", overall, _RANKING),
-                *(page.table_one(by_class, name, "") for name in ("auroc", "auprc")),
-                *(page.table_one(by_class, name, "") for name in ("specificity", "npv", "f1")),
+                *(page.table_one(by_class, name, "", intervals=True) for name in _RANKED_BY_CLASS),
             ],
         ),
         page.Section(

@@ -18,6 +18,8 @@ from dermjax.stages.outcomes import Outcome, Outcomes
 OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 BY_CLASS = ("precision", "sensitivity", "specificity", "npv", "f1")
 COMPARED = ("accuracy", "macro_precision", "macro_sensitivity")
+_RANKING = {"macro_auroc": "macro_auroc", "macro_auprc": "macro_auprc", "top3": "top_k"}
+_CALIBRATION = ("ece", "classwise_ece", "brier", "log_loss")
 _TOP = 3
 
 
@@ -28,7 +30,10 @@ class Cell:
     strategy: str
     alpha: float
     runs: tuple[Outcome, ...]  # its trials
-    resampled: bootstrap.Resampled
+    resampled: bootstrap.Resampled  # what follows from the answers
+    ranking: bootstrap.Resampled
+    calibration: bootstrap.Resampled
+    scaled: bootstrap.Resampled  # calibration after temperature scaling
 
 
 def make_cells(outcomes: Outcomes, weights: bootstrap.PatientWeights, track) -> list[Cell]:
@@ -40,19 +45,25 @@ def make_cells(outcomes: Outcomes, weights: bootstrap.PatientWeights, track) -> 
     ]
     wanted = [cell for cell in wanted if cell[2]]
     return [
-        Cell(
-            strategy,
-            alpha,
-            runs,
-            bootstrap.resample(
-                outcomes.labels,
-                np.stack([run.predicted for run in runs]),
-                weights,
-                len(outcomes.classes),
-            ),
-        )
-        for strategy, alpha, runs in track(wanted, len(wanted), "resampling patients")
+        _cell(outcomes, weights, *cell)
+        for cell in track(wanted, len(wanted), "resampling patients")
     ]
+
+
+def _cell(outcomes: Outcomes, weights: bootstrap.PatientWeights, strategy, alpha, runs) -> Cell:
+    labels, classes = outcomes.labels, len(outcomes.classes)
+    predicted = np.stack([run.predicted for run in runs])
+    probabilities = np.stack([run.probabilities for run in runs])
+    scaled = np.stack([run.scaled for run in runs])
+    return Cell(
+        strategy,
+        alpha,
+        runs,
+        bootstrap.resample(labels, predicted, weights, classes),
+        discrimination.resample(labels, probabilities, weights, min(_TOP, classes)),
+        calibration.resample(labels, probabilities, weights),
+        calibration.resample(labels, scaled, weights),
+    )
 
 
 def overall(outcomes: Outcomes, cells: list[Cell]) -> pd.DataFrame:
@@ -61,14 +72,14 @@ def overall(outcomes: Outcomes, cells: list[Cell]) -> pd.DataFrame:
     for cell in cells:
         row = {"strategy": cell.strategy, "alpha": cell.alpha, "trials": len(cell.runs)}
         for name in OVERALL:
-            estimate = cell.resampled.estimate(name)
             trials = [getattr(_alone(outcomes, run), name) for run in cell.runs]
-            row |= {name: estimate.value, f"{name}_sd": _sd(trials)}
-            row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        ranked = [_ranked(outcomes, run) for run in cell.runs]
-        row |= {name: float(np.mean([one[name] for one in ranked])) for name in ranked[0]}
-        calibrated = [_calibrated(outcomes, run) for run in cell.runs]
-        row |= {name: float(np.mean([one[name] for one in calibrated])) for name in calibrated[0]}
+            row |= _estimated(name, cell.resampled.estimate(name)) | {f"{name}_sd": _sd(trials)}
+        for name, measure in _RANKING.items():
+            row |= _estimated(name, cell.ranking.estimate(measure))
+        row["temperature"] = float(np.mean([run.temperature for run in cell.runs]))
+        for when, resampled in (("", cell.calibration), ("_scaled", cell.scaled)):
+            for name in _CALIBRATION:
+                row |= _estimated(f"{name}{when}", resampled.estimate(name))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -79,25 +90,15 @@ def by_class(outcomes: Outcomes, cells: list[Cell]) -> pd.DataFrame:
     for cell in cells:
         found = {name: cell.resampled.estimate(name) for name in BY_CLASS}
         alone = [_alone(outcomes, run) for run in cell.runs]
-        areas = [
-            (
-                discrimination.auroc(outcomes.labels, run.probabilities),
-                discrimination.auprc(outcomes.labels, run.probabilities),
-            )
-            for run in cell.runs
-        ]
+        areas = {name: cell.ranking.estimate(name) for name in ("auroc", "auprc")}
         for index, name in enumerate(outcomes.classes):
             row = {"strategy": cell.strategy, "alpha": cell.alpha, "class": name, "n": n[index]}
             row["labelled"] = float(np.mean([run.labelled[index] for run in cell.runs]))
             for measure, estimate in found.items():
-                row |= {
-                    measure: estimate.value[index],
-                    f"{measure}_sd": _sd([getattr(one, measure)[index] for one in alone]),
-                    f"{measure}_low": estimate.low[index],
-                    f"{measure}_high": estimate.high[index],
-                }
-            row["auroc"] = float(np.mean([one[0][index] for one in areas]))
-            row["auprc"] = float(np.mean([one[1][index] for one in areas]))
+                row |= _estimated(measure, estimate.of(index))
+                row[f"{measure}_sd"] = _sd([getattr(one, measure)[index] for one in alone])
+            for measure, estimate in areas.items():
+                row |= _estimated(measure, estimate.of(index))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -190,41 +191,6 @@ def _alone(outcomes: Outcomes, run: Outcome) -> bootstrap.Measures:
     classes = len(outcomes.classes)
     cells = np.bincount(outcomes.labels * classes + run.predicted, minlength=classes**2)
     return bootstrap.measures_of(cells.reshape(classes, classes))
-
-
-def _ranked(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
-    """How well the probabilities order the images."""
-    labels, probabilities = outcomes.labels, run.probabilities
-    return {
-        "macro_auroc": discrimination.macro(discrimination.auroc(labels, probabilities)),
-        "macro_auprc": discrimination.macro(discrimination.auprc(labels, probabilities)),
-        "top3": discrimination.top_k_accuracy(
-            labels, probabilities, min(_TOP, probabilities.shape[1])
-        ),
-    }
-
-
-def calibrated(run: Outcome) -> tuple[float, np.ndarray]:
-    """The temperature that validation gives, and the test probabilities `[B, N]` under it."""
-    logs = calibration.log_probabilities(run.validation_probabilities)
-    temperature = calibration.fit_temperature(run.validation_labels, logs)
-    return temperature, calibration.apply_temperature(run.probabilities, temperature)
-
-
-def _calibrated(outcomes: Outcomes, run: Outcome) -> dict[str, float]:
-    """Calibration on the test set, before and after temperature scaling."""
-    temperature, after = calibrated(run)
-    found = {"temperature": temperature}
-    for when, probabilities in (("", run.probabilities), ("_scaled", after)):
-        found |= {
-            f"ece{when}": calibration.calibration_error(outcomes.labels, probabilities),
-            f"classwise_ece{when}": calibration.classwise_calibration_error(
-                outcomes.labels, probabilities
-            ),
-            f"brier{when}": calibration.brier_score(outcomes.labels, probabilities),
-            f"log_loss{when}": calibration.log_loss(outcomes.labels, probabilities),
-        }
-    return found
 
 
 def _sd(values: list[float]) -> float:

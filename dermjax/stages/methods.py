@@ -42,6 +42,13 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
             for name in named
         ]
+    described["Statistics"] = [
+        (
+            "intervals",
+            f"95 %, all from the same {config.report.resamples:,} draws of the test patients, seed "
+            f"{config.report.seed}",
+        )
+    ]
     described["Machine and cost"] = _cost(outcomes)
     described["Software"] = [(name, version) for name, version in first["versions"].items()]
     described["Deviations from the paper"] = [
@@ -68,7 +75,7 @@ def checklist(outcomes: Outcomes) -> list[tuple[str, str]]:
         ("Which weights did training start from?", "Methods, network"),
         ("How was the model selected?", "Methods, fine-tuning: `select`, on validation images"),
         ("Was the test set used before?", "By this study once in each run; else the authors say"),
-        ("Measures with intervals?", "Strategies, Classes, Differences"),
+        ("Measures with intervals?", "Strategies, Differences, Ranking, Calibration, Subgroups"),
         ("Is it calibrated?", "Calibration"),
         ("For whom does it work worse?", "Subgroups"),
         ("How does it compare with dermatologists?", ""),

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from dermjax.analysis import calibration
 from dermjax.stages.planned import Planned
 from dermjax.stages.workdir import RESULTS
 
@@ -28,6 +30,17 @@ class Outcome:
     def predicted(self) -> np.ndarray:
         """`[B]` int."""
         return self.probabilities.argmax(-1)
+
+    @functools.cached_property
+    def temperature(self) -> float:
+        """The one that the validation images give; fitted once."""
+        logs = calibration.log_probabilities(self.validation_probabilities)
+        return calibration.fit_temperature(self.validation_labels, logs)
+
+    @functools.cached_property
+    def scaled(self) -> np.ndarray:
+        """The probabilities `[B, N]` float64 under the temperature."""
+        return calibration.apply_temperature(self.probabilities, self.temperature)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn import metrics
 
 from dermjax.analysis import bootstrap, measures
@@ -132,6 +133,28 @@ def test_an_interval_leaves_out_undefined_resamples():
     np.testing.assert_allclose(low, [1.5, np.nan])
     np.testing.assert_allclose(high, [2.5, np.nan])
     assert bootstrap.interval(values[:, 0], 0.5) == (1.5, 2.5)
+
+
+def test_means_are_those_of_the_resample_s_images(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_DRAWS", 7)
+    _, _, patients = study()
+    values = np.random.default_rng(0).normal(size=(80, 3))
+    weights = bootstrap.patient_weights(patients, 20)
+    found = weights.means(values)
+    for draw, counts in enumerate(weights.counts):
+        rows = np.repeat(np.arange(80), counts[weights.inverse])
+        np.testing.assert_allclose(found[draw], values[rows].mean(0))
+    np.testing.assert_allclose(weights.means(values[:, 1]), found[:, 1])
+    np.testing.assert_allclose(weights.means(sparse.coo_array(values)), found)
+    few = weights.of(weights.inverse == 0)  # one patient's, whom some resamples lack
+    undrawn = weights.counts[:, 0] == 0
+    np.testing.assert_array_equal(np.isnan(few.means(values[weights.inverse == 0, 0])), undrawn)
+
+
+def test_a_basic_interval_takes_off_what_resampling_adds():
+    values = 0.3 + np.linspace(-0.1, 0.1, 101)
+    np.testing.assert_allclose(bootstrap.basic_interval(0.2, values, 0.9), (0.01, 0.19))
+    np.testing.assert_allclose(bootstrap.basic_interval(0.15, values, 0.9), (0, 0.09))
 
 
 def test_some_images_keep_the_draws_of_all():

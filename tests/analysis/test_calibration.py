@@ -8,7 +8,7 @@ from scipy import optimize
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from dermjax.analysis import calibration, measures
+from dermjax.analysis import bootstrap, calibration, measures
 
 
 def drawn(seed, images=4000, classes=5, spread=2.0):
@@ -76,6 +76,53 @@ def test_the_worst_and_the_best_answer():
     assert calibration.log_loss(labels, best[::-1]) == pytest.approx(27.63, abs=0.01)
 
 
+def test_a_resample_is_its_patients_images_repeated():
+    labels, logits = drawn(5, images=90, classes=3)
+    p = np.stack([measures.softmax(logits), measures.softmax(4 * logits)]).astype(np.float32)
+    patients = np.random.default_rng(0).integers(0, 20, 90)
+    weights = bootstrap.patient_weights(patients, 30)
+    found = calibration.resample(labels, p, weights, bins=7)
+    for draw, counts in enumerate(weights.counts):
+        rows = np.repeat(np.arange(90), counts[weights.inverse])
+        for name, score, *bins in (
+            ("ece", calibration.calibration_error, 7),
+            ("classwise_ece", calibration.classwise_calibration_error, 7),
+            ("brier", calibration.brier_score),
+            ("log_loss", calibration.log_loss),
+        ):
+            wanted = np.mean([score(labels[rows], run[rows], *bins) for run in p])
+            assert getattr(found.resamples, name)[draw] == pytest.approx(wanted)
+            whole = np.mean([score(labels, run, *bins) for run in p])
+            assert getattr(found.point, name) == pytest.approx(whole)
+    single = calibration.resample(labels, p[1], weights, bins=7)
+    assert single.point.brier == calibration.brier_score(labels, p[1])
+
+
+def test_the_interval_of_a_calibrated_network_s_error_goes_below_its_resamples():
+    """They are all worse calibrated than it is: percentiles would never come near the truth."""
+    lows = []
+    for seed in range(10):
+        labels, logits = drawn(seed, images=1500)
+        weights = bootstrap.patient_weights(np.arange(1500), 300, seed)
+        found = calibration.resample(labels, measures.softmax(logits), weights)
+        lows.append(found.estimate("ece").low)
+        assert lows[-1] < 0.02 < np.quantile(found.resamples.ece, 0.025)
+        percentiles = bootstrap.interval(found.resamples.log_loss)
+        assert (found.estimate("log_loss").low, found.estimate("log_loss").high) == percentiles
+    assert np.median(lows) < 0.01
+
+
+def test_the_interval_of_a_sure_network_s_error_holds_the_true_one():
+    labels, logits = drawn(20, images=200_000)
+    true, held = calibration.calibration_error(labels, measures.softmax(2 * logits)), 0
+    for seed in range(60):
+        labels, logits = drawn(seed, images=800)
+        weights = bootstrap.patient_weights(np.arange(800), 300, seed)
+        error = calibration.resample(labels, measures.softmax(2 * logits), weights).estimate("ece")
+        held += error.low <= true <= error.high
+    assert 51 <= held <= 60
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_the_temperature_undoes_a_factor_of_the_logits(factor):
     labels, logits = drawn(2, images=20_000)
@@ -125,16 +172,18 @@ def test_what_is_no_probability_is_said():
     p = measures.softmax(logits)
     with pytest.raises(ValueError, match="measures.softmax"):
         calibration.reliability(labels, logits)
-    with pytest.raises(ValueError, match="measures.softmax"):
+    with pytest.raises(ValueError, match="50 of 50 values are not finite; .* network's outputs"):
         calibration.log_loss(labels, p * np.nan)
     with pytest.raises(ValueError, match="labels from -1 .* leave unlabelled"):
         calibration.brier_score(np.full(10, -1), p)
     with pytest.raises(ValueError, match=r"at least one image; got \(0,\) and \(0, 5\)"):
         calibration.fit_temperature(labels[:0], logits[:0])
-    with pytest.raises(ValueError, match="1 of 50 logits are not finite"):
+    with pytest.raises(ValueError, match="1 of 50 values are not finite; .* log_probabilities"):
         logits[0, 0] = -np.inf
         calibration.fit_temperature(labels, logits)
     with pytest.raises(ValueError, match="temperature = 0 must be above 0"):
         calibration.apply_temperature(p, 0)
+    with pytest.raises(ValueError, match="patients of 9 images for 10 labels"):
+        calibration.resample(labels, p, bootstrap.patient_weights(np.arange(9), 5))
     with pytest.raises(ValueError, match="bins = 0"):
         calibration.reliability(labels, p, 0)

@@ -123,6 +123,16 @@ class Benchmark:
         self.report.add(
             "run/discrimination", ranked - calibrated, "s", "one run, AUROC, AUPRC, top 3"
         )
+        weights = bootstrap.patient_weights(self.patients, self.size.resamples)
+        for name, resample in (
+            ("calibration", calibration.resample),
+            ("discrimination", discrimination.resample),
+        ):
+            start = time.perf_counter()
+            resample(self.labels, p, weights)
+            seconds = time.perf_counter() - start
+            hint = f"one run, {self.size.resamples:,} resamples"
+            self.report.add(f"run/{name} resampled", seconds, "s", hint)
 
     def tsne(self):
         """dermjax's t-SNE (openTSNE) against scikit-learn's, both of 50 components."""

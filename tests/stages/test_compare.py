@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from dermjax.analysis import calibration
 from dermjax.stages import compare
 from dermjax.training.writer import Writer
 from tests.stages.made_up import write_study
@@ -79,6 +80,46 @@ def test_numbers_are_those_of_scikit_learn(study):
     other = pd.read_csv(cell[1].directory / "splits.csv")
     also = other[(other["split"] == "train") & (other["labelled"] == 1)]["label"].value_counts()
     assert row["labelled"]["disease 0"] == (kept["disease 0"] + also["disease 0"]) / 2
+
+
+def test_intervals_of_ranking_and_calibration_are_over_patients(study):
+    folder, runs = study
+    overall, by_class = table(folder, "overall"), table(folder, "by_class")
+    for name in ("macro_auroc", "macro_auprc", "top3", "brier", "log_loss", "log_loss_scaled"):
+        low, value, high = (overall[f"{name}{end}"] for end in ("_low", "", "_high"))
+        assert ((low < value) & (value < high)).all()
+    for name in ("ece", "classwise_ece", "ece_scaled", "classwise_ece_scaled"):
+        assert (overall[f"{name}_low"] <= overall[f"{name}_high"]).all()
+    for name in ("auroc", "auprc"):
+        low, value, high = (by_class[f"{name}{end}"] for end in ("_low", "", "_high"))
+        assert ((low <= value) & (value <= high)).all() and (low < high).all()
+    own = overall[(overall["strategy"] == "FS") & (overall["alpha"] == 1)].iloc[0]
+    each = [predictions(run) for run in runs if (run.strategy, run.alpha) == ("FS", 1.0)]
+    rng, losses = np.random.default_rng(0), []
+    truth = each[0]["label"].map({f"disease {i}": i for i in range(4)})
+    shares = [t[[f"p_disease {i}" for i in range(4)]].to_numpy() for t in each]
+    own_losses = np.mean([-np.log(p[np.arange(120), truth]) for p in shares], 0)
+    patients = [rows.to_numpy() for _, rows in each[0].reset_index().groupby("patient")["index"]]
+    for _ in range(1000):
+        drawn = rng.integers(0, len(patients), len(patients))
+        losses.append(own_losses[np.concatenate([patients[i] for i in drawn])].mean())
+    assert own["log_loss_low"] == pytest.approx(np.quantile(losses, 0.025), rel=0.1)
+    assert own["log_loss_high"] == pytest.approx(np.quantile(losses, 0.975), rel=0.1)
+
+
+def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
+    folder, _ = study
+    overall, said = table(folder, "overall"), words(folder)
+    row = overall.iloc[0]
+    for name in ("macro_auroc", "top3", "ece", "log_loss_scaled"):
+        value, low, high = (
+            f"{row[f'{name}{end}']:.3f}".replace("0.", ".", 1) for end in ("", "_low", "_high")
+        )
+        assert f"{value} [{low}, {high}]" in said
+    area = table(folder, "by_class").iloc[0]
+    low, high = (f"{area[f'auroc_{end}']:.2f}".replace("0.", ".", 1) for end in ("low", "high"))
+    assert f"[{low}, {high}]" in said
+    assert "95 %, all from the same 300 draws of the test patients" in said
 
 
 def test_scaling_is_fitted_on_validation_and_lowers_the_loss(study):
@@ -161,12 +202,17 @@ def test_what_is_missing_is_said_and_left_out(tmp_path):
     assert np.isnan(overall["accuracy_sd"]["SS", 0.5])
 
 
-def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path):
+def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypatch):
+    fitted, fit = [], calibration.fit_temperature
+    monkeypatch.setattr(
+        calibration, "fit_temperature", lambda *given: fitted.append(fit(*given)) or fitted[-1]
+    )
     config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
     config.report.resamples = 100
     compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
     assert len(table(tmp_path, "pairs")) == 0
     assert "Differences between" not in words(tmp_path)
+    assert len(fitted) == 1  # for the tables and the figure together
 
 
 def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
