@@ -125,7 +125,12 @@ def read(
         frame, problems, notes = tables.read_table(source)
     hidden, more, told = _redactions(source, redact)
     manifest, further = tables.build(
-        frame, root=root, source=str(source), notes=[*notes, *told], redact=hidden
+        frame,
+        root=root,
+        source=str(source),
+        notes=[*notes, *told],
+        redact=hidden,
+        imported=source.is_dir() or source.suffix == ".npz",
     )
     return manifest, [*problems, *more, *further]
 
