@@ -29,8 +29,7 @@ BOX = boxes.SIDES
 KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX, "redact")
 OURS = ("name", "path", "row", "group", "width", "height", "content", "mode", "hash", "near")
 
-_SPLITS = {
-    "": "",
+SETS = {  # as tables, folders and files name them
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -255,7 +254,7 @@ def build(
             text = f"{name} {found} is no {name}: leave the cell blank where there is none"
             problems.append(at_rows(frame.loc[empty, "row"], text))
             frame[name] = frame[name].mask(empty, "")
-    for name, words in (("split", _SPLITS), ("exclude", _EXCLUDES)):
+    for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
     used = frame["row"].where(frame["exclude"] != "all")
