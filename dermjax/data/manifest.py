@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import boxes, redactions, splits
+from dermjax.data import atomic, boxes, redactions, splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 BOX = boxes.SIDES
@@ -401,12 +401,8 @@ def write_csv(manifest: Manifest, path) -> None:
         side: ["" if np.isnan(value) else f"{value:.10g}" for value in frame[side]] for side in BOX
     }
     frame = frame.assign(image=images, **boxes)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        frame.to_csv(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace(path) as beside:
+        frame.to_csv(beside, index=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
