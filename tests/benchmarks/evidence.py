@@ -5,6 +5,8 @@ python tests/benchmarks/evidence.py --data=FOLDER --folder=runs/evidence [--weig
 Runs `dermjax.main` for every strategy, alpha and trial that is not done yet in --folder (one
 pretraining serves all), then linear probes of the encoders, and prints the tables. FLAGS go to
 every run that has such a field. Runs can be stopped and go on; --only-print shows what there is.
+The README's table has EfficientNet-Lite0's ImageNet weights as FILE, and of PAD-UFES-20 the flags
+--config.pretrain.{batch_size=64,queue_size=128,steps=500} --config.finetune.steps=240
 """
 
 import argparse
