@@ -25,7 +25,7 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "etils[epath]>=1.9",
-        "filelock>=3.15",
+        "filelock>=3.24",
         "flax>=0.12.4,<0.13",
         "grain>=0.2.15",
         "huggingface_hub>=0.30",

@@ -16,7 +16,7 @@ _ARGUMENTS = {
     "run": "",  # folder of a run of ss.py, in.py or fs.py
     "encoder": "auto",  # pretrain | start | finetune; auto: pretrain of SS, start of IN and FS
     "alpha": 0.0,  # share of the training images that keep their labels; 0: the run's own
-    "trial": -1,  # which labelled subset; -1: the run's own
+    "trial": -1,  # which labelled subset; -1: the run's own. At alpha 1 all are the same
 }
 
 

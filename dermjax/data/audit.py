@@ -42,12 +42,13 @@ class Finding:
         return f"{self.severity:6} {self.kind}: {self.text}"
 
 
-def audit(manifest: Manifest, split: np.ndarray) -> dict:
+def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
     """Everything that can be counted, and the findings.
 
     Args:
         manifest: As `layouts.examine` returns it.
         split: `[N]` set of each row; '' where it has none.
+        pairs: Of the manifest, as `alike` returns them.
 
     Returns:
         A dict for JSON: findings, images, alike, classes, columns, labelled.
@@ -59,20 +60,21 @@ def audit(manifest: Manifest, split: np.ndarray) -> dict:
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
-        "findings": [dataclasses.asdict(found) for found in findings(manifest)],
+        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs)],
         "images": _images(frame, kept),
-        "alike": _named(frame, alike(manifest)),
+        "alike": _named(frame, pairs),
         "classes": _classes(kept),
         "columns": _columns(kept),
         "labelled": _labelled(kept),
     }
 
 
-def findings(manifest: Manifest) -> list[Finding]:
+def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
     """What is wrong or worth a look, the gravest first.
 
     Args:
         manifest: With the sets in the column `split`.
+        pairs: Of the manifest, as `alike` returns them.
     """
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -80,7 +82,7 @@ def findings(manifest: Manifest) -> list[Finding]:
         *_torn(frame, manifest.allow),
         *_contradictions(kept),
         *_near(kept),
-        *_alike(frame, alike(manifest)),
+        *_alike(frame, pairs),
         *_gaps(frame),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -37,31 +37,27 @@ def load(source, **options) -> Manifest:
 def examine(
     source,
     *,
-    layout: str = "auto",
-    official_split: bool = False,
     on_bad_image: str = "refuse",
     near: int = near_duplicates.SURE,
     allow: Sequence[str] = (),
-    redact: str = "",
     cache_dir,
     workers: int = 2,
     track: scan.Track = lambda items, total, label: items,
+    **of_table,
 ) -> tuple[Manifest, list[str]]:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
 
     Args:
         source: A CSV, or a folder in one of the known layouts.
-        layout: 'auto', 'csv' or a name in LAYOUTS.
-        official_split: Take the sets that the layout comes with; checked as any given ones.
         on_bad_image: 'skip' leaves missing and unreadable photographs out and lists them in the
             notes, as long as they are few; 'refuse' makes problems of them.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
             duplicates stay in one set; 0: they are not looked for.
         allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
-        redact: A table of redactions; by default the one beside the source, if there is one.
         cache_dir: Folder for the scan's results.
         workers: Threads that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
+        **of_table: layout, official_split and redact, as `read` takes them.
 
     Returns:
         (manifest, problems): the manifest with `fingerprint` and the columns of the scan. Rows
@@ -71,55 +67,19 @@ def examine(
         ManifestError: No table can be made of it.
         ValueError: Unknown layout, policy or exception.
     """
-    splits.check_allow(allow)
-    if on_bad_image not in POLICIES:
-        raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
-    manifest, problems = read(
-        source, layout=layout, official_split=official_split, redact=redact, cache_dir=cache_dir
-    )
-    frame = manifest.frame
-    kept = frame["exclude"] != "all"
-    found = scan.scan(
-        frame.loc[kept & (frame["image"] != ""), "path"],
-        cache_file=Path(cache_dir) / "scan.csv",
-        workers=workers,
-        track=track,
-    )
-    found = found.set_index("path").reindex(frame["path"])
-    error = found["error"].fillna("").to_numpy(object)
-    for name in ("width", "height"):
-        frame[name] = found[name].fillna(0).to_numpy(int)
-    for name in ("content", "mode", "hash"):
-        frame[name] = pd.Series(found[name].fillna("").to_numpy(), frame.index, dtype="str")
-    bad = _file_problems(frame, error)
-    left_out = []
-    if on_bad_image == "skip" and (error != "").sum() <= _FEW * kept.sum():
-        frame["exclude"] = frame["exclude"].mask(error != "", "all")
-        left_out = [f"left out: {line}" for line in bad]
-    else:
-        many = f" (more than {_FEW:.0%} in all: too many to skip)" * (on_bad_image == "skip")
-        problems += [line + many for line in bad]
-    pairs, frame["near"] = None, ""
-    if near:
-        pairs = near_duplicates.find(
-            frame["hash"],
-            within=max(near, near_duplicates.LIKELY),
-            cache_dir=cache_dir,
-            track=track,
-        )
-        frame["near"] = near_duplicates.joined(frame["hash"], pairs, near)
+    _check_options(on_bad_image, allow)
+    manifest, problems = read(source, cache_dir=cache_dir, **of_table)
+    frame, error = _scanned(manifest.frame, cache_dir, workers, track)
+    frame, left_out, bad = _bad_files(frame, error, on_bad_image)
+    frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
     frame["group"] = splits.merge_groups(frame)
-    problems += _box_problems(frame) + redactions.outside(frame)
+    problems += bad + _box_problems(frame) + redactions.outside(frame)
     problems += splits.group_problems(frame, allow)
+    notes = (*manifest.notes, *left_out, *_copies(frame), *_near(frame), *_unvalidated(frame))
+    key = tables.fingerprint(frame)
     manifest = dataclasses.replace(
-        manifest,
-        frame=frame,
-        allow=tuple(allow),
-        pairs=pairs,
-        fingerprint=tables.fingerprint(frame),
-        notes=manifest.notes
-        + tuple([*left_out, *_copies(frame), *_near(frame), *_unvalidated(frame)]),
+        manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes, fingerprint=key
     )
     return manifest, problems
 
@@ -130,8 +90,11 @@ def read(
     """The table alone, no photograph is opened.
 
     Args:
-        redact: As in `examine`.
+        source: A CSV, or a folder in one of the known layouts.
         cache_dir: Where an archive of images is unpacked.
+        layout: 'auto', 'csv' or a name in LAYOUTS.
+        official_split: Take the sets that the layout comes with; checked as any given ones.
+        redact: A table of redactions; by default the one beside the source, if there is one.
 
     Returns:
         (manifest, problems that the table can show).
@@ -162,7 +125,12 @@ def read(
         frame, problems, notes = tables.read_table(source)
     hidden, more, told = _redactions(source, redact)
     manifest, further = tables.build(
-        frame, root=root, source=str(source), notes=[*notes, *told], redact=hidden
+        frame,
+        root=root,
+        source=str(source),
+        notes=[*notes, *told],
+        redact=hidden,
+        imported=source.is_dir() or source.suffix == ".npz",
     )
     return manifest, [*problems, *more, *further]
 
@@ -216,13 +184,53 @@ def _officially(frame, source: Path, name: str, wanted: bool):
     return frame.rename(columns={"official_split": "split"})
 
 
-def _file_problems(frame, error) -> list[str]:
-    """One line per reason: missing and unreadable photographs."""
-    problems = []
+def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
+    """Before a photograph is opened."""
+    splits.check_allow(allow)
+    if on_bad_image not in POLICIES:
+        raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
+
+
+def _scanned(frame, cache_dir, workers: int, track: scan.Track):
+    """The frame with the columns of the scan, and what is wrong with each row's file, or ''."""
+    found = scan.scan(
+        frame.loc[(frame["exclude"] != "all") & (frame["image"] != ""), "path"],
+        cache_file=Path(cache_dir) / "scan.csv",
+        workers=workers,
+        track=track,
+    )
+    found = found.set_index("path").reindex(frame["path"])
+    sizes = {name: found[name].fillna(0).to_numpy(int) for name in ("width", "height")}
+    words = {
+        name: pd.Series(found[name].fillna("").to_numpy(), frame.index, dtype="str")
+        for name in ("content", "mode", "hash")
+    }
+    return frame.assign(**sizes, **words), found["error"].fillna("").to_numpy(object)
+
+
+def _bad_files(frame, error, on_bad_image: str):
+    """The frame without missing and unreadable photographs where they may be skipped; then they
+    are notes, else problems, one line per reason."""
+    bad = []
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
-            problems.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}"))
-    return problems
+            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}"))
+    if on_bad_image == "refuse":
+        return frame, [], bad
+    if (error != "").sum() > _FEW * (frame["exclude"] != "all").sum():
+        many = f" (more than {_FEW:.0%} in all: too many to skip)"
+        return frame, [], [line + many for line in bad]
+    kept = frame.assign(exclude=frame["exclude"].mask(error != "", "all"))
+    return kept, [f"left out: {line}" for line in bad], []
+
+
+def _near_duplicates(frame, near: int, cache_dir, track: scan.Track):
+    """The frame with the column `near`, and the pairs of photographs that look alike."""
+    if not near:
+        return frame.assign(near=""), None
+    within = max(near, near_duplicates.LIKELY)
+    pairs = near_duplicates.find(frame["hash"], within=within, cache_dir=cache_dir, track=track)
+    return frame.assign(near=near_duplicates.joined(frame["hash"], pairs, near)), pairs
 
 
 def _box_problems(frame) -> list[str]:

@@ -22,15 +22,14 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import boxes, redactions, splits
+from dermjax.data import atomic, boxes, redactions, splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 BOX = boxes.SIDES
 KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX, "redact")
 OURS = ("name", "path", "row", "group", "width", "height", "content", "mode", "hash", "near")
 
-_SPLITS = {
-    "": "",
+SETS = {  # as tables, folders and files name them
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -204,7 +203,13 @@ def read_csv(path) -> tuple[Manifest, list[str]]:
 
 
 def build(
-    frame: pd.DataFrame, *, root, source: str, notes=(), redact: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    *,
+    root,
+    source: str,
+    notes=(),
+    redact: pd.DataFrame | None = None,
+    imported: bool = False,
 ) -> tuple[Manifest, list[str]]:
     """Turns a table of strings under the known headers (plus `row`) into a manifest.
 
@@ -214,6 +219,7 @@ def build(
         source: What the user named, for messages.
         notes: Notes so far.
         redact: A table of redactions, as `redactions.located` returns it.
+        imported: An importer made the table, and told what keeps the sets apart without patients.
 
     Returns:
         (manifest, problems).
@@ -248,7 +254,7 @@ def build(
             text = f"{name} {found} is no {name}: leave the cell blank where there is none"
             problems.append(at_rows(frame.loc[empty, "row"], text))
             frame[name] = frame[name].mask(empty, "")
-    for name, words in (("split", _SPLITS), ("exclude", _EXCLUDES)):
+    for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
     used = frame["row"].where(frame["exclude"] != "all")
@@ -262,7 +268,8 @@ def build(
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
     frame["group"] = splits.merge_groups(frame)
-    return Manifest(frame, source, tuple(notes + _notes(frame, no_patient))), problems
+    notes += _notes(frame, no_patient, imported)
+    return Manifest(frame, source, tuple(notes)), problems
 
 
 def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
@@ -338,17 +345,18 @@ def _spellings(frame) -> list[str]:
     ]
 
 
-def _notes(frame, no_patient) -> list[str]:
+def _notes(frame, no_patient, imported) -> list[str]:
     """What a researcher should be told although it is no error."""
     notes, kept = [], frame["exclude"] != "all"
     lesions = (frame["lesion"] != "").any()
-    if no_patient:
+    if no_patient and not imported:
         key = "lesion" if lesions else "photo"
         notes.append(
             f"no column 'patient': sets are kept apart by {key}, so a patient with "
             f"several {key}s may be in two sets"
         )
-    elif blank := int((frame["patient"] == "").sum()):
+    blank = int((frame["patient"] == "").sum())
+    if blank and not no_patient:
         notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
     if blank := int((frame["label"] == "")[kept].sum()):
         notes.append(f"unlabelled rows: {blank} (used for pretraining only)")
@@ -393,12 +401,8 @@ def write_csv(manifest: Manifest, path) -> None:
         side: ["" if np.isnan(value) else f"{value:.10g}" for value in frame[side]] for side in BOX
     }
     frame = frame.assign(image=images, **boxes)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        frame.to_csv(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace(path) as beside:
+        frame.to_csv(beside, index=False)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,6 @@ in another 1,999 images all nine show one lesion. Mirrored or turned copies are 
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +19,8 @@ import pandas as pd
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from dermjax.data import atomic
 
 BITS = 256
 SURE = 32  # bits: taken for one photograph, and kept in one set
@@ -81,9 +82,8 @@ def find(
     found = _all_pairs(known, within, track)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-        found.to_csv(part, index=False)
-        os.replace(part, kept)
+        with atomic.replace(kept) as beside:
+            found.to_csv(beside, index=False)
     return found
 
 

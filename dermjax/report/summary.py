@@ -35,10 +35,11 @@ def summary(results: Mapping, workdir: str) -> str:
 def probe_summary(results: Mapping, path: str) -> str:
     """A linear probe's measures."""
     n = results["n"]
+    every = " (all trials keep all labels and are the same)" if results["alpha"] == 1 else ""
     lines = [
         f"linear probe of {results['model']} ({results['encoder']}, {results['strategy']}), alpha "
-        f"{results['alpha']:g}, trial {results['trial']}: {n['train_labelled']} labelled training "
-        f"images, C = {results['c']:g} chosen on {n['validation']} validation images",
+        f"{results['alpha']:g}, trial {results['trial']}{every}: {n['train_labelled']} labelled "
+        f"training images, C = {results['c']:g} chosen on {n['validation']} validation images",
         "",
         "            accuracy  macro precision  macro sensitivity      n",
     ]

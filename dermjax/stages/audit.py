@@ -67,7 +67,8 @@ def _write(
     nearest: pd.DataFrame | None = None,
 ) -> dict:
     """Both files, the page last; returns the report."""
-    report = audit.audit(manifest, split) | {"problems": problems}
+    alike = audit.alike(manifest)
+    report = audit.audit(manifest, split, alike) | {"problems": problems}
     frame = manifest.frame.assign(split=split)
     shown = frame[(frame["width"] > 0) & (frame["exclude"] != "all")]
     write_text(directory / _DATA, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -76,7 +77,7 @@ def _write(
         report,
         _sheet(shown, photographs),
         _copies(shown, photographs),
-        _pairs(frame, audit.alike(manifest), nearest, photographs),
+        _pairs(frame, alike, nearest, photographs),
     )
     write_text(directory / _PAGE, text)
     return report

@@ -15,9 +15,9 @@ from dermjax import models
 from dermjax.analysis import measures
 from dermjax.models import Preprocessing
 from dermjax.stages import network
-from dermjax.stages.predictor import Predictor
+from dermjax.stages.predictor import Predictor, write_features
 from dermjax.stages.prepare import Dataset
-from dermjax.stages.workdir import whole_file, write_text
+from dermjax.stages.workdir import write_text
 from dermjax.training import parallel
 
 TEST_FEATURES = "test_features.npz"
@@ -58,7 +58,7 @@ def evaluate(
         probabilities = measures.softmax(features @ kernel + bias)
         _write_predictions(dataset, rows, probabilities, workdir / name)
     if config.evaluate.features:
-        _write_features(dataset, rows, features, workdir / TEST_FEATURES)
+        write_features(workdir / TEST_FEATURES, dataset, rows, features.astype(np.float16))
     predicted = probabilities.argmax(-1)
     measured = measures.measure(dataset.labels[rows], predicted, len(dataset.classes))
     return {
@@ -113,13 +113,6 @@ def write_results(
     }
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
-
-
-def _write_features(dataset, rows, features: np.ndarray, path: epath.Path) -> None:
-    """`.npz` without pickled objects: `features [B, F]` float16 and `id [B]`."""
-    with whole_file(path) as file:
-        names = dataset.frame["name"].to_numpy(str)[rows]
-        np.savez(file, features=features.astype(np.float16), id=names)
 
 
 def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:

@@ -1,14 +1,16 @@
-"""Outputs of a network over rows of the data set: logits, features or embeddings."""
+"""Outputs of a network over rows of the data set: logits, features or embeddings; as a file."""
 
 import functools
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
+from etils import epath
 
 from dermjax.data import augment
 from dermjax.models import Preprocessing
 from dermjax.stages.prepare import Dataset
+from dermjax.stages.workdir import whole_file
 from dermjax.steps import classify
 from dermjax.training import parallel, predict
 
@@ -52,3 +54,17 @@ class Predictor:
             rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
         )
         return predict.predict_all(self._step, variables, batches, rows)
+
+
+def write_features(
+    path: epath.Path, dataset: Dataset, rows: np.ndarray, features: np.ndarray, **more: np.ndarray
+) -> None:
+    """`.npz` without pickled objects: `features [B, F]`, `id [B]`, and what else is told of them.
+
+    Args:
+      rows: of the data set, `[B]`.
+      **more: arrays, none of objects.
+    """
+    with whole_file(path) as file:
+        names = dataset.frame["name"].to_numpy(str)[rows]
+        np.savez(file, features=features, id=names, **more)

@@ -10,10 +10,10 @@ from dermjax import models
 from dermjax.analysis import measures, probe
 from dermjax.report.summary import probe_summary
 from dermjax.stages import network
-from dermjax.stages.predictor import Predictor
+from dermjax.stages.predictor import Predictor, write_features
 from dermjax.stages.prepare import Dataset, prepare
 from dermjax.stages.trained import restore
-from dermjax.stages.workdir import cache_dir, exclusive, read_config, whole_file, write_text
+from dermjax.stages.workdir import cache_dir, exclusive, read_config, write_text
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -110,7 +110,9 @@ def _features(config, trained, dataset, source, directory, encoder, writer) -> n
         variables, _ = restore(trained, source, encoder)
     rows = np.arange(len(dataset.labels))
     features = predictor(variables, rows)
-    _write_features(path, dataset, features, mark)
+    known = {name: dataset.frame[name].to_numpy(str) for name in ("label", "patient")}
+    known |= {"split": dataset.split.astype(str), "mark": np.array(mark)}
+    write_features(path, dataset, rows, features, **known)
     writer.say(f"features: {features.shape[0]} images x {features.shape[1]}, written to {path}")
     return features
 
@@ -119,19 +121,6 @@ def _trained_size(trained: ConfigDict, encoder: str) -> int:
     """px the encoder was trained at; of weights from elsewhere, what the run gives them."""
     stage = "pretrain" if encoder == "pretrain" or "finetune" not in trained else "finetune"
     return trained[stage].image_size
-
-
-def _write_features(path: epath.Path, dataset: Dataset, features: np.ndarray, mark: str) -> None:
-    """`.npz` without pickled objects: one row per image in every array."""
-    names = {"id": "name", "label": "label", "patient": "patient"}
-    with whole_file(path) as file:
-        np.savez(
-            file,
-            features=features,
-            **{key: dataset.frame[column].to_numpy(str) for key, column in names.items()},
-            split=dataset.split.astype(str),
-            mark=np.array(mark),
-        )
 
 
 def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str) -> dict:

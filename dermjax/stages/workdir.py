@@ -97,17 +97,21 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
     """Nobody else works in `directory` meanwhile; a process that dies lets go of it.
 
     Args:
-      wait: for the other process to finish, rather than refusing.
+      wait: for the other process to finish, rather than refusing. Who does not wait leaves nothing
+        behind where nothing was done: neither the lock nor the folders that were made for it.
 
     Raises:
       ValueError: another process is at work there, and `wait` is false.
     """
     directory = epath.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     if "://" in str(directory):  # object stores have no locks
+        directory.mkdir(parents=True, exist_ok=True)
         yield
         return
-    lock = filelock.FileLock(pathlib.Path(directory) / _LOCK)
+    path = pathlib.Path(directory) / _LOCK
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -120,7 +124,19 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
     try:
         yield
     finally:
+        if not wait:  # a process that waits would miss the file that it waits for
+            with contextlib.suppress(OSError):  # Windows does it itself, on release
+                path.unlink()
         lock.release()
+        if not wait:
+            _remove_empty(made)
+
+
+def _remove_empty(folders: list[pathlib.Path]) -> None:
+    """The innermost first, up to one that holds something."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def is_taken(directory: epath.PathLike) -> bool:

@@ -186,11 +186,7 @@ def train_step(
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
-    # Per direction the view that asks; the other one answers.
-    asking = [functools.partial(augment, view_rng) for view_rng in view_rngs]
-    answering = asking[::-1]
-    if not symmetric:
-        asking, answering = asking[:1], answering[:1]
+    asking, answering = _directions(augment, view_rngs, symmetric)
 
     params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
     # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
@@ -204,14 +200,15 @@ def train_step(
         rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
         axis=axis,
     )
+
     own_keys = _same(batch["id"], state.queue_ids)
     masked = own_keys if mask_same_image else jnp.zeros_like(own_keys)
     negatives = [state.queue] * len(keys)
     if batch_negatives:
         negatives = [jnp.concatenate([state.queue, made]) for made in keys]
         masked = jnp.concatenate([masked, _same(batch["id"], everyone["id"])], 1)
-    loss_of = functools.partial(
-        _query_loss,
+    (_, (scalars, batch_stats)), grads = jax.value_and_grad(_query_loss, has_aux=True)(
+        state.params,
         batch_stats=state.batch_stats,
         views=_own_views(batch, asking, axis),
         positives=[_own_share(made, axis) for made in keys],
@@ -221,20 +218,17 @@ def train_step(
         temperature=temperature,
         dropout_rng=dropout_rng,
     )
-    (_, (scalars, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     scalars["same_image_share"] = own_keys.mean()
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
     grads, scalars, batch_stats, batch_stats_ema = jax.lax.pmean(
         (grads, scalars, batch_stats, batch_stats_ema), axis
     )
+
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     newest = jnp.concatenate(keys[::-1])  # keys of view 0 before those of view 1, as the notebook
+    ids = jnp.tile(everyone["id"], len(keys))
     queue, queue_ids, pointer = enqueue(
-        state.queue,
-        state.queue_ids,
-        state.queue_pointer,
-        newest,
-        jnp.tile(everyone["id"], len(keys)),
+        state.queue, state.queue_ids, state.queue_pointer, newest, ids
     )
     new_state = state.replace(
         step=state.step + 1,
@@ -247,13 +241,23 @@ def train_step(
         queue_ids=queue_ids,
         queue_pointer=pointer,
     )
-    health = {
+    return new_state, scalars | _health(newest, state.queue_ids, grads)
+
+
+def _directions(augment, view_rngs, symmetric):
+    """Of each direction the view that asks, and the one that answers."""
+    views = [functools.partial(augment, view_rng) for view_rng in view_rngs]
+    return (views, views[::-1]) if symmetric else (views[:1], views[1:])
+
+
+def _health(keys, queue_ids, grads):
+    """What tells a sick training from a sound one."""
+    return {
         # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
-        "key_std": newest.std(0).mean(),
-        "queue_filled": jnp.mean(state.queue_ids != NO_ID),
+        "key_std": keys.std(0).mean(),
+        "queue_filled": jnp.mean(queue_ids != NO_ID),
         "grad_norm": optax.tree.norm(grads),
     }
-    return new_state, scalars | health
 
 
 def _same(ids, other_ids):

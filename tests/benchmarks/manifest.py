@@ -63,7 +63,7 @@ def measure(path: str) -> None:
     # The photographs tie patients together here; the split is measured on the patients alone.
     split = splits.split_by_group(frame["label"], frame["patient"], seed=0)
     made = time.perf_counter()
-    audit.audit(manifest, split)
+    audit.audit(manifest, split, audit.alike(manifest))
     counted = time.perf_counter()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(

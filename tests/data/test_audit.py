@@ -198,6 +198,6 @@ def test_findings_count_things_not_rows(clinic, tmp_path):
     manifest = layouts.load(clinic(), cache_dir=tmp_path)
     sets = np.where(np.arange(24) % 2, "train", "test")
     torn = dataclasses.replace(manifest, frame=manifest.frame.assign(split=sets))
-    (found,) = [f for f in audit.findings(torn) if f.severity == "refuse"]
+    (found,) = [f for f in audit.findings(torn, audit.alike(torn)) if f.severity == "refuse"]
     assert (found.kind, found.count, len(found.rows)) == ("patients in two sets", 12, 24)
     assert str(found).startswith("refuse patients in two sets: 12 (p0, p1, p2 ...)")

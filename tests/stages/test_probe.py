@@ -44,7 +44,8 @@ def test_features_are_computed_once(base, capsys):
     assert probe.run(config_of(folder, cs=(0.01,))) == 0
     capsys.readouterr()
     assert probe.run(config_of(folder, ",alpha=1.0,trial=3")) == 0
-    assert "read from" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "read from" in told and "all trials keep all labels" in told
     results = json.loads((folder / "probe-pretrain-alpha1-trial3.json").read_text())
     assert results["n"]["train_labelled"] == results["n"]["train"]
     assert results["c"] in {float(c) for c in results["scores_on_validation"]}

@@ -1,9 +1,10 @@
-"""Files in a run's folder are whole or not there."""
+"""A run's folder: its files are whole or not there, and a refused run has none."""
 
 import pytest
 from etils import epath
 
 from dermjax.stages import workdir
+from dermjax.training.writer import Writer
 
 
 def test_a_text_replaces_the_older_one_and_leaves_nothing_beside_it(tmp_path):
@@ -32,3 +33,36 @@ def test_a_writer_that_fails_leaves_the_older_file(tmp_path):
     with pytest.raises(OSError):
         workdir.write_text(folder, "text")
     assert {file.name for file in path.parent.iterdir()} == {"features.npz", "folder"}
+
+
+def refused(folder):
+    with pytest.raises(ValueError, match="mend it"):
+        with workdir.exclusive(folder, Writer(), wait=False):
+            assert workdir.is_taken(folder)
+            raise ValueError("mend it")
+
+
+def test_a_refused_run_leaves_nothing_behind(tmp_path):
+    refused(tmp_path / "runs" / "mine")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs").mkdir()
+    refused(tmp_path / "runs" / "mine")
+    assert not list((tmp_path / "runs").iterdir())  # an empty folder that was there stays
+
+
+def test_a_refused_run_leaves_what_was_there(tmp_path):
+    (tmp_path / "photos.csv").write_text("image,label")
+    refused(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.csv"]
+
+
+def test_a_folder_has_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "run"
+    with workdir.exclusive(folder, Writer(), wait=False):
+        with pytest.raises(ValueError, match="another process is running"):
+            with workdir.exclusive(folder, Writer(), wait=False):
+                pass
+        assert workdir.is_taken(folder)  # still: who is refused takes nothing away
+        (folder / "results.json").write_text("{}")
+    assert not workdir.is_taken(folder)
+    assert [path.name for path in folder.iterdir()] == ["results.json"]

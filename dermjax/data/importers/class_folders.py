@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from dermjax.data.importers import folders
+from dermjax.data.manifest import SETS
 
-_SETS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
 _TABLES = ("*.csv", "*.tsv", "*.json", "*.xlsx")
 
 
@@ -16,7 +16,7 @@ def read(folder: Path) -> folders.Raw:
     if tables:  # labels stand there, not in the names of folders such as images and masks
         raise folders.NoTable(f"{tables[0]} lies beside the folders")
     rows = []
-    upper = {path: _SETS[path.name.lower()] for path in _below(folder) if _is_set(path)}
+    upper = {path: SETS[path.name.lower()] for path in _below(folder) if _is_set(path)}
     for root, split in (upper or {folder: ""}).items():
         for place in _below(root):
             for photo in sorted(place.rglob("*")):
@@ -37,4 +37,4 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _is_set(path: Path) -> bool:
-    return path.name.lower() in _SETS
+    return path.name.lower() in SETS

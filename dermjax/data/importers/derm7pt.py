@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from dermjax.data.importers import folders
+from dermjax.data.manifest import SETS
 
-# Of index files, and of their sets.
-_SETS = {"train": "train", "valid": "validation", "test": "test"}
+_INDEXES = ("train", "valid", "test")  # of meta/*_indexes.csv
 
 
 def read(folder: Path) -> folders.Raw:
@@ -58,10 +58,10 @@ def _group(diagnosis: str) -> str:
 def _official(folder: Path, rows: int) -> np.ndarray:
     """The set of each row by the index files that are there; they count from 0."""
     sets = np.full(rows, "", object)
-    for name, split in _SETS.items():
+    for name in _INDEXES:
         path = f"meta/{name}_indexes.csv"
         if (folder / path).is_file():
             found, _ = folders.table(folder, [path], ["indexes"])
             index = pd.to_numeric(found["indexes"], errors="coerce").dropna().astype(int)
-            sets[index[index.between(0, rows - 1)]] = split
+            sets[index[index.between(0, rows - 1)]] = SETS[name]
     return sets

@@ -10,10 +10,11 @@ import pandas as pd
 from PIL import Image
 
 from dermjax.data.importers import folders
+from dermjax.data.manifest import SETS
 from dermjax.data.problems import ManifestError
 
 _CLASSES = np.array(["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"])
-_SETS = {"train": "train", "val": "validation", "test": "test"}
+_PARTS = ("train", "val", "test")
 
 
 def read(path: Path, cache_dir: Path) -> tuple[Path, folders.Raw]:
@@ -25,14 +26,14 @@ def read(path: Path, cache_dir: Path) -> tuple[Path, folders.Raw]:
     Raises:
         ManifestError: The file is not of this kind.
     """
-    sets = {name: _arrays(path, name) for name in _SETS}
+    sets = {name: _arrays(path, name) for name in _PARTS}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     root = Path(cache_dir) / f"{path.stem}-{digest}"
     parts = []
     for name, (_, labels) in sets.items():
         images = [f"{name}/{number:05}.png" for number in range(len(labels))]
         label = _CLASSES[labels]
-        parts.append(pd.DataFrame({"image": images, "label": label, "official_split": _SETS[name]}))
+        parts.append(pd.DataFrame({"image": images, "label": label, "official_split": SETS[name]}))
     raw = pd.concat(parts, ignore_index=True)
     if not root.is_dir():
         _unpack({name: images for name, (images, _) in sets.items()}, root)

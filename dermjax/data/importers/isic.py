@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from dermjax.data.importers import folders
+from dermjax.data.manifest import SETS
 from dermjax.data.problems import ManifestError, at_rows
 
 _CLASSES_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _CLASSES_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
-_PARTS = {"Training": "train", "Validation": "validation", "Test": "test"}
+_PARTS = ("Training", "Validation", "Test")
 
 
 def read_2018(folder: Path) -> folders.Raw:
@@ -67,13 +68,13 @@ def read_2020(folder: Path) -> folders.Raw:
 def _challenge(folder: Path, prefix: str, classes, extra: str) -> folders.Raw:
     """The parts that are there, one below the other, with the official set as a column."""
     read, notes, absent = [], [], None
-    for part, split in _PARTS.items():
+    for part in _PARTS:
         try:
             raw, more = _part(folder, f"{prefix}_{part}", classes, extra)
         except folders.Absent as reason:
             absent = absent or reason
             continue
-        read.append(raw.assign(official_split=split))
+        read.append(raw.assign(official_split=SETS[part.lower()]))
         notes += [note for note in more if note not in notes]
     if not read:
         raise absent
