@@ -125,12 +125,7 @@ def read(
         frame, problems, notes = tables.read_table(source)
     hidden, more, told = _redactions(source, redact)
     manifest, further = tables.build(
-        frame,
-        root=root,
-        source=str(source),
-        notes=[*notes, *told],
-        redact=hidden,
-        imported=source.is_dir() or source.suffix == ".npz",
+        frame, root=root, source=str(source), notes=[*notes, *told], redact=hidden
     )
     return manifest, [*problems, *more, *further]
 

@@ -203,13 +203,7 @@ def read_csv(path) -> tuple[Manifest, list[str]]:
 
 
 def build(
-    frame: pd.DataFrame,
-    *,
-    root,
-    source: str,
-    notes=(),
-    redact: pd.DataFrame | None = None,
-    imported: bool = False,
+    frame: pd.DataFrame, *, root, source: str, notes=(), redact: pd.DataFrame | None = None
 ) -> tuple[Manifest, list[str]]:
     """Turns a table of strings under the known headers (plus `row`) into a manifest.
 
@@ -219,7 +213,6 @@ def build(
         source: What the user named, for messages.
         notes: Notes so far.
         redact: A table of redactions, as `redactions.located` returns it.
-        imported: An importer made the table, and told what keeps the sets apart without patients.
 
     Returns:
         (manifest, problems).
@@ -268,8 +261,7 @@ def build(
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
     frame["group"] = splits.merge_groups(frame)
-    notes += _notes(frame, no_patient, imported)
-    return Manifest(frame, source, tuple(notes)), problems
+    return Manifest(frame, source, tuple(notes + _notes(frame, no_patient))), problems
 
 
 def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
@@ -345,18 +337,17 @@ def _spellings(frame) -> list[str]:
     ]
 
 
-def _notes(frame, no_patient, imported) -> list[str]:
+def _notes(frame, no_patient) -> list[str]:
     """What a researcher should be told although it is no error."""
     notes, kept = [], frame["exclude"] != "all"
     lesions = (frame["lesion"] != "").any()
-    if no_patient and not imported:
+    if no_patient:
         key = "lesion" if lesions else "photo"
         notes.append(
             f"no column 'patient': sets are kept apart by {key}, so a patient with "
             f"several {key}s may be in two sets"
         )
-    blank = int((frame["patient"] == "").sum())
-    if blank and not no_patient:
+    elif blank := int((frame["patient"] == "").sum()):
         notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
     if blank := int((frame["label"] == "")[kept].sum()):
         notes.append(f"unlabelled rows: {blank} (used for pretraining only)")
