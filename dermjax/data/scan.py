@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermjax.data import images, near_duplicates
+from dermjax.data import atomic, images, near_duplicates
 from dermjax.data.workers import in_order
 
 _SAVE_SECONDS = 20.0
@@ -122,15 +122,13 @@ def _write(cache_file, table) -> float:
     start = time.monotonic()
     cache_file = Path(cache_file)
     cache_file.parent.mkdir(parents=True, exist_ok=True)
-    part = cache_file.with_name(f"{cache_file.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(_HEADER)
-            # One entry per path: the newest state of a changed file replaces its old one.
-            newest = {key[0]: (*key, *value) for key, value in table.items()}
-            writer.writerows(newest.values())
-        os.replace(part, cache_file)
-    finally:
-        part.unlink(missing_ok=True)
+    # One entry per path: the newest state of a changed file replaces its old one.
+    newest = {key[0]: (*key, *value) for key, value in table.items()}
+    with (
+        atomic.replace(cache_file) as beside,
+        open(beside, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(_HEADER)
+        writer.writerows(newest.values())
     return time.monotonic() - start

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import Image
 
+from dermjax.data import atomic
 from dermjax.data.synthetic.patients import (
     PhotoPlan,
     SyntheticSettings,
@@ -28,7 +29,6 @@ COLUMNS += ("site", "skin_type", "sex", "age", "mask")
 DRAWING = 1  # raise it when photographs change: old directories are then not carried on
 MARGIN_PX = 2  # of a box round its mask, plus MARGIN_PART of its longer side
 MARGIN_PART = 0.05
-TEMPORARY = ".part"
 
 Box = tuple[int, int, int, int]
 
@@ -69,7 +69,8 @@ def write_dataset(
     with contextlib.closing(in_order(draw, plans, workers=workers)) as done:
         boxes |= track(done, len(plans), "drawing photographs")
     rows = [row for plan in plans for row in _rows(plan, boxes[plan.name], settings)]
-    _write(table, lambda path: _write_table(path, rows))
+    with atomic.replace(table) as beside:
+        _write_table(beside, rows)
     return table
 
 
@@ -96,12 +97,13 @@ def _claim(directory: pathlib.Path, settings: SyntheticSettings) -> None:
     """Make the folders; refuse a directory of other settings; sweep up after a killed run."""
     for folder in ("photos", "masks"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-        for stale in (directory / folder).glob(f"*{TEMPORARY}"):
+        for stale in (directory / folder).glob(f"*{atomic.PART}"):
             stale.unlink(missing_ok=True)
     note = directory / "settings.json"
     wanted = json.dumps({**dataclasses.asdict(settings), "drawing": DRAWING}, indent=2) + "\n"
     if not note.exists():
-        _write(note, lambda path: path.write_text(wanted, encoding="utf-8"))
+        with atomic.replace(note) as beside:
+            beside.write_text(wanted, encoding="utf-8")
     elif json.loads(note.read_text(encoding="utf-8")) != json.loads(wanted):
         raise ValueError(
             f"{directory} was begun with other settings than {settings} (drawing {DRAWING}): see "
@@ -117,8 +119,10 @@ def _draw(plan: PhotoPlan, *, directory, settings: SyntheticSettings) -> tuple[s
             return plan.name, boxes_of_mask(np.asarray(stored), plan.boxes)
     drawn = render_photo(plan, settings)
     image, mask = Image.fromarray(drawn.image), Image.fromarray(drawn.mask)
-    _write(photo, lambda path: image.save(path, "JPEG", quality=95))
-    _write(mask_path, lambda path: mask.save(path, "PNG", compress_level=4))
+    with atomic.replace(photo) as beside:
+        image.save(beside, "JPEG", quality=95)
+    with atomic.replace(mask_path) as beside:
+        mask.save(beside, "PNG", compress_level=4)
     return plan.name, boxes_of_mask(drawn.mask, plan.boxes)
 
 
@@ -145,13 +149,6 @@ def _rows(plan: PhotoPlan, boxes: list[Box], settings: SyntheticSettings) -> lis
         {**shared, "lesion": f"{plan.name}_{number + 1}", **dict(zip("xywh", box, strict=True))}
         for number, box in enumerate(boxes)
     ]
-
-
-def _write(path: pathlib.Path, save: Callable[[pathlib.Path], object]) -> None:
-    """Write a file under another name and rename it: it is whole or it is not there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
-    save(temporary)
-    os.replace(temporary, path)
 
 
 def _write_table(path: pathlib.Path, rows: list[dict]) -> None:
