@@ -39,6 +39,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
             "seed": 0,  # of the resamples and of t-SNE
             "subgroups": ("skin_type", "sex", "age", "site"),  # columns looked at if they are there
             "minimum": 20,  # images of a subgroup; measures of fewer are not shown
+            # Folders of other studies of the same data, such as a ResNet-50's: their features and
+            # measures stand in this report too (the paper's Figure 5 beside its Figure 4).
+            "beside": (),
             "tsne": True,  # Figures 4 and 5; takes longest
         }
     )

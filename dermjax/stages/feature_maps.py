@@ -18,13 +18,18 @@ _NEIGHBOURS = 10
 _LEAST = 4  # images of a t-SNE
 
 
-def make(
-    config: ConfigDict, directory: epath.Path, outcomes: Outcomes, writer: Writer
-) -> dict[tuple[str, float], tuple[np.ndarray, str]]:
-    """Points `[B, 2]` and a line about them, by strategy and share, of the first finished trial.
+# Points `[B, 2]` and a line about them, by strategy and share of the labels.
+Panels = dict[tuple[str, float], tuple[np.ndarray, str]]
 
-    Runs without features (`evaluate.features=False`) have no panel.
+
+def make(config: ConfigDict, folder: epath.Path, outcomes: Outcomes, writer: Writer) -> Panels:
+    """Panels of the first finished trials; `folder` keeps what takes long.
+
+    There are none with `report.tsne=False`, and of runs without features
+    (`evaluate.features=False`).
     """
+    if not config.report.tsne:
+        return {}
     wanted = [
         ((strategy, alpha), outcomes.of(strategy, alpha)[0])
         for strategy in outcomes.strategies()
@@ -36,7 +41,6 @@ def make(
     ]
     if len(outcomes.images) < _LEAST or not wanted:
         return {}
-    folder = directory / "feature_maps"
     folder.mkdir(parents=True, exist_ok=True)
     return {
         cell: _panel(config, folder, outcomes, run)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from dermjax.configs import common
 from dermjax.stages import check as single
-from dermjax.stages.workdir import RESULTS
+from dermjax.stages.workdir import RESULTS, read_config
 
 STRATEGIES = ("SS", "IN", "FS")
 # Fine-tuning for rare classes, as a further strategy: SS-balanced, IN-logit, ... The last two need
@@ -20,6 +20,7 @@ VARIANTS = {
     "logit": {"logit_adjustment": 1.0, "label_smoothing": 0.0},
     "focal": {"loss": "focal", "label_smoothing": 0.0},
 }
+_RUNS = "runs"
 _ARGUMENTS = ("scale", "data", "model", "alpha", "trial")
 
 
@@ -68,8 +69,22 @@ def plan(config: ConfigDict, directory: epath.Path) -> list[Planned]:
         planned = Planned(
             strategy, alpha, trial, directory, _single(config, strategy, alpha, trial)
         )
-        runs.append(dataclasses.replace(planned, directory=directory / "runs" / planned.name))
+        runs.append(dataclasses.replace(planned, directory=directory / _RUNS / planned.name))
     return runs
+
+
+def finished(directory: epath.Path) -> list[Planned]:
+    """The runs that are done in a study's folder, whatever is planned there."""
+    runs = []
+    for results in sorted((directory / _RUNS).glob(f"*/{RESULTS}")):
+        config = read_config(results.parent)
+        # Of the name that `Planned.name` gave it: the option for rare classes is no field.
+        strategy, _, option = results.parent.name.partition("-alpha")[0].partition("-")
+        strategy = f"{strategy.upper()}-{option}" if option else strategy.upper()
+        data = config.data
+        runs.append(Planned(strategy, data.alpha, data.trial, results.parent, config))
+    order = {name: i for i, name in enumerate(_known())}
+    return sorted(runs, key=lambda run: (run.trial, run.alpha, order.get(run.strategy, -1)))
 
 
 def check(config: ConfigDict) -> None:
@@ -100,6 +115,11 @@ def check(config: ConfigDict) -> None:
             value = value[part]
         if not low <= value <= high:
             raise ValueError(f"config.{name} = {value} must be at least {low} and at most {high}")
+    for folder in config.report.beside:
+        if not (epath.Path(folder) / _RUNS).exists():
+            raise ValueError(
+                f"config.report.beside: {folder} is not the folder of a study: it has no {_RUNS}/"
+            )
     for strategy in config.strategies:
         single.check(_single(config, strategy, config.alphas[0], 0))
 

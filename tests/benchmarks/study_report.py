@@ -60,10 +60,11 @@ def main() -> None:
             f"report of {len(runs)} runs x {given.images:,} images x 10 classes, "
             f"{config.report.resamples:,} resamples: {watch}"
         )
+        config.report.tsne = True
         for run in runs[: given.panels]:
             found, _ = outcomes.collect([run])
             watch = Watch()
-            feature_maps.make(config, directory, found, Writer())
+            feature_maps.make(config, directory / "feature_maps", found, Writer())
             print(f"t-SNE of a panel, {given.features:,} features: {watch}")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     print(f"peak memory {memory:.2f} GB")

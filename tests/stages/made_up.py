@@ -98,4 +98,5 @@ def _write_results(run, names, sets, labelled, confusion):
         "devices": {"kind": "cpu", "count": 1},
         "data_fingerprint": "made up",
     }
+    (run.directory / "config.json").write_text(json.dumps(run.config.to_dict()))
     (run.directory / "results.json").write_text(json.dumps(results))

@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from etils import epath
 from sklearn import metrics
 
 from dermjax.analysis import calibration
-from dermjax.stages import compare
+from dermjax.stages import compare, planned
 from dermjax.training.writer import Writer
 from tests.stages.made_up import write_study
 
@@ -243,3 +244,69 @@ def test_only_the_papers_classes_stand_beside_the_paper(tmp_path):
     assert known["macro_sensitivity"]["SS", 0.1] == pytest.approx(0.686, abs=6e-4)
     assert known["macro_precision"]["IN", 1.0] == pytest.approx(0.931, abs=6e-4)
     assert known["accuracy"]["SS", 1.0] == 0.957
+
+
+RESNET = "model=resnet50,strategies=SS+FS,alphas=0.5+1.0,trials=1"
+
+
+def _beside(tmp_path, *others):
+    """(folder, words) of a study's report with others beside it."""
+    config, runs = write_study(tmp_path / "study", argument="alphas=0.5+1.0,trials=1")
+    config.report.resamples, config.report.beside = 100, tuple(str(other) for other in others)
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    return tmp_path / "study", words(tmp_path / "study")
+
+
+def test_another_network_s_study_stands_beside(tmp_path):
+    other = tmp_path / "with_resnet"
+    write_study(other, argument=RESNET)
+    before = sorted(other.rglob("*"))
+    folder, said = _beside(tmp_path, other)
+    assert sorted(other.rglob("*")) == before
+    assert "Features of the test images by efficientnet_b0" in said
+    assert "Features of the test images by resnet50 (the paper's Figure 5)" in said
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert {f"with_resnet_feature_maps_1.{kind}" for kind in ("png", "pdf")} <= figures
+    alone, own = table(folder, "with_resnet_overall"), table(folder, "overall")
+    assert alone["strategy"].tolist() == ["SS", "FS"] * 2 and len(own) == 6
+    assert "All runs of the study are in this report." in said
+    # As in its own report, and measured on the same draws.
+    config, runs = write_study(other, argument=RESNET)
+    config.report.resamples, config.report.tsne = 100, False
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    pd.testing.assert_frame_equal(table(other, "overall"), alone)
+
+
+@pytest.mark.parametrize(
+    "images, data, reason",
+    [
+        (120, "other data", "was made with other data"),
+        (90, "made up", "has other test images"),
+        (0, "", "has no finished run"),
+    ],
+)
+def test_a_study_that_cannot_be_compared_is_left_out(tmp_path, images, data, reason):
+    other = tmp_path / "other"
+    (other / "runs").mkdir(parents=True)
+    if images:
+        _, runs = write_study(other, argument=RESNET, images=images)
+        for run in runs:
+            results = run.directory / "results.json"
+            results.write_text(results.read_text().replace("made up", data))
+    _, said = _beside(tmp_path, other)
+    assert f"{other}: {reason}" in said and "Beside it" not in said
+
+
+def test_a_folder_that_is_no_study_is_refused_at_once(tmp_path):
+    config, _ = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    config.report.beside = (str(tmp_path / "runs"),)
+    with pytest.raises(ValueError, match="report.beside: .*runs is not the folder of a study"):
+        planned.check(config)
+
+
+def test_finished_runs_are_found_as_they_were_planned(tmp_path):
+    argument = "strategies=SS+FS-balanced,alphas=0.5+1.0,trials=2"
+    _, runs = write_study(tmp_path, argument=argument, images=30)
+    (runs[3].directory / "results.json").unlink()
+    expected = [run.title for run in runs if run is not runs[3]]
+    assert [run.title for run in planned.finished(epath.Path(tmp_path))] == expected

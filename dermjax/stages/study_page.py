@@ -1,0 +1,232 @@
+"""The sections of a study's report: which figures and tables it has, and what stands below them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from dermjax.analysis import calibration
+from dermjax.report import charts, published
+from dermjax.report import study as page
+from dermjax.stages.beside import Beside
+from dermjax.stages.feature_maps import Panels
+from dermjax.stages.outcomes import Outcomes
+
+OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
+_RANKING = ("macro_auroc", "macro_auprc", "top3")
+_RANKED_BY_CLASS = ("auroc", "auprc", "specificity", "npv", "f1")
+_CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
+_MAPS = 4  # shares of the labels in a figure of features
+# The paper's figures of features, by network.
+_FIGURES = {"efficientnet_b4": "the paper's Figure 4", "resnet50": "the paper's Figure 5"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure, the name of its files, and its words."""
+
+    name: str
+    figure: Figure
+    heading: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What stands under one heading."""
+
+    heading: str
+    text: str = ""
+    drawn: Sequence[Drawn] = ()
+    tables: Sequence[page.Table] = ()
+
+    def on_page(self) -> page.Section:
+        """With its figures as pictures."""
+        plots = [
+            page.Plot(
+                one.heading, one.caption, charts.png(one.figure), f"{one.heading}: {one.caption}"
+            )
+            for one in self.drawn
+        ]
+        return page.Section(self.heading, self.text, plots, self.tables)
+
+
+def sections(
+    config: ConfigDict,
+    outcomes: Outcomes,
+    frames: dict[str, pd.DataFrame],
+    maps: Panels,
+    others: Sequence[Beside],
+) -> list[Section]:
+    """From the answer to the details."""
+    ends = sorted({outcomes.alphas()[0], outcomes.alphas()[-1]})
+    every = [
+        _strategies(outcomes, frames["overall"]),
+        _classes(frames["by_class"]),
+        _differences(frames["pairs"]),
+        Section("Confusion", drawn=[_confusion(outcomes, alpha) for alpha in ends]),
+        _ranking(frames),
+        _calibration(outcomes, frames["overall"], ends),
+    ]
+    if len(frames["subgroups"]):
+        every.append(_subgroups(config, outcomes, frames["subgroups"]))
+    if maps:
+        network = config.run.model.name
+        every.append(Section("Features", drawn=_feature_maps(network, outcomes, maps)))
+    return every + [_beside(other) for other in others]
+
+
+def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
+    known = published.overall() if published.are_its_classes(outcomes.classes) else None
+    figure3 = Drawn(
+        "figure3",
+        charts.strategies_against_alpha(overall, known),
+        "Figure 3",
+        "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
+        "test patients. The paper's points, where the classes are its own, are of its photographs, "
+        "which are others.",
+    )
+    return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
+
+
+def _classes(by_class: pd.DataFrame) -> Section:
+    rare = Drawn(
+        "rare_classes",
+        charts.sensitivity_against_labels(by_class),
+        "Sensitivity against the labelled images of a class",
+        "A point per class and share of the labels, means over trials; thick: each strategy's "
+        "running median. Below, each class alone, the rarest first.",
+    )
+    tables = [
+        page.table_one(by_class, "precision", "a"),
+        page.table_one(by_class, "sensitivity", "b"),
+    ]
+    return Section("Classes", drawn=[rare], tables=tables)
+
+
+def _differences(pairs: pd.DataFrame) -> Section:
+    if not len(pairs):
+        return Section("Differences")
+    drawn = Drawn(
+        "differences",
+        charts.differences(pairs),
+        "Differences between strategies",
+        "First minus second strategy on the same draws of patients, 95 % interval.",
+    )
+    return Section("Differences", drawn=[drawn], tables=[page.pairs_table(pairs)])
+
+
+def _confusion(outcomes: Outcomes, alpha: float) -> Drawn:
+    """A matrix per strategy."""
+    share = page.percent(alpha)
+    matrices = [
+        (f"{strategy}, {share}", np.mean([run.results["confusion_matrix"] for run in runs], axis=0))
+        for strategy, runs in _cells(outcomes, alpha)
+    ]
+    return Drawn(
+        f"confusion_alpha{alpha:g}",
+        charts.confusion_matrices(matrices, outcomes.classes),
+        f"Confusion matrices at {share} of the labels",
+        "Images by true class (rows) and answer, means over trials; shade: share of the row.",
+    )
+
+
+def _ranking(frames: dict[str, pd.DataFrame]) -> Section:
+    tables = [page.plain_table("Ranking", frames["overall"], _RANKING)]
+    tables += [
+        page.table_one(frames["by_class"], name, "", intervals=True) for name in _RANKED_BY_CLASS
+    ]
+    return Section("Ranking", "Whatever the threshold.", tables=tables)
+
+
+def _calibration(outcomes: Outcomes, overall: pd.DataFrame, alphas: Sequence[float]) -> Section:
+    drawn = [
+        Drawn(
+            f"reliability_alpha{alpha:g}",
+            charts.reliability(
+                [(s, _reliability(outcomes, runs)) for s, runs in _cells(outcomes, alpha)]
+            ),
+            f"Reliability at {page.percent(alpha)} of the labels",
+            "Accuracy against confidence, all trials together; on the diagonal a probability means "
+            "what it says. After: divided by the temperature that validation images gave. Hollow: "
+            "fewer than ten images.",
+        )
+        for alpha in alphas
+    ]
+    tables = [
+        page.plain_table("As the networks answer", overall, _CALIBRATION),
+        page.plain_table("After temperature scaling", overall, _CALIBRATION[1:], suffix="_scaled"),
+    ]
+    return Section("Calibration", drawn=drawn, tables=tables)
+
+
+def _reliability(outcomes: Outcomes, runs: list) -> dict[str, tuple]:
+    """Bins before and after scaling, of all trials together."""
+    labels = np.concatenate([outcomes.labels] * len(runs))
+    found = {}
+    for name, parts in (
+        ("before", [run.probabilities for run in runs]),
+        ("after", [run.scaled for run in runs]),
+    ):
+        bins = calibration.reliability(labels, np.concatenate(parts))
+        found[name] = (bins.count, bins.confidence, bins.accuracy, bins.calibration_error)
+    return found
+
+
+def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) -> Section:
+    alpha, minimum = outcomes.alphas()[0], config.report.minimum
+    drawn = [
+        Drawn(
+            f"subgroups_{column}",
+            charts.subgroups(rows[rows["alpha"] == alpha], minimum),
+            f"By {column}, at {page.percent(alpha)} of the labels",
+            "Means over trials with 95 % intervals over patients; of parts with fewer than "
+            f"{minimum} images nothing is shown.",
+        )
+        for column, rows in subgroups.groupby("column", sort=False)
+    ]
+    return Section(
+        "Subgroups",
+        "The gap of many small parts is large by chance alone: read it with the intervals.",
+        drawn,
+        [page.gaps_table(subgroups)],
+    )
+
+
+def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = "") -> list[Drawn]:
+    alphas = sorted({alpha for _, alpha in maps})
+    drawn = []
+    for number, first in enumerate(range(0, len(alphas), _MAPS)):
+        shown = alphas[first : first + _MAPS]
+        part = {cell: panel for cell, panel in maps.items() if cell[1] in shown}
+        drawn.append(
+            Drawn(
+                f"{prefix}feature_maps_{number + 1}",
+                charts.feature_maps(part, outcomes.labels, outcomes.classes),
+                f"Features of the test images by {network} "
+                f"({_FIGURES.get(network, 'as in the paper’s Figures 4 and 5')})",
+                "t-SNE of the penultimate features of a trial; below each panel, of the features "
+                "themselves: the share of ten nearest neighbours of the same class (purity), and "
+                "how much nearer the own class is than the next (silhouette).",
+            )
+        )
+    return drawn
+
+
+def _beside(other: Beside) -> Section:
+    return Section(
+        f"Beside it: {other.network}",
+        f"Another study ({other.name}) of the same test images, measured on the same draws of "
+        "patients; its methods stand in its own report.",
+        _feature_maps(other.network, other.outcomes, other.maps, f"{other.name}_"),
+        [page.overall_table(other.overall, OVERALL)],
+    )
+
+
+def _cells(outcomes: Outcomes, alpha: float) -> list[tuple[str, list]]:
+    """(strategy, its trials) at a share of the labels."""
+    cells = [(strategy, outcomes.of(strategy, alpha)) for strategy in outcomes.strategies()]
+    return [(strategy, runs) for strategy, runs in cells if runs]
