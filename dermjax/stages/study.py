@@ -63,7 +63,7 @@ def _work(
     for planned in todo:
         if planned.done or is_taken(planned.directory):
             continue
-        log = pathlib.Path(directory) / "logs" / f"{planned.name}.log"
+        log = log_file(directory, planned.name)
         writer.say(f"[{runs.index(planned) + 1} of {len(runs)}] {planned.title} ({log})")
         start = time.monotonic()
         why = _run_one(planned, log)
@@ -81,6 +81,12 @@ def _work(
             failed[planned.name] = why
             writer.say(f"    failed: {why}")
     return failed
+
+
+def log_file(directory: epath.Path, name: str) -> pathlib.Path:
+    """Where a run's words go: a process writes to a disk, so those of an object store lie here."""
+    here = pathlib.Path() if "://" in str(directory) else pathlib.Path(directory)
+    return here / "logs" / f"{name}.log"
 
 
 def _run_one(planned: Planned, log: pathlib.Path) -> str | None:

@@ -115,6 +115,12 @@ def test_a_run_that_fails_stops_no_other(clinic, capsys):
     assert (folder / "failing" / "runs" / "fs-alpha0.5-trial0" / "results.json").is_file()
 
 
+def test_logs_are_files_on_a_disk(tmp_path):
+    """Also where the study's folder is an object store's: `/gs/bucket` is nobody's to make."""
+    assert study.log_file(epath.Path(tmp_path), "ss") == tmp_path / "logs" / "ss.log"
+    assert str(study.log_file(epath.Path("gs://bucket/study"), "ss")) == "logs/ss.log"
+
+
 def test_two_processes_share_a_study(clinic, tmp_path):
     folder, manifest = clinic
     flags = [
