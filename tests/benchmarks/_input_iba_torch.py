@@ -129,11 +129,11 @@ def feature_statistics(to_layer: Callable, batches: Iterable[torch.Tensor]) -> S
 
 
 def random_noise(seed: int, device="cpu", dtype=torch.float32) -> Callable:
-    """A source of noise: standard normal, but uniform in [0, 1) for `gan_groups`."""
+    """A source of noise as `InputIBA` needs it."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def noise(stage: str, step: int, shape):
-        draw = torch.rand if stage == "gan_groups" else torch.randn
+        draw = torch.rand if stage in ("gan_groups", "gan_order") else torch.randn
         return draw(shape, generator=generator, device=device, dtype=dtype)
 
     return noise
@@ -148,7 +148,8 @@ class InputIBA:
       statistics: of the layer.
       noise: called with stage, step and shape; standard normal numbers of stages `feature`
         `[N, C, h, w]`, `gan_real` `[B, C, h, w]`, `gan_fake` `[B, C0, H, W]`, `input`
-        `[N, C0, H, W]`, and `gan_groups` `[J, 2]`, uniform in [0, 1): of spread and shift.
+        `[N, C0, H, W]`; uniform ones in [0, 1) of `gan_groups` `[2, J]`, of spread and shift, and
+        `gan_order` `[n]`, whose ranks are an epoch's order of the samples (step: the epoch).
       dtype: of everything; the network's as well.
       make_critic: of C, h and w; the test gives one with known weights.
     """
@@ -243,7 +244,7 @@ class InputIBA:
         )
         spread, shift = self.real_groups(image)
         critic_losses, generator_losses = [], []
-        for step, (in_epoch, rows) in enumerate(self.batches()):
+        for step, (in_epoch, rows) in enumerate(self.batches(image)):
             n = self.noise("gan_real", step, (len(rows), *features.shape), image)
             real = through * features + (1 - through) * (spread[rows] * n + shift[rows])
             z = self.noise("gan_fake", step, (len(rows), *image.shape), image)
@@ -280,16 +281,16 @@ class InputIBA:
     def real_groups(self, image):
         """Spread in [0, 5) and shift in [-2, 2) of every real sample's noise, `[n, 1, 1, 1]`."""
         groups = self.settings.gan_groups
-        uniform = self.noise("gan_groups", 0, (groups, 2), image)
-        uniform = uniform.repeat_interleave(self.settings.gan_samples // groups, 0)
-        spread, shift = 5 * uniform[:, 0], 4 * uniform[:, 1] - 2
+        uniform = self.noise("gan_groups", 0, (2, groups), image)
+        uniform = uniform.repeat_interleave(self.settings.gan_samples // groups, 1)
+        spread, shift = 5 * uniform[0], 4 * uniform[1] - 2
         return spread.view(-1, 1, 1, 1), shift.view(-1, 1, 1, 1)
 
-    def batches(self):
+    def batches(self, image):
         """Place in the epoch, and the samples' rows, of every batch of all epochs."""
-        rows = torch.arange(self.settings.gan_samples)
-        for _ in range(self.settings.gan_epochs):
-            yield from enumerate(rows.split(self.settings.gan_batch))
+        for epoch in range(self.settings.gan_epochs):
+            order = self.noise("gan_order", epoch, (self.settings.gan_samples,), image).argsort()
+            yield from enumerate(order.split(self.settings.gan_batch))
 
     def update(self, optimizer, loss):
         optimizer.zero_grad()
