@@ -61,9 +61,9 @@ class Feature(NamedTuple):
     logits: torch.Tensor  # `[C, h, w]` after the last update
     capacity: torch.Tensor  # `[C, h, w]` nats, of the last forward pass: before that update
     saliency: torch.Tensor  # `[H, W]` bits a pixel
-    cross_entropies: list
-    divergences: list  # means over elements, nats
-    losses: list
+    cross_entropies: list = ()
+    divergences: list = ()  # means over elements, nats
+    losses: list = ()
 
 
 class Prior(NamedTuple):
@@ -202,8 +202,12 @@ class InputIBA:
             steps[-1][-1].backward()
             optimizer.step()
         capacity = self.feature_capacity(logits, features[0], capacity)
+        return self.given_feature(logits.detach(), capacity, image, *_columns(steps))
+
+    def given_feature(self, logits, capacity, image, *columns) -> Feature:
+        """The first stage's result by what it learned."""
         saliency = self.saliency(capacity, image.shape[1:])
-        return Feature(logits.detach(), capacity, saliency, *_columns(steps))
+        return Feature(logits, capacity, saliency, *columns)
 
     def feature_mask(self, logits):
         """How much of the signal passes, and how much noise replaces it; the sum is one."""
