@@ -10,7 +10,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_KERNEL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's rule
 _SLOPE = 0.2
 _EPSILON = 1e-5
 
@@ -25,21 +24,51 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
-        for i, (width, size, stride) in enumerate(
-            [(2 * channels, 4, 2), (4 * channels, 4, 2), (channels, 3, 1)], start=1
-        ):
-            bias = _bias(size * size * x.shape[-1])
-            x = nn.Conv(
-                width, (size, size), stride, padding=1, kernel_init=_KERNEL, bias_init=bias,
-                name=f"conv{i}",
-            )(x)  # fmt: skip
+        plan = [(2 * channels, 4, 2), (4 * channels, 4, 2), (channels, 3, 1)]
+        for i, (width, size, stride) in enumerate(plan, start=1):
+            x = _Linear(width, size, name=f"conv{i}")(_patches(x, size, stride))
             x = nn.leaky_relu(_BatchNorm(name=f"bn{i}")(x), _SLOPE)
         x = x.reshape(len(x), -1)
-        for i, width in enumerate((512, 256, 1), start=1):
-            bias = _bias(x.shape[-1])
-            x = nn.Dense(width, kernel_init=_KERNEL, bias_init=bias, name=f"fc{i}")(x)
-            x = x if width == 1 else nn.leaky_relu(x, _SLOPE)
-        return x[:, 0]
+        for i, width in enumerate((512, 256), start=1):
+            x = nn.leaky_relu(_Linear(width, name=f"fc{i}")(x), _SLOPE)
+        return _Linear(1, name="fc3")(x)[:, 0]
+
+
+class _Linear(nn.Module):
+    """`[..., k k C]` -> `[..., features]`; kernel `[k, k, C, features]`, or `[C, features]`."""
+
+    features: int
+    size: int = 0  # k of a convolution; 0 for none
+
+    @nn.compact
+    def __call__(self, x):
+        inputs, squares = x.shape[-1], max(1, self.size**2)
+        shape = (self.size, self.size, inputs // squares) if self.size else (inputs,)
+        within = lambda key, shape: jax.random.uniform(  # noqa: E731 PyTorch's rule
+            key, shape, jnp.float32, -(inputs**-0.5), inputs**-0.5
+        )
+        kernel = self.param("kernel", within, (*shape, self.features))
+        return x @ kernel.reshape(inputs, -1) + self.param("bias", within, (self.features,))
+
+
+def _patches(x, size: int, stride: int):
+    """What a convolution sees of `[n, h, w, C]` with a border of 1: `[n, h', w', k k C]`.
+
+    A critic's kernels are one image's own. For several images a product of matrices is quick, while
+    a convolution becomes a grouped one, which few backends are quick at.
+    """
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    height, width = ((side + 2 - size) // stride + 1 for side in x.shape[1:3])
+    return jnp.concatenate(
+        [
+            padded[:, i : i + stride * height : stride, j : j + stride * width : stride][
+                :, :height, :width
+            ]
+            for i in range(size)
+            for j in range(size)
+        ],
+        axis=-1,
+    )
 
 
 class _BatchNorm(nn.Module):
@@ -52,14 +81,6 @@ class _BatchNorm(nn.Module):
         mean = x.mean((0, 1, 2))
         variance = jnp.square(x - mean).mean((0, 1, 2))
         return (x - mean) * (scale * jax.lax.rsqrt(variance + _EPSILON)) + bias
-
-
-def _bias(fan_in: int):
-    """Uniform within 1 / sqrt(fan_in), PyTorch's rule."""
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-        key, shape, dtype, -bound, bound
-    )
 
 
 def initialize(keys: jax.Array, shape: tuple[int, int, int]) -> Any:
