@@ -67,7 +67,7 @@ NAMES = {
 
 
 class Network(nn.Module):
-    """The smallest network with sections; its layer has zeros, as after any ReLU."""
+    """The smallest network with sections; its layer ends in a ReLU."""
 
     layers: ClassVar[tuple[str, ...]] = ("layer1", "layer2")
 
@@ -135,9 +135,11 @@ def inputs():
 
     def fill(leaf):
         """Large: the class must be felt beside the price of information."""
-        return (4 * draw.normal(size=leaf.shape) / max(4, leaf.size) ** 0.4).astype(np.float32)
+        return (2 * draw.normal(size=leaf.shape) / max(4, leaf.size) ** 0.4).astype(np.float32)
 
-    return jax.tree.map(fill, shapes), images, list(others)
+    variables = jax.tree.map(fill, shapes)
+    variables["params"]["conv2"]["bias"][0] -= 4  # some elements are zero in all images
+    return variables, images, list(others)
 
 
 def _double(tree):
@@ -159,24 +161,26 @@ def errors(record: Record, stage: str, *, reference=None, **settings) -> dict[st
     images = []
     for place, target in enumerate(TARGETS):
         explainer = torch_explainer(
-            *record[:1], record.statistics, record.keys[place], reference=reference, **settings
+            record.variables, record.statistics, record.keys[place], reference=reference, **settings
         )
-        images.append(measure(record, place, explainer, _torch(record.images[place]), target))
+        images.append(measure(record, place, explainer, to_torch(record.images[place]), target))
     torch.set_num_threads(threads)
     return {name: max(one[name] for one in images) for name in images[0]}
 
 
-def torch_explainer(variables, statistics, key, *, reference=None, ours=SETTINGS, **settings):
-    """The reference with ours's network, noise and settings, for one image."""
+def torch_explainer(
+    variables, statistics, key, *, reference=None, ours=SETTINGS, wide=True, **settings
+):
+    """The reference with our network and settings, and what we draw, `wide` in 64 bits."""
     import _input_iba_torch as statement
     import torch
 
     same = {name: getattr(ours, of) for name, of in NAMES.items()}
-    moments = [_torch(of) for of in (statistics.mean, statistics.std, statistics.active)]
+    moments = [to_torch(of) for of in (statistics.mean, statistics.std, statistics.active)]
     return (reference or statement.InputIBA)(
         *torch_network(variables),
         statement.Statistics(*moments),
-        functools.partial(torch_noise, key),
+        functools.partial(torch_noise, key, wide=wide),
         statement.Settings(**{**same, **settings}),
         dtype=torch.float64,
         make_critic=functools.partial(torch_critic, key),
@@ -200,7 +204,7 @@ def _feature_errors(record: Record, place: int, explainer, image, target) -> dic
 def _prior_errors(record: Record, place: int, explainer, image, target) -> dict[str, float]:
     del target
     given = explainer.given_feature(
-        _torch(record.feature.logits[place]), _torch(record.feature.capacity[place]), image
+        to_torch(record.feature.logits[place]), to_torch(record.feature.capacity[place]), image
     )
     theirs, mask = explainer.prior(image, given), record.prior.mask[place]
     moved = np.log(mask) - np.log1p(-mask) - _last(given.saliency.expand_as(image))
@@ -215,7 +219,7 @@ def _prior_errors(record: Record, place: int, explainer, image, target) -> dict[
 
 def _input_errors(record: Record, place: int, explainer, image, target) -> dict[str, float]:
     ours, losses = record.input, record.input.losses
-    mask = _torch(record.prior.mask[place])
+    mask = to_torch(record.prior.mask[place])
     theirs = explainer.input_bottleneck(image, target, mask.logit())
     return {
         "logits": relative(ours.logits[place] - START, _last(theirs.logits) - START),
@@ -245,13 +249,13 @@ def torch_network(variables):
     return to_layer, from_layer
 
 
-def torch_noise(key, stage: str, step: int, shape):
+def torch_noise(key, stage: str, step: int, shape, wide: bool = True):
     """The numbers of ours, of one image; images and features with channels in front."""
     import torch
 
     if len(shape) == 4:
         shape = shape[0], *shape[2:], shape[1]
-    with jax.enable_x64(True):
+    with jax.enable_x64(wide):
         numbers = torch.tensor(np.array(_noise(key, stage, step, shape)))
     return numbers.movedim(-1, 1) if len(shape) == 4 else numbers
 
@@ -289,11 +293,11 @@ def relative(ours, theirs) -> float:
     return float(difference / np.linalg.norm(theirs))
 
 
-def _torch(array):
-    """Channels from the end to the front, in double precision but for truth values."""
+def to_torch(array, channels: int = 0):
+    """Channels from the end to that axis, in double precision but for truth values."""
     import torch
 
-    tensor = torch.tensor(np.array(array)).movedim(-1, 0)
+    tensor = torch.tensor(np.array(array)).movedim(-1, channels)
     return tensor if tensor.dtype == torch.bool else tensor.double()
 
 
