@@ -1,7 +1,7 @@
 """InputIBA in batches against the authors' way: one image at a time, in eager PyTorch.
 
-    python tests/benchmarks/saliency.py --model=efficientnet_b4 --size=300 --images=16 --dtype=bfloat16
-    python tests/benchmarks/saliency.py --quick                              a toy network, a minute
+    python tests/benchmarks/saliency.py --model=efficientnet_b4 --size=300 --dtype=bfloat16
+    python tests/benchmarks/saliency.py --quick                   a toy network, a minute
 
 Seconds an image of either prior, ours beside `_input_iba_torch.py` with the same network, settings
 and device in alternating windows; arithmetic of every stage as XLA counts it; how alike the maps of

@@ -141,7 +141,7 @@ def wrong(statement, kind):
         ("feature", "a layer's mask smoothed", {}),
         ("feature", "a mean's sign", {}),
         ("feature", "capacity after the last update", {}),
-        ("feature", "another price", {"feature_beta": 19.9}),
+        ("feature", "another price", {"feature_beta": 1.1}),
         ("prior", "generator every 4th batch", {"generator_every": 4}),
         ("prior", "mask in [0, 1]", {"gan_mask": "lambda"}),
         ("prior", "norms not clipped", {}),
@@ -149,7 +149,7 @@ def wrong(statement, kind):
         ("prior", "noise of one channel for all", {}),
         ("input", "an input's mask not smoothed", {}),
         ("input", "no prior", {}),
-        ("input", "another price", {"input_beta": 19.9}),
+        ("input", "another price", {"input_beta": 1.1}),
     ],
 )
 def test_what_is_wrong_is_noticed(statement, stage, kind, settings):
