@@ -80,8 +80,9 @@ class Benchmark:
 
     def _cost_row(self, stage, ours, theirs) -> None:
         told = _saliency_cost.TABLE.get((self.args.model, self.args.size), {}).get(stage)
-        hint = f"XLA's count of an image's {stage}; by the authors' code {theirs / 1e12:.3g} TFLOP"
-        hint += f", {theirs / ours:.1f} times as much" if ours else ""
+        what = {"gan": "whole with a GAN", "iba": "whole without a GAN"}.get(stage, stage)
+        hint = f"XLA's count of an image's {what}; by the authors' code {theirs / 1e12:.3g} TFLOP"
+        hint += f", {theirs / ours:.1f} times as much"
         hint += f"; by hand {told:.3g}" if told and not self.args.quick else ""
         self.report.add(f"flop/{stage}", ours / 1e12, "TFLOP", hint, reference=theirs / 1e12)
 
@@ -292,6 +293,8 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, help="JSON file of all rows")
     parser.add_argument("--quick", action="store_true", help="a toy network and few steps")
     args = parser.parse_args()
+    if "efficientnet" not in args.model:
+        parser.error(f"--model={args.model} is no EfficientNet, which the reference is cut for")
     if args.quick:
         args.model, args.size, args.images, args.windows = "efficientnet_tiny", 32, 2, 1
     device = jax.devices()[0]
