@@ -10,26 +10,33 @@ from patch_network import given, statistics
 
 from dermjax.analysis.saliency import critic, prior
 from dermjax.analysis.saliency.bottleneck import FeatureSettings, bits_per_pixel, feature_iba
-from dermjax.analysis.saliency.noise import noise
 
+# With the authors' clip the critic of a network this small hardly tells anything.
 SETTINGS = prior.GanSettings(
-    gan_epochs=2, gan_samples=18, gan_groups=3, gan_batch_size=4, gan_generator_every=2
+    gan_epochs=2,
+    gan_samples=18,
+    gan_groups=3,
+    gan_batch_size=4,
+    gan_generator_every=2,
+    critic_learning_rate=1e-3,
+    critic_clip=0.3,
 )
 KEY = jax.random.key(5)
 
 
 def bottleneck(count):
     arguments, keys = given(count)
-    settings = FeatureSettings(layer="pool")
+    settings = FeatureSettings(layer="pool", beta_feature=1.0)
     return feature_iba(*arguments, keys=keys, statistics=statistics(), settings=settings)
 
 
-def gan(count=2, draw=noise, **changes):
-    (model, variables, images, _), keys = given(count)
+def gan(count=2, keys=None, **changes):
+    (model, variables, images, _), usual = given(count)
     settings = dataclasses.replace(SETTINGS, **changes)
     return prior.gan_prior(
         model, variables, images,
-        keys=keys, bottleneck=bottleneck(count), layer="pool", settings=settings, draw=draw,
+        keys=usual if keys is None else keys,
+        bottleneck=bottleneck(count), layer="pool", settings=settings,
     )  # fmt: skip
 
 
@@ -63,14 +70,15 @@ def test_an_image_has_its_prior_whatever_else_is_in_the_batch(found):
 
 
 def test_the_gan_repeats_and_its_seed_matters(found):
-    np.testing.assert_array_equal(gan().mask, found.mask)
-    other = gan(draw=lambda key, *rest: noise(jax.random.fold_in(key, 1), *rest))
+    again = gan()
+    np.testing.assert_array_equal(again.mask, found.mask)
+    np.testing.assert_array_equal(again.losses["critic"], found.losses["critic"])
+    other = gan(keys=jax.random.split(jax.random.key(7), 2))
+    assert not np.array_equal(other.losses["critic"], found.losses["critic"])
     assert not np.array_equal(other.mask, found.mask)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"gan_critics": "vmap"}, {"gan_fake_pool": True}, {"gan_mask": "lambda"}]
-)
+@pytest.mark.parametrize("changes", [{"gan_critics": "vmap"}, {"gan_mask": "lambda"}])
 def test_other_ways_lead_nearby(found, changes):
     other = gan(**changes)
     assert np.isfinite(other.losses["critic"]).all()
