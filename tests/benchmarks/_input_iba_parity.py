@@ -109,6 +109,8 @@ def record() -> Record:
     variables, images, others = inputs()
     keys, targets = jax.random.split(jax.random.key(1), len(TARGETS)), jnp.array(TARGETS)
     statistics = saliency.feature_statistics(MODEL, variables, others, LAYER)
+    starts = jax.vmap(lambda key: stage_key(key, "gan_critic", 0))(keys)
+    critics = critic.initialize(starts, FEATURES)
     with jax.enable_x64(True):
         wide = _double((variables, images))
         given = {"keys": keys, "settings": SETTINGS}
@@ -121,8 +123,7 @@ def record() -> Record:
             )
             return feature, learned, input_bottleneck(*both, prior=learned.mask, **given)
 
-        starts = jax.vmap(lambda key: stage_key(key, "gan_critic", 0))(keys)
-        arguments = *wide, _double(critic.initialize(starts, FEATURES)), statistics
+        arguments = *wide, _double(critics), statistics
         compiled = jax.jit(stages).lower(*arguments).compile(compiler_options=_COMPILE)
         done = jax.device_get((statistics, *compiled(*arguments)))
     return Record(variables, images, keys, *done)
