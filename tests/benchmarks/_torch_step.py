@@ -22,7 +22,9 @@ def make_step(config, batch: int, classes: int, *, compiled: bool) -> tuple[Call
         torch.set_float32_matmul_precision("high")
     else:
         torch.set_num_threads(1)  # on a busy machine its threads wait for each other in vain
-    net = _network(config, classes).to(device, memory_format=torch.channels_last).train()
+    rates = {name: config.model[name] for name in ("drop_rate", "drop_path_rate")}
+    net = make_network(config.model.name, classes, **rates)
+    net = net.to(device, memory_format=torch.channels_last).train()
     stage, draw = config.finetune, np.random.default_rng(0)
     optimizer = torch.optim.AdamW(
         net.parameters(), stage.learning_rate, weight_decay=stage.weight_decay, fused=cuda or None
@@ -73,16 +75,11 @@ def peak_bytes() -> int | None:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
-def _network(config, classes: int):
+def make_network(name: str, classes: int, **rates: float):
     """timm's network of the same name, or the same stages in timm's class where it has no name."""
-    timm, name = import_timm(), config.model.name
-    rates = {
-        "num_classes": classes,
-        "drop_rate": config.model.drop_rate,
-        "drop_path_rate": config.model.drop_path_rate,
-    }
+    timm = import_timm()
     if timm.is_model(name):
-        return timm.create_model(name, **rates)
+        return timm.create_model(name, num_classes=classes, **rates)
     import torch
     from timm.models._efficientnet_builder import decode_arch_def
     from timm.models.efficientnet import EfficientNet
@@ -100,5 +97,6 @@ def _network(config, classes: int):
         num_features=variant["head"],
         stem_size=variant["stem"],
         act_layer=torch.nn.SiLU,
+        num_classes=classes,
         **rates,
     )
