@@ -73,7 +73,9 @@ def create_model(
 
     Returns:
         The module, and `{'params', 'batch_stats'}`, float32:
-        `model.apply(variables, images [B, H, W, 3], train=False)` gives logits `[B, N]`.
+        `model.apply(variables, images [B, H, W, 3], train=False)` gives logits `[B, N]`. With
+        `stop=` one of `model.layers` it gives that layer's output `[B, h, w, C]`, from which
+        `start=` goes on to the logits.
 
     Raises:
         ValueError: The name is unknown, or the weights cannot be had, are damaged, or are of
@@ -167,7 +169,7 @@ def create(
         preprocessing: What its weights expect of images; None for ImageNet's usual.
 
     Returns:
-        A module of `(images [B, H, W, 3], train)`.
+        A module of `(images [B, H, W, 3], train, start=, stop=)`; the last two are of its `layers`.
 
     Raises:
         ValueError: If the name is unknown or a number is out of range.

@@ -27,6 +27,7 @@ from dermjax.models.layers import (
 from dermjax.models.norm import BatchNorm
 from dermjax.models.precision import accumulator
 from dermjax.models.preprocessing import Preprocessing
+from dermjax.models.section import section
 
 
 class Stage(NamedTuple):
@@ -156,18 +157,30 @@ class EfficientNet(nn.Module):
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the stages' outputs, in order, for `start` and `stop`."""
+        return tuple(f"blocks.{i}" for i in range(len(self.stages)))
+
     @nn.compact
-    def __call__(self, images, train: bool = False):
-        """Classifies or embeds a batch.
+    def __call__(self, images, train: bool = False, *, start: str = "", stop: str = ""):
+        """Classifies or embeds a batch, or runs a section of the network.
 
         Args:
-            images: `[B, H, W, 3]` float, normalised.
+            images: `[B, H, W, 3]` float, normalised; with `start`, what `stop` of it returned.
             train: Whether to use batch statistics (`batch_stats` must be mutable to store them) and
                 to drop (the stream `dropout` must be given, with the same key on every device).
+            start: One of `layers`, whose output is given; "" for images.
+            stop: One of `layers`, whose output is wanted; "" for the end.
 
         Returns:
-            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32.
+            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
+            `stop`, the layer's output `[B, h, w, C]`, float32.
+
+        Raises:
+            ValueError: There is no such layer, or `stop` does not come after `start`.
         """
+        first, last = section(self.layers, start, stop)
         padding = same_padding if self.tensorflow else symmetric_padding
         norm = functools.partial(
             BatchNorm,
@@ -176,11 +189,12 @@ class EfficientNet(nn.Module):
             epsilon=1e-3 if self.tensorflow else 1e-5,
             dtype=self.dtype,
         )
-        x = Conv(self.stem, 3, 2, padding=padding, dtype=self.dtype, name="conv_stem")(images)
-        x = self.activation(norm(name="bn1")(x, train))
-        blocks = sum(stage.depth for stage in self.stages)
-        index = 0
-        for i, stage in enumerate(self.stages):
+        x = images.astype(self.dtype)
+        if not start:
+            x = Conv(self.stem, 3, 2, padding=padding, dtype=self.dtype, name="conv_stem")(x)
+            x = self.activation(norm(name="bn1")(x, train))
+        depths = [stage.depth for stage in self.stages]
+        for i, stage in enumerate(self.stages[first:last], start=first):
             for j in range(stage.depth):
                 x = Block(
                     width=stage.width,
@@ -189,14 +203,15 @@ class EfficientNet(nn.Module):
                     stride=stage.stride if j == 0 else 1,
                     activation=self.activation,
                     squeeze_excite=self.squeeze_excite,
-                    drop_path_rate=self.drop_path_rate * index / blocks,
+                    drop_path_rate=self.drop_path_rate * (sum(depths[:i]) + j) / sum(depths),
                     axis_name=self.axis_name,
                     norm=norm,
                     padding=padding,
                     dtype=self.dtype,
                     name=f"blocks_{i}_{j}",
                 )(x, train)
-                index += 1
+        if stop:
+            return x.astype(accumulator(x))
         x = Conv(self.head, dtype=self.dtype, name="conv_head")(x)
         x = self.activation(norm(name="bn2")(x, train))
         x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))

@@ -16,6 +16,7 @@ from dermjax.models.layers import Conv, Dropout, DropPath, linear_init
 from dermjax.models.norm import BatchNorm
 from dermjax.models.precision import accumulator
 from dermjax.models.preprocessing import Preprocessing
+from dermjax.models.section import section
 
 
 class Block(nn.Module):
@@ -93,41 +94,56 @@ class ResNet(nn.Module):
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers' outputs, in order, for `start` and `stop`."""
+        return tuple(f"layer{i + 1}" for i in range(len(self.depths)))
+
     @nn.compact
-    def __call__(self, images, train: bool = False):
-        """Classifies or embeds a batch.
+    def __call__(self, images, train: bool = False, *, start: str = "", stop: str = ""):
+        """Classifies or embeds a batch, or runs a section of the network.
 
         Args:
-            images: `[B, H, W, 3]` float, normalised.
+            images: `[B, H, W, 3]` float, normalised; with `start`, what `stop` of it returned.
             train: Whether to use batch statistics (`batch_stats` must be mutable to store them) and
                 to drop (the stream `dropout` must be given, with the same key on every device).
+            start: One of `layers`, whose output is given; "" for images.
+            stop: One of `layers`, whose output is wanted; "" for the end.
 
         Returns:
-            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32.
+            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
+            `stop`, the layer's output `[B, h, w, C]`, float32.
+
+        Raises:
+            ValueError: There is no such layer, or `stop` does not come after `start`.
         """
+        first, last = section(self.layers, start, stop)
         norm = functools.partial(
             BatchNorm, groups=self.bn_groups, axis_name=self.axis_name, dtype=self.dtype
         )
-        size, stride = (3, 1) if self.small_images else (7, 2)
-        x = Conv(64, size, stride, dtype=self.dtype, name="conv1")(images)
-        x = nn.relu(norm(name="bn1")(x, train))
-        if not self.small_images:
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        blocks, index = sum(self.depths), 0
-        for i, depth in enumerate(self.depths):
+        x = images.astype(self.dtype)
+        if not start:
+            size, stride = (3, 1) if self.small_images else (7, 2)
+            x = Conv(64, size, stride, dtype=self.dtype, name="conv1")(x)
+            x = nn.relu(norm(name="bn1")(x, train))
+            if not self.small_images:
+                x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        depths = self.depths
+        for i, depth in enumerate(depths[first:last], start=first):
             for j in range(depth):
                 x = Block(
                     width=64 * 2**i,
                     stride=2 if i > 0 and j == 0 else 1,
                     bottleneck=self.bottleneck,
                     zero_init_last=self.zero_init_last,
-                    drop_path_rate=self.drop_path_rate * index / (blocks - 1),
+                    drop_path_rate=self.drop_path_rate * (sum(depths[:i]) + j) / (sum(depths) - 1),
                     axis_name=self.axis_name,
                     norm=norm,
                     dtype=self.dtype,
                     name=f"layer{i + 1}_{j}",
                 )(x, train)
-                index += 1
+        if stop:
+            return x.astype(accumulator(x))
         x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
         if self.num_classes == 0:
             return x
