@@ -42,8 +42,23 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.resamples = 2_000  # of the images' patients, for the intervals [ours]
     config.input_iba = ConfigDict(
         {
-            # images of the training set whose features' mean and deviation are the noise [authors]
+            # Training images whose features' mean and deviation the noise has [authors].
             "statistics_images": 1_000,
+            "beta_feature": 20.0,  # price of information at the layer [authors]
+            "steps_feature": 10,  # of the layer's bottleneck [authors]
+            "beta_input": 20.0,  # price of information in the image [authors]
+            "steps_input": 60,  # of the image's bottleneck [authors]
+            "draws": 10,  # of noise, in each step of both [authors]
+            "learning_rate": 1.0,  # of Adam, in both [authors]
+            "sigma": 1.0,  # px, of the Gaussian that smooths the image's mask [authors]
+            # Of the GAN, when prior=gan.
+            "gan_epochs": 20,  # [authors]
+            "gan_samples": 200,  # real ones in an epoch [authors]
+            "gan_groups": 10,  # of real samples, each with a noise of its own [authors]
+            "gan_batch_size": 32,  # [authors]
+            "gan_generator_every": 5,  # batches [authors]
+            "gan_mask": "capacity",  # as the authors' code has it; `lambda`: as their paper
+            "gan_fake_pool": False,  # make the generator's samples once per step of it [ours]
         }
     )
     config.integrated_gradients = ConfigDict({"steps": 32})  # from grey to the image [ours]

@@ -29,6 +29,10 @@ _ACROSS = 2  # samples in a row
 _ROWS = 12  # of a sheet
 _SIDE = 320  # px kept of a photograph in the page
 _PANELS = ("photograph", "map", "overlay")
+# Inches of a sheet.
+_GAP, _BETWEEN = 0.03, 0.22  # between panels, between samples
+_TITLE, _FOOT = 0.46, 0.95  # above a row; below all, for names and the colour bar
+_BELOW = {"ha": "center", "va": "top", "fontsize": SMALL, "color": INK}
 # Without it the page shows the overlays as the files have them.
 _SCRIPT = """
 const slider = document.getElementById("strength");
@@ -138,31 +142,29 @@ def _rows(shown: Sequence[Shown]):
 
 
 def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
-    figure = Figure(figsize=(WIDTH, 1.05 + 1.83 * len(rows)), layout="constrained")
+    """Placed in inches: panels of one size, whatever the photographs' shapes and the rows."""
+    across = len(_PANELS)
+    side = (WIDTH - _BETWEEN - _ACROSS * (across - 1) * _GAP) / (_ACROSS * across)
+    height = len(rows) * (side + _TITLE) + _FOOT
+    figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.04)
-    across, count = len(_PANELS), len(_PANELS) * _ACROSS + 1
-    grid = figure.add_gridspec(len(rows), count, width_ratios=[1] * across + [0.12] + [1] * across)
-    every = []
+
+    def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
+        return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
+
     for r, row in enumerate(rows):
-        for s in range(_ACROSS):
-            axes = [figure.add_subplot(grid[r, s * (across + 1) + p]) for p in range(across)]
-            every += axes
-            if s < len(row):
-                _draw(axes, row[s])
-            else:
-                for ax in axes:
-                    ax.set_axis_off()
+        bottom = height - (r + 1) * (side + _TITLE)
+        for s, one in enumerate(row):
+            first = s * (across * side + (across - 1) * _GAP + _BETWEEN)
+            axes = [axes_at(first + p * (side + _GAP), bottom, side, side) for p in range(across)]
+            _draw(axes, one)
             if r == len(rows) - 1:
                 for ax, name in zip(axes, _PANELS, strict=True):
-                    if s < len(row):
-                        ax.text(
-                            *(0.5, -0.04, name),
-                            **dict(ha="center", va="top", fontsize=SMALL, color=INK),
-                            transform=ax.transAxes,
-                        )
+                    ax.text(0.5, -0.03, name, transform=ax.transAxes, **_BELOW)
     bar = figure.colorbar(
-        ScalarMappable(cmap=COLOURS), ax=every, location="bottom", shrink=0.45, aspect=38, pad=0.03
+        ScalarMappable(cmap=COLOURS),
+        cax=axes_at(WIDTH / 4, 0.36, WIDTH / 2, 0.13),
+        orientation="horizontal",
     )
     bar.set_ticks([0, 0.5, 1], labels=["0, least informative", "0.5", "1, most informative"])
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
@@ -185,12 +187,11 @@ def _draw(axes: Sequence[Axes], one: Shown) -> None:
     title = f"true: {named(worded(one.true), 40)}" if one.true else "true class not known"
     first.set_title(f"{title}\n", loc="left", fontsize=PLAIN, weight="bold", color=INK, pad=3)
     mark = "✗ " if one.wrong else ""
-    text = first.text(
+    first.text(
         *(0, 1.03, mark + named(one.answer, 58).lstrip()),
         **dict(fontsize=SMALL, color=_WRONG if one.wrong else INK, va="bottom"),
         transform=first.transAxes,
     )
-    text.set_in_layout(False)  # it runs over the sample's other panels
 
 
 def render(page: Page, shown: Sequence[Shown], *, left_out: int = 0) -> str:

@@ -126,8 +126,7 @@ class Explainer:
         if method in (*WITH_STATISTICS, "grad_cam"):
             found["layer"] = self.layer
         if method in WITH_STATISTICS:
-            found |= self._config.input_iba.to_dict()
-            found["prior"] = self._prior(method)
+            found |= _effective(self._config.input_iba.to_dict(), self._prior(method), method)
         if method == "integrated_gradients":
             found |= self._config.integrated_gradients.to_dict()
         return found
@@ -143,8 +142,7 @@ class Explainer:
             images, keys = self.normalize(batch["image"]), jax.random.wrap_key_data(batch["key"])
             given = (self.model, tree["variables"], images, batch["target"])
             if method in WITH_STATISTICS:
-                fields = {k: v for k, v in config.input_iba.items() if k != "statistics_images"}
-                settings = methods.InputIBASettings(prior=self._prior(method), **fields)
+                settings = input_iba_settings(config, self.layer, self._prior(method))
                 function = methods.iba if method == "iba" else methods.input_iba
                 named = {"statistics": tree["statistics"], "settings": settings}
                 return function(*given, keys=keys, **named)
@@ -210,6 +208,19 @@ class Explainer:
         return smaller
 
 
+def input_iba_settings(config: ConfigDict, layer: str, prior: str) -> methods.InputIBASettings:
+    """Of the config's fields.
+
+    Raises:
+      ValueError: one is out of bounds.
+    """
+    fields = {k: v for k, v in config.input_iba.items() if k != "statistics_images"}
+    try:
+        return methods.InputIBASettings(layer=layer, prior=prior, **fields)
+    except ValueError as error:
+        raise ValueError(f"config.input_iba.{error}") from None
+
+
 def layer_of(model: nn.Module, asked: str) -> str:
     """The layer of the bottleneck: the one asked for, or the network's usual one.
 
@@ -226,6 +237,16 @@ def layer_of(model: nn.Module, asked: str) -> str:
             f"{', '.join(model.layers)}"
         )
     return asked
+
+
+def _effective(fields: dict[str, Any], prior: str, method: str) -> dict[str, Any]:
+    """The fields that have a part in a method's maps."""
+    if method == "iba":
+        names = ("statistics_images", "beta_feature", "steps_feature", "draws", "learning_rate")
+        return {name: fields[name] for name in names}
+    gan = {name: value for name, value in fields.items() if name.startswith("gan_")}
+    rest = {name: value for name, value in fields.items() if name not in gan}
+    return {"prior": prior} | rest | (gan if prior == "gan" else {})
 
 
 def _key(seed: int, name: str) -> np.ndarray:

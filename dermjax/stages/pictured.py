@@ -18,6 +18,7 @@ from dermjax.training.writer import Writer
 
 PAGE = "saliency.html"
 _MOST = 100  # images in the page; all have files
+_EMPTY = 0.02  # of the colour scale: a map that is nowhere above it shows nothing
 # Title, and whether more is better, by the name of a score.
 SCORES = {
     "insertion": ("insertion AUC ↑", True),
@@ -276,5 +277,11 @@ def _warnings(shown: Sequence[report.Shown], failed: Sequence[str]) -> list[str]
         lines.append(
             f"{wrong} of {known} answers {'is' if wrong == 1 else 'are'} wrong, marked ✗: the map "
             "explains the answer, not the disease."
+        )
+    empty = sum(one.heat.max() < _EMPTY for one in shown)
+    if empty:
+        lines.append(
+            f"{empty} of {len(shown)} maps {'is' if empty == 1 else 'are'} empty: for its answer "
+            "the network needs nothing of the image."
         )
     return [*lines, *failed]

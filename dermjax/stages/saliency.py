@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.stages import kept, network, pictured, scored
 from dermjax.stages.explained import Sample, choose, from_files
-from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer
+from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.stages.kept import Explained, Maps
 from dermjax.stages.prepare import Dataset, prepare
 from dermjax.stages.trained import restore
@@ -98,6 +98,7 @@ def _check(config: ConfigDict) -> None:
             value = value[part]
         if value < low:
             raise ValueError(f"config.{field} = {value} must be at least {low}")
+    input_iba_settings(config, config.layer, config.prior)
 
 
 def _results(source: epath.Path) -> dict[str, Any]:

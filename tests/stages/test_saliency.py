@@ -270,6 +270,8 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
         ({"images_per_batch": -1}, "config.images_per_batch = -1 must be at least 1, or 0"),
         ({"per_class": -1}, "config.per_class = -1 must be at least 0"),
         ({"input_iba__statistics_images": 1}, "statistics_images = 1 must be at least 2"),
+        ({"input_iba__gan_mask": "both"}, "config.input_iba.gan_mask = 'both' is not known"),
+        ({"input_iba__draws": 0}, "config.input_iba.draws = 0 must be at least 1"),
         ({"run": ""}, "which run"),
     ],
 )
