@@ -30,7 +30,7 @@ _ROWS = 12  # of a sheet
 _SIDE = 320  # px kept of a photograph in the page
 _PANELS = ("photograph", "map", "overlay")
 # Inches of a sheet.
-_GAP, _BETWEEN = 0.03, 0.22  # between panels, between samples
+_MARGIN, _GAP, _BETWEEN = 0.06, 0.03, 0.22  # at the sides, between panels, between samples
 _TITLE, _FOOT = 0.46, 0.95  # above a row; below all, for names and the colour bar
 _BELOW = {"ha": "center", "va": "top", "fontsize": SMALL, "color": INK}
 # Without it the page shows the overlays as the files have them.
@@ -144,7 +144,8 @@ def _rows(shown: Sequence[Shown]):
 def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
     """Placed in inches: panels of one size, whatever the photographs' shapes and the rows."""
     across = len(_PANELS)
-    side = (WIDTH - _BETWEEN - _ACROSS * (across - 1) * _GAP) / (_ACROSS * across)
+    gaps = 2 * _MARGIN + _BETWEEN + _ACROSS * (across - 1) * _GAP
+    side = (WIDTH - gaps) / (_ACROSS * across)
     height = len(rows) * (side + _TITLE) + _FOOT
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
@@ -155,7 +156,7 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
     for r, row in enumerate(rows):
         bottom = height - (r + 1) * (side + _TITLE)
         for s, one in enumerate(row):
-            first = s * (across * side + (across - 1) * _GAP + _BETWEEN)
+            first = _MARGIN + s * (across * side + (across - 1) * _GAP + _BETWEEN)
             axes = [axes_at(first + p * (side + _GAP), bottom, side, side) for p in range(across)]
             _draw(axes, one)
             if r == len(rows) - 1:

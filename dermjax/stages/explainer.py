@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dermjax.analysis import measures
 from dermjax.analysis import saliency as methods
+from dermjax.analysis.saliency import baselines
 from dermjax.data import augment
 from dermjax.models import Preprocessing
 from dermjax.stages.explained import Sample
@@ -147,11 +148,11 @@ class Explainer:
                 named = {"statistics": tree["statistics"], "settings": settings}
                 return function(*given, keys=keys, **named)
             if method == "grad_cam":
-                return methods.grad_cam(*given, keys=keys, layer=self.layer)
+                return baselines.grad_cam(*given, keys=keys, layer=self.layer)
             if method == "integrated_gradients":
                 steps = config.integrated_gradients.steps
-                return methods.integrated_gradients(*given, keys=keys, steps=steps)
-            return methods.random_map(*given, keys=keys)
+                return baselines.integrated_gradients(*given, keys=keys, steps=steps)
+            return baselines.random_map(*given, keys=keys)
 
         return step
 

@@ -13,6 +13,7 @@ from dermjax.configs import saliency as config_file
 from PIL import Image
 
 from dermjax.analysis import saliency as methods
+from dermjax.analysis.saliency import baselines
 from dermjax.stages import explainer, kept, saliency
 from tests.stages.clinic import CLASSES
 from tests.stages.test_run import read_csv
@@ -101,8 +102,9 @@ def test_what_is_done_is_not_done_again(base, done, tmp_path, monkeypatch, capsy
     def never(*_, **__):
         raise AssertionError("made again")
 
-    for name in ("input_iba", "grad_cam", "feature_statistics"):
+    for name in ("input_iba", "feature_statistics"):
         monkeypatch.setattr(methods, name, never)
+    monkeypatch.setattr(baselines, "grad_cam", never)
     config = config_of(base / "runs" / "ss")
     assert saliency.run(config, str(tmp_path)) == 0
     assert "input_iba: all 6 maps are there" in capsys.readouterr().out
@@ -237,13 +239,13 @@ def test_lesions_are_followed_into_the_crop(base, tmp_path):
 def test_maps_that_are_not_finite_are_named_and_the_others_kept(
     base, tmp_path, monkeypatch, capsys
 ):
-    made = methods.grad_cam
+    made = baselines.grad_cam
 
     def broken(model, variables, images, targets, **given):
         heat = made(model, variables, images, targets, **given)
         return heat.at[0].set(np.nan) if images.shape[0] > 1 else heat * np.inf
 
-    monkeypatch.setattr(methods, "grad_cam", broken)
+    monkeypatch.setattr(baselines, "grad_cam", broken)
     config = config_of(base / "runs" / "ss", **CHEAP, images=str(base / "photos" / "acne-*.png"))
     assert saliency.run(config, str(tmp_path)) == 1
     out = capsys.readouterr().out
