@@ -178,35 +178,37 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
     prepared, samples, bad = [], [], []
     known = dataset.frame.groupby("path").indices if dataset.manifest is not None else {}
     for name in files:
-        own = known.get(os.path.abspath(name), [])
-        rows = dataset.frame.iloc[own]
-        hidden = tuple(
-            dict.fromkeys(a for text in rows.get("redact", ()) for a in redactions.parse(text))
-        )
-        crop = crops.Crop(name, None, hidden)
+        rows = known.get(os.path.abspath(name), np.array([], int))
+        sample = _of_file(name, dataset, rows, prepared)
         try:
-            prepared.append(crops.encode(crop, max_side=data.max_side, records=data.records))
+            encoded = crops.encode(sample.crop, max_side=data.max_side, records=data.records)
         except (ValueError, OSError) as error:
             bad.append(str(error))
             continue
-        labels = set(dataset.labels[own])
-        mask = (
-            masks.locate(rows[:1], dataset.manifest.source)[0] if len(own) else masks.beside(name)
-        )
-        boxes = rows[list("xywh")].dropna().itertuples(index=False) if len(own) else ()
-        samples.append(
-            Sample(
-                name=name,
-                patient=str(rows["patient"].iloc[0]) if len(own) else name,
-                label=int(labels.pop()) if len(labels) == 1 else -1,
-                crop=crop,
-                source=prepared,
-                place=len(prepared) - 1,
-                mask=mask,
-                boxes=() if mask else tuple(tuple(map(float, box)) for box in boxes),
-            )
-        )
+        prepared.append(encoded)
+        samples.append(sample)
     if bad:
         more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
         raise ValueError(f"{'; '.join(bad[:_TOLD])}{more}")
     return samples, f"{len(samples)} photographs, whole, of {config.images}."
+
+
+def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sample:
+    """A photograph that is going to be the next of `prepared`; `own` are its rows in the data."""
+    rows = dataset.frame.iloc[own]
+    mask = masks.locate(rows[:1], dataset.manifest.source)[0] if len(own) else masks.beside(name)
+    boxes, hidden = (), ()
+    if len(own):
+        hidden = (area for text in rows["redact"] for area in redactions.parse(text))
+        boxes = rows[list("xywh")].dropna().itertuples(index=False)
+    labels = set(dataset.labels[own].tolist())
+    return Sample(
+        name=name,
+        patient=str(rows["patient"].iloc[0]) if len(own) else name,
+        label=labels.pop() if len(labels) == 1 else -1,
+        crop=crops.Crop(name, None, tuple(dict.fromkeys(hidden))),
+        source=prepared,
+        place=len(prepared),
+        mask=mask,
+        boxes=() if mask else tuple(tuple(map(float, box)) for box in boxes),
+    )

@@ -26,8 +26,11 @@ from dermjax.training.writer import Writer
 METHODS = ("input_iba", "input_iba_gan", "iba", "grad_cam", "integrated_gradients", "random")
 WITH_STATISTICS = ("input_iba", "input_iba_gan", "iba")
 _PREDICTED = 16  # images in a batch of plain predictions
-_MOST = 128  # images in a batch: more gain no speed, and a kill would lose more
-_RESIDUALS = 3.0  # bytes that a backward pass keeps, per byte of the layers' outputs
+# Images in a batch for each device: more gain no speed, and a kill would lose more.
+_MOST, _MOST_ON_CPU = 64, 8
+# Bytes that a backward pass to the image keeps, per byte of all outputs of layers: the inputs of
+# activations and gates, not those of convolutions, whose kernels have no gradient here.
+_RESIDUALS = 1.0
 _SHARE = 0.6  # of the free memory that the automatic choice counts with
 
 
@@ -172,8 +175,9 @@ class Explainer:
 
     def _fitting(self, method: str) -> int:
         """An estimate from the layers' outputs and the free memory; `maps` mends one too high."""
+        most = _MOST_ON_CPU if self._devices.platform == "cpu" else _MOST
         if method == "random":
-            return _MOST
+            return most * self._devices.count
         draws = {"grad_cam": 1, "integrated_gradients": 1, "input_iba_gan": 32}.get(method, 10)
         if method == "input_iba" and self._config.prior == "gan":
             draws = 32
@@ -187,7 +191,7 @@ class Explainer:
         )
         each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(outputs))
         fitting = _SHARE * _free_memory(self._devices) / (draws * _RESIDUALS * each)
-        return min(max(int(fitting), 1) * self._devices.count, _MOST)
+        return min(max(int(fitting), 1), most) * self._devices.count
 
     def _rounded(self, size: int) -> int:
         """Up to a multiple of the devices."""
