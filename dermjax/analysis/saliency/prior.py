@@ -38,9 +38,6 @@ class GanSettings:
     # The share of features in a real sample: their `capacity` in nats, which may be above 1, as in
     # the authors' code, or `lambda`, the bottleneck's mask, as in the paper.
     gan_mask: str = "capacity"
-    # Made-up features are drawn once for each state of the generator, not at each batch: a third
-    # less work; the critic sees fewer of them.
-    gan_fake_pool: bool = False
     gan_critics: str = "map"  # over images, see `critic.each_image`; no effect on the result
     critic_learning_rate: float = 5e-5
     critic_clip: float = 0.01  # of every parameter, after every step
@@ -91,8 +88,6 @@ class _State:
     generator_moments: Any
     critics: Any  # parameters, leaves [B, ...]
     critic_moments: Any
-    pool: jax.Array  # features that were made up last, [B, batch, h, w, C]
-    pool_step: jax.Array  # the step whose noise is in them
 
 
 def iba_prior(bottleneck: FeatureBottleneck, size: tuple[int, int]) -> jax.Array:
@@ -169,14 +164,11 @@ class _Gan:
             jnp.zeros((count, 1, 1, channels)),
             jnp.ones((count, 1, 1, channels)),
         )
-        pooled = self.settings.batches[0] if self.settings.gan_fake_pool else 0
-        pool = jnp.zeros((count, pooled, *self.features.shape[1:]))
-        moments = self.rms.init(generator), self.rms.init(critics)
-        return _State(generator, moments[0], critics, moments[1], pool, jnp.int32(0))
+        return _State(generator, self.rms.init(generator), critics, self.rms.init(critics))
 
     def epoch(self, state: _State, number):
         """All real samples once, in a new order; losses `[batches, B]`."""
-        sizes = self.settings.batches
+        sizes, every = self.settings.batches, self.settings.gan_generator_every
         order = jnp.argsort(self.draw("gan_order", number, (self.settings.gan_samples,)))
         group = order // (self.settings.gan_samples // self.settings.gan_groups)
         first, size = number * len(sizes), sizes[0]
@@ -184,45 +176,41 @@ class _Gan:
 
         def batch(state, i):
             members = jax.lax.dynamic_slice_in_dim(group, i * size, size, axis=1)
-            return jax.lax.cond(
-                i % self.settings.gan_generator_every == 0, self.both, self.critic_only,
-                state, first + i, members,
-            )  # fmt: skip
+            return self.batch(state, first + i, members, i % every == 0)
 
         state, losses = jax.lax.scan(batch, state, jnp.arange(whole))
-        if whole < len(sizes):
-            step = self.critic_only if whole % self.settings.gan_generator_every else self.both
-            state, last = step(state, first + whole, group[:, whole * size :])
+        if whole < len(sizes):  # the rest makes a smaller batch
+            members = group[:, whole * size :]
+            state, last = self.batch(state, first + whole, members, whole % every == 0)
             losses = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), losses, last)
         return state, losses
 
-    def critic_only(self, state: _State, step, group):
-        """A step of the critics; group `[B, batch]` of each real sample."""
-        size = group.shape[1]
-        if self.settings.gan_fake_pool:
-            fake = state.pool[:, :size]
-        else:
-            fake = self.made_up(state.generator, step, size)
-        state, loss = self.critic_step(state, step, group, fake)
-        return state, {"critic": loss, "generator": jnp.full_like(loss, jnp.nan)}
+    def batch(self, state: _State, step, group, learns):
+        """A step of the critics and, if it `learns`, one of the generators with the same noise.
 
-    def both(self, state: _State, step, group):
-        """A step of the critics, and one of the generators with the same noise."""
-        size, pooled = group.shape[1], self.settings.gan_fake_pool
-        at, count = (state.pool_step, self.settings.batches[0]) if pooled else (step, size)
-        fake, pull = jax.vjp(lambda g: self.made_up(g, at, count)[:, :size], state.generator)
+        Args:
+          group: `[B, batch]` of each real sample.
+        """
+        size = group.shape[1]
+        fake, pull = jax.vjp(lambda g: self.made_up(g, step, size), state.generator)
         state, critic_loss = self.critic_step(state, step, group, fake)
+        state, loss = jax.lax.cond(
+            learns,
+            lambda state: self.generator_step(state, fake, pull),
+            lambda state: (state, jnp.full_like(critic_loss, jnp.nan)),
+            state,
+        )
+        return state, {"critic": critic_loss, "generator": loss}
+
+    def generator_step(self, state: _State, fake, pull):
+        """RMSprop; `pull` takes slopes of the made-up features back to the generators."""
         judge = jax.value_and_grad(critic.generator_loss, argnums=1)
         loss, slope = critic.each_image(judge, self.settings.gan_critics)(state.critics, fake)
         direction, moments = self.rms.update(pull(slope)[0], state.generator_moments)
         generator = jax.tree.map(
             lambda p, rate, d: p - rate * d, state.generator, self.rates, direction
         )
-        state = state.replace(generator=generator, generator_moments=moments)
-        if pooled:
-            pool = self.made_up(generator, step + 1, self.settings.batches[0])
-            state = state.replace(pool=pool, pool_step=step + 1)
-        return state, {"critic": critic_loss, "generator": loss}
+        return state.replace(generator=generator, generator_moments=moments), loss
 
     def critic_step(self, state: _State, step, group, fake):
         """RMSprop, then the clip that keeps a critic Lipschitz."""
@@ -267,7 +255,5 @@ def gan_forwards(settings: GanSettings, *, computed_twice: bool) -> tuple[int, i
     sizes = settings.batches
     learning = [size for i, size in enumerate(sizes) if i % settings.gan_generator_every == 0]
     backward = settings.gan_epochs * sum(learning)
-    if settings.gan_fake_pool:
-        return backward + settings.gan_epochs * len(learning) * sizes[0], backward
     critics = settings.gan_epochs * sum(sizes)
     return critics + backward * computed_twice, backward
