@@ -11,6 +11,7 @@
                           model=efficientnet_b0 ... b7, resnet18, resnet50
                           configs/study.py:alphas=0.1+1.0,trials=3, all of them and the report
                           configs/probe.py:run=FOLDER, a linear probe of a run's features
+                          configs/saliency.py:run=FOLDER, where a run's network looks
                           configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check
 --config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
 --workdir=FOLDER          where results go; by default runs/ and a name made from the config
@@ -34,9 +35,10 @@ def main(_) -> int:
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
     # Imports jax: help and a mistyped flag need not wait for it.
-    from dermjax.stages import probe, run, study
+    from dermjax.stages import probe, run, saliency, study
 
-    stage = {"probe": probe, "study": study}.get(_CONFIG.value.task, run)
+    stages = {"probe": probe, "saliency": saliency, "study": study}
+    stage = stages.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read

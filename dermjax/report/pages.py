@@ -1,4 +1,4 @@
-"""Pages: one HTML file each that needs no network and no script."""
+"""Pages: one HTML file each that needs no network; scripts only where a page is moved by hand."""
 
 import jinja2
 import numpy as np

@@ -124,6 +124,20 @@ def write_beginning(beginning: Beginning, directory: epath.Path) -> None:
     write_text(path, text)
 
 
+def recorded_preprocessing(directory: epath.Path) -> models.Preprocessing:
+    """What the network of a run's folder was trained on, as its `weights.json` has it.
+
+    Raises:
+      ValueError: the folder has none.
+    """
+    path = directory / _WEIGHTS
+    if not path.exists():
+        raise ValueError(f"{directory} has no {_WEIGHTS}: it is not the whole folder of a run")
+    record = json.loads(path.read_text())
+    given = {name: tuple(record[name]) for name in ("mean", "std")}
+    return models.Preprocessing(**given, interpolation=record["interpolation"])
+
+
 def _overridden(preprocessing: models.Preprocessing, config: ConfigDict) -> models.Preprocessing:
     """With the mean and std that the user knows better."""
     given = {name: config.init[name] for name in ("mean", "std") if config.init[name]}

@@ -30,6 +30,7 @@ class Anatomy:
         hair: cover of the hair of the head, 0 to 1, if there is some.
         bar: above 0.5 where the photograph was blacked out for anonymity.
         spots: (x, y) where diseases of the face like to sit.
+        landmarks: above 0.5 in the lips, the eyes, the nose of a face.
     """
 
     x: np.ndarray
@@ -41,6 +42,7 @@ class Anatomy:
     hair: np.ndarray | None = None
     bar: np.ndarray | None = None
     spots: list[tuple[float, float]] = field(default_factory=list)
+    landmarks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def overlay(self, name: str, value: np.ndarray) -> None:
         """Add features to the map `name`; of two the stronger shows."""

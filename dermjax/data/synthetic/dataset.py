@@ -21,7 +21,7 @@ from dermjax.data.synthetic.patients import (
     draw_patient,
     plan_photos,
 )
-from dermjax.data.synthetic.render import render_photo
+from dermjax.data.synthetic.render import REGIONS, render_photo, render_regions
 from dermjax.data.workers import in_order
 
 COLUMNS = ("image", "label", "patient", "lesion", "x", "y", "w", "h")
@@ -72,6 +72,33 @@ def write_dataset(
     with atomic.replace(table) as beside:
         _write_table(beside, rows)
     return table
+
+
+def regions_of(photograph: str | os.PathLike) -> dict[str, np.ndarray] | None:
+    """The parts of the body on a photograph that `write_dataset` wrote: name -> `[H, W]` bool.
+
+    They are drawn anew from the directory's settings; those that are not in view are left out, and
+    no pixel is in two. None for a photograph of another origin.
+    """
+    photograph = pathlib.Path(photograph)
+    note = photograph.parent.parent / "settings.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known.pop("drawing") != DRAWING:
+            return None
+        settings = SyntheticSettings(**known)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # somebody else's file
+        return None
+    plan = _plans(settings).get(photograph.stem)
+    if plan is None:
+        return None
+    regions = render_regions(plan, settings)
+    return {REGIONS[index]: regions == index for index in np.unique(regions)}
+
+
+@functools.lru_cache(maxsize=4)
+def _plans(settings: SyntheticSettings) -> dict[str, PhotoPlan]:
+    return {plan.name: plan for plan in plan_photos(settings)}
 
 
 def boxes_of_mask(mask: np.ndarray, count: int) -> list[Box]:

@@ -51,6 +51,7 @@ def _portrait(part: Anatomy, random, scale: float, view) -> None:
     part.relief *= scale
     eyes = np.maximum(_hill(u - 0.40, v + 0.36, 0.28, 0.17), _hill(u + 0.40, v + 0.36, 0.28, 0.17))
     part.avoid = np.maximum(part.avoid, eyes)
+    part.landmarks["eyes"] = eyes
     half, reach = random.uniform(0.15, 0.20), float(random.choice((0.75, 0.9, 9.0)))
     beyond = np.maximum(np.abs(v + 0.36) - half, np.abs(u) - reach)
     part.bar = ramp(beyond, 0.01, -0.01)
@@ -75,6 +76,7 @@ def _nose(part: Anatomy, u, v, random) -> None:
     bridge = ramp(v, -0.55, -0.05) * ramp(v, 0.30, 0.12)
     nose = 0.17 * bridge * np.exp(-((u / (size * width)) ** 2))
     nose += 0.10 * _hill(u, v - 0.10, 0.13 * size, 0.12)
+    part.landmarks["nose"] = 10 * nose  # half the height of its tip, and of a nose's bridge
     for side in (-1, 1):
         nose += 0.09 * _hill(u - side * 0.15 * size, v - 0.15, 0.07, 0.08)
         nostril = _hill(u - side * 0.075 * size, v - 0.235, 0.048, 0.026)
@@ -100,6 +102,7 @@ def _mouth(part: Anatomy, u, v, random) -> None:
     part.overlay("pigment", 0.06 * lips)
     part.overlay("gloss", 0.20 * lips)
     part.overlay("crust", 0.60 * line)
+    part.landmarks["lips"] = lips
     part.relief += 0.03 * lips * bow
     part.avoid = np.maximum(part.avoid, _hill(u, v - y, 0.33, 0.16))
 

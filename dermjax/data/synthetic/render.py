@@ -46,6 +46,9 @@ FACIAL = ("acne_vulgaris", "rosacea")  # these keep to certain places of a face
 RELIEF = 0.45  # skin scatters light: its relief looks flatter than it is
 # Half size of a lesion group by the number of groups, in half sides of the frame.
 SIZES = {1: (0.34, 0.64), 2: (0.28, 0.46), 3: (0.25, 0.38)}
+# What a pixel of a photograph is without its lesions; the numbers of `render_regions`.
+REGIONS = ("background", "skin", "outline", "hair", "nose", "eyes", "lips")
+OUTLINE = 0.08  # of a face, from its edge inwards, in half sides of the frame
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,30 @@ def render_photo(plan: PhotoPlan, settings: SyntheticSettings) -> Rendered:
     if part.bar is not None:
         image *= 1 - enlarge(part.bar, frame)
     return Rendered(_camera(image, random, patient), mask)
+
+
+def render_regions(plan: PhotoPlan, settings: SyntheticSettings) -> np.ndarray:
+    """What each pixel of the photograph shows, `[H, W]` uint8, an index into REGIONS.
+
+    Of the landmarks of a face, a cheek has those in view; other sites have none and no outline. An
+    anonymised photograph's bar counts as eyes.
+    """
+    frame = settings.height, settings.width
+    part = anatomy.blank(frame)
+    key = settings.seed, plan.label, plan.member, plan.photo
+    PARTS[plan.site](part, stream("scene", *key))
+    depth = enlarge(part.depth, frame)
+    regions = np.where(depth > 0, REGIONS.index("skin"), REGIONS.index("background"))
+    if part.landmarks:
+        regions[(depth > 0) & (depth < OUTLINE)] = REGIONS.index("outline")
+    covers = {"hair": part.hair, **part.landmarks}
+    for name in ("hair", "nose", "eyes", "lips"):
+        if covers.get(name) is not None:
+            shown = enlarge(np.asarray(covers[name], np.float32), frame) > 0.5
+            regions[shown & (depth > 0)] = REGIONS.index(name)
+    if part.bar is not None:
+        regions[enlarge(np.asarray(part.bar, np.float32), frame) > 0.5] = REGIONS.index("eyes")
+    return regions.astype(np.uint8)
 
 
 def _place(part: Anatomy, random, plan: PhotoPlan, frame) -> list[tuple[float, float, float]]:

@@ -1,0 +1,65 @@
+"""Where a run's network looks: maps, Figure 6's sheet, and scores that say whether to believe them.
+
+    python -m dermjax.main --config=configs/saliency.py:run=runs/mine
+    python -m dermjax.main --config=configs/saliency.py:run=runs/mine --config.prior=gan
+    python -m dermjax.main --config=configs/saliency.py:run=runs/mine \
+        --config.images='new/*.jpg' --config.target=psoriasis_vulgaris
+
+Results go into `saliency/` in the folder of the run (or --workdir): `saliency.html`, `sheet.png`
+and `sheet.pdf`, `scores.csv`, `regions.csv`, and a folder per image with each method's map (float
+`.npy` at the network's size, 8-bit PNG), overlay and a JSON of target, probabilities, settings and
+scores. The same command again does what is missing. The sheet is of the last command.
+
+Numbers: the public InputIBA code's configuration for dermatology [authors]; choices of this
+project [ours].
+"""
+
+from dermjax.configs import common
+from ml_collections import ConfigDict
+
+_ARGUMENTS = {
+    "run": "",  # folder of a finished run of ss.py, in.py or fs.py
+    "method": "input_iba",  # input_iba | iba | grad_cam | integrated_gradients | random
+    "prior": "iba",  # of input_iba: iba (fast) | gan (a GAN per image, as the authors; slow)
+}
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+    """Arguments: run, method, prior (see `_ARGUMENTS`)."""
+    config = ConfigDict({"task": "saliency", **common.parse_argument(argument, _ARGUMENTS)})
+    # Methods that the scores compare; `input_iba_gan` is input_iba with the other prior; (): none.
+    config.compare = ("input_iba", "grad_cam", "integrated_gradients", "random")
+    config.scores = True  # insertion, deletion, ...; without them nothing is compared
+    # Files as in 'new/*.jpg', whole photographs; '': test images of the run. Of a photograph of the
+    # run's data the true class, lesions and redactions are known.
+    config.images = ""
+    config.per_class = 2  # test images, as in Figure 6; 0: all of them
+    config.choose = "random"  # of the test images; or `correct`, `wrong`: among such answers only
+    config.target = "predicted"  # class that is explained: predicted | true | a class by its name
+    config.layer = ""  # of the bottleneck and Grad-CAM; '': layer3 of ResNets, else the last block
+    config.images_per_batch = 0  # 0: as many as the memory should hold
+    config.seed = 0  # of the choice of images, of all noise, and of the resamples
+    config.resamples = 2_000  # of the images' patients, for the intervals [ours]
+    config.input_iba = ConfigDict(
+        {
+            # Training images whose features' mean and deviation the noise has [authors].
+            "statistics_images": 1_000,
+            "beta_feature": 20.0,  # price of information at the layer [authors]
+            "steps_feature": 10,  # of the layer's bottleneck [authors]
+            "beta_input": 20.0,  # price of information in the image [authors]
+            "steps_input": 60,  # of the image's bottleneck [authors]
+            "draws": 10,  # of noise, in each step of both [authors]
+            "learning_rate": 1.0,  # of Adam, in both [authors]
+            "sigma": 1.0,  # px, of the Gaussian that smooths the image's mask [authors]
+            # Of the GAN, when prior=gan.
+            "gan_epochs": 20,  # [authors]
+            "gan_samples": 200,  # real ones in an epoch [authors]
+            "gan_groups": 10,  # of real samples, each with a noise of its own [authors]
+            "gan_batch_size": 32,  # [authors]
+            "gan_generator_every": 5,  # batches [authors]
+            "gan_mask": "capacity",  # as the authors' code has it; `lambda`: as their paper
+            "gan_fake_pool": False,  # make the generator's samples once per step of it [ours]
+        }
+    )
+    config.integrated_gradients = ConfigDict({"steps": 32})  # from grey to the image [ours]
+    return config

@@ -1,0 +1,82 @@
+"""True outlines of lesions, cut out and resized exactly as the photographs are.
+
+Letters: S px side of the network's input.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dermjax.data import images
+
+
+def locate(frame: pd.DataFrame, source: str) -> list[str]:
+    """The mask's file of every row of a manifest; '' where there is none.
+
+    The column `mask` (path, relative to the table) names it; without that column it is looked for
+    as `beside` does.
+
+    Args:
+      source: the table or the folder that the manifest was read from.
+    """
+    if "mask" not in frame:
+        return [beside(path) for path in frame["path"]]
+    base = source if os.path.isdir(source) else os.path.dirname(source)
+    return [os.path.abspath(os.path.join(base, name)) if name else "" for name in frame["mask"]]
+
+
+def beside(photograph: str | os.PathLike) -> str:
+    """`masks/NAME.png` in the photograph's folder or beside that folder; '' if there is none."""
+    path = pathlib.Path(photograph)
+    for folder in (path.parent, path.parent.parent):
+        found = folder / "masks" / f"{path.stem}.png"
+        if found.is_file():
+            return str(found)
+    return ""
+
+
+def read(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
+    """A photograph's mask, `[height, width]` bool: whatever is not 0 is lesion.
+
+    Args:
+      size: width and height of the upright photograph, px.
+
+    Raises:
+      ValueError: no image, or not of the photograph's size.
+    """
+    try:
+        with Image.open(path) as image:
+            levels = np.asarray(image.convert("RGB") if image.mode == "RGBA" else image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"mask {path} cannot be read ({error}): save it as PNG") from None
+    mask = levels != 0 if levels.ndim == 2 else (levels != 0).any(-1)
+    if mask.shape != (size[1], size[0]):
+        raise ValueError(
+            f"mask {path} has {mask.shape[1]} x {mask.shape[0]} px, its photograph {size[0]} x "
+            f"{size[1]}: draw it on the upright photograph"
+        )
+    return mask
+
+
+def of_boxes(boxes: Iterable[images.Box], size: tuple[int, int]) -> np.ndarray:
+    """What lies in any of the boxes (x, y, w, h in px), `[height, width]` bool."""
+    mask = np.zeros((size[1], size[0]), bool)
+    for x, y, w, h in boxes:
+        left, top = max(round(x), 0), max(round(y), 0)
+        mask[top : max(round(y + h), 0), left : max(round(x + w), 0)] = True
+    return mask
+
+
+def cut(mask: np.ndarray, box: images.Box | None, side: int) -> np.ndarray:
+    """The part of a photograph's mask that the network sees, `[S, S]` bool, nearest pixels.
+
+    Args:
+      mask: `[height, width]` bool, of the whole upright photograph.
+      box: of the crop, as `images.crop` takes it; None for all.
+    """
+    seen = images.crop(Image.fromarray(mask.astype(np.uint8)), box)
+    return np.asarray(seen.resize((side, side), Image.Resampling.NEAREST)) > 0

@@ -1,0 +1,74 @@
+"""Scores of maps, image by image, into their records: what was scored is not scored again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dermjax.analysis import measures
+from dermjax.analysis.saliency import scores
+from dermjax.stages.explainer import Explainer
+from dermjax.stages.kept import Explained, Maps, visible
+from dermjax.training.writer import Writer
+
+# Forward passes of a map: 2 (points + 1) for the curves, masks x sizes + sizes for sensitivity-n.
+_SETTINGS = {"points": 50, "masks": 32, "sizes": 8}
+
+
+def score(
+    explainer: Explainer,
+    explained: Sequence[Explained],
+    methods: Sequence[str],
+    maps: Maps,
+    seed: int,
+    writer: Writer,
+) -> None:
+    """Fills `scores` of every record that has none by these settings."""
+    settings = _SETTINGS | {"seed": seed}
+    todo = []
+    for method in methods:
+        for one in explained:
+            record = maps.record(one, method)
+            if record is not None and record.get("score_settings") != settings:
+                todo.append((method, one, record))
+    for method, one, record in writer.track(todo, len(todo), "scores of maps"):
+        heat = visible(maps.heat(one, method), method)
+        found = _scores(explainer, one, heat, settings)
+        maps.update(one, method, record | {"scores": found, "score_settings": settings})
+
+
+def _scores(
+    explainer: Explainer, one: Explained, heat: np.ndarray, settings: dict[str, int]
+) -> dict[str, Any]:
+    """Every score of one map `[H, W]` in [0, 1]; None for those that need a lesion's outline."""
+    image = np.asarray(explainer.normalize(explainer.input([one.sample])[0]), np.float32)
+
+    def logits(images):
+        return explainer.logits(images)[:, one.target]
+
+    def probability(images):
+        return measures.softmax(explainer.logits(images))[:, one.target]
+
+    points = settings["points"]
+    found = {
+        "insertion": scores.insertion(probability, image, heat, points=points),
+        "deletion": scores.deletion(probability, image, heat, points=points),
+        "sensitivity_n": scores.sensitivity_n(
+            logits,
+            image,
+            heat,
+            masks=settings["masks"],
+            sizes=settings["sizes"],
+            seed=settings["seed"],
+        ),
+    }
+    regions = one.sample.regions(explainer.size)
+    shares = scores.heat_by_region(heat, regions)
+    lesion = regions.get("lesion")
+    ratio = np.nan if lesion is None else scores.effective_heat_ratio(heat, lesion)
+    found |= {"effective_heat_ratio": ratio, "heat_share": np.nan, "lesion_share": np.nan}
+    if lesion is not None:
+        found["heat_share"], found["lesion_share"] = shares["lesion"]
+    found = {name: None if np.isnan(value) else round(value, 7) for name, value in found.items()}
+    rounded = {name: [round(share, 7) for share in pair] for name, pair in shares.items()}
+    return found | {"regions": rounded}
