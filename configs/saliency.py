@@ -58,7 +58,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
             "gan_batch_size": 32,  # [authors]
             "gan_generator_every": 5,  # batches [authors]
             "gan_mask": "capacity",  # as the authors' code has it; `lambda`: as their paper
-            "gan_fake_pool": False,  # make the generator's samples once per step of it [ours]
         }
     )
     config.integrated_gradients = ConfigDict({"steps": 32})  # from grey to the image [ours]

@@ -41,7 +41,7 @@ def _scores(
     explainer: Explainer, one: Explained, heat: np.ndarray, settings: dict[str, int]
 ) -> dict[str, Any]:
     """Every score of one map `[H, W]` in [0, 1]; None for those that need a lesion's outline."""
-    image = np.asarray(explainer.normalize(explainer.input([one.sample])[0]), np.float32)
+    image = np.asarray(explainer.normalize(explainer.input([one.sample])), np.float32)[0]
 
     def logits(images):
         return explainer.logits(images)[:, one.target]

@@ -56,7 +56,7 @@ def deletion(predict: Predict, image: np.ndarray, heat: np.ndarray, *, points: i
 def insertion(
     predict: Predict, image: np.ndarray, heat: np.ndarray, *, points: int = 50, sigma: float = 15.0
 ) -> float:
-    """Mean probability of the target while pixels enter a blurred image, hottest first; high is good.
+    """Mean probability of the target while pixels enter a blurred image, hottest first; high: good.
 
     Args:
       sigma: px, of the Gaussian blur, at 512 px; it scales with the image.
