@@ -93,8 +93,8 @@ def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:
         ("runs", f"{len(outcomes.runs)} of {len(runs)}"),
         (
             "test images",
-            f"{len(outcomes.images):,} of {len(set(outcomes.groups)):,} groups that stay together "
-            "(patients, where they are known)",
+            f"{len(outcomes.images):,} of {len(set(outcomes.groups)):,} patients, or whatever else "
+            "is kept together where patients are not known",
         ),
         ("classes", ", ".join(outcomes.classes)),
         ("data", outcomes.runs[0].results["data_fingerprint"]),
