@@ -61,4 +61,11 @@ def get_config(argument: str | None = None) -> ConfigDict:
         }
     )
     config.integrated_gradients = ConfigDict({"steps": 32})  # from grey to the image [ours]
+    config.score = ConfigDict(
+        {
+            "steps": 50,  # of insertion and deletion; the authors' code: 10 px each [ours]
+            "sizes": 8,  # values of n of sensitivity-n; the authors' code: 45 [ours]
+            "masks": 32,  # random sets of n pixels; the authors' code: 100 [ours]
+        }
+    )
     return config

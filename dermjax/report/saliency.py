@@ -233,26 +233,28 @@ def _scale() -> str:
     return ", ".join(f"rgb({r}, {g}, {b})" for r, g, b in stops.tolist())
 
 
-def score_table(scores: Mapping[str, str], rows: Sequence[tuple[str, Mapping]], caption: str):
+def score_table(
+    heading: str, caption: str, scores: Mapping[str, str], rows: Sequence[tuple[str, Mapping]]
+) -> Table:
     """Method x score.
 
     Args:
       scores: title by the name of a score.
-      rows: method and, by score, (mean, low, high, n); NaN for what is not known.
+      rows: method and, by score, (mean, low, high); NaN for what is not known.
     """
     kept = [s for s in scores if any(s in of and not math.isnan(of[s][0]) for _, of in rows)]
     cells = [
         [method.replace("_", " "), *(interval(of.get(score)) for score in kept)]
         for method, of in rows
     ]
-    return Table("Scores", caption, ["method", *(scores[s] for s in kept)], cells)
+    return Table(heading, caption, ["method", *(scores[s] for s in kept)], cells)
 
 
 def interval(found: tuple | None) -> str:
     """(mean, low, high) as `.530 [.410, .620]`."""
     if found is None or math.isnan(found[0]):
         return "–"
-    mean, low, high = (number(value, 3) for value in found[:3])
+    mean, low, high = (number(value, 3).replace("-", "−") for value in found)
     return mean if math.isnan(found[1]) else f"{mean} [{low}, {high}]"
 
 

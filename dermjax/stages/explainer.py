@@ -264,7 +264,7 @@ def _effective(fields: dict[str, Any], prior: str, method: str) -> dict[str, Any
 
 
 def _key(seed: int, name: str) -> np.ndarray:
-    """Key data of an image's own: the same in whatever batch, order or selection it comes."""
+    """Data of an image's own key: the same in whatever batch, order or selection it comes."""
     digest = hashlib.sha256(f"{seed} {name}".encode(errors="replace")).digest()
     number = int.from_bytes(digest[:4], "big")
     return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), number)))

@@ -84,7 +84,7 @@ def write(
     if config.scores and len(frame):
         estimates = _estimates(frame, methods, weights)
         write_text(directory / "scores.csv", estimates.to_csv(index=False, float_format="%.6g"))
-        tables.append(_score_table(estimates, methods))
+        tables += _score_tables(estimates, methods)
         findings = _findings(frame, methods, weights)
         regions = _regions(explained, methods, maps, weights)
         write_text(directory / "regions.csv", regions.to_csv(index=False, float_format="%.6g"))
@@ -189,20 +189,39 @@ def _estimates(frame: pd.DataFrame, methods, weights) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "score", "mean", "low", "high", "n"])
 
 
-def _score_table(estimates: pd.DataFrame, methods) -> report.Table:
+def _score_tables(estimates: pd.DataFrame, methods) -> list[report.Table]:
+    """Method x score, and how alike the maps are."""
     rows = [
         (method, {one.score: (one.mean, one.low, one.high) for one in part.itertuples()})
         for method in methods
         if len(part := estimates[estimates["method"] == method])
     ]
-    counts = sorted(set(estimates["n"]))
-    images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return report.score_table(
-        {name: title for name, (title, _) in SCORES.items()},
-        rows,
-        f"Means over {images} images, in brackets the 95 % interval: the images' patients are "
-        f"drawn anew. Agreement (Spearman, SSIM) is with the maps shown, {methods[0]}.",
-    )
+    tables = [
+        report.score_table(
+            "Scores",
+            f"Means over {_counted(estimates)}, in brackets the 95 % interval: the images' "
+            "patients are drawn anew.",
+            {name: title for name, (title, more) in SCORES.items() if more is not None},
+            rows,
+        )
+    ]
+    if len(methods) > 1:
+        told = f"Of each method's maps with those of {report.worded(methods[0])}, which are shown."
+        names = {name: SCORES[name][0] for name in ("spearman", "ssim")}
+        tables.append(report.score_table("Agreement", told, names, rows[1:]))
+    return tables
+
+
+def _counted(estimates: pd.DataFrame) -> str:
+    """How many images have each score, and how large their lesions are."""
+    n = estimates.groupby("score")["n"].max()
+    known = [name for name, (_, more) in SCORES.items() if more is not None and name in n]
+    fewer = [f"{SCORES[name][0][:-2]} over {n[name]}" for name in known if n[name] < n.max()]
+    area = estimates[estimates["score"] == "lesion_share"]["mean"]
+    said = f"{n.max()} images" + (f" ({', '.join(fewer)})" if fewer else "")
+    if len(area):
+        said += f", whose lesions have {report.number(area.iloc[0])} of the area"
+    return said
 
 
 def _findings(frame: pd.DataFrame, methods, weights) -> list[str]:
@@ -236,7 +255,7 @@ def _regions(explained, methods, maps: Maps, weights) -> pd.DataFrame:
         records = [maps.record(one, method) or {} for one in explained]
         found = [(record.get("scores") or {}).get("regions") or {} for record in records]
         for region in sorted({name for regions in found for name in regions}, key=_place):
-            pairs = np.array([of.get(region, (np.nan, np.nan)) for of in found], float)
+            pairs = np.array([of.get(region, (None, None)) for of in found], float)
             mean = bootstrap.mean(pairs[:, 0], weights)
             area = float(np.nanmean(pairs[:, 1]))
             n = int(np.isfinite(pairs[:, 0]).sum())

@@ -60,7 +60,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
             )
             failed += _make(explainer, explained, method, maps, statistics, writer)
         if config.scores:
-            scored.score(explainer, explained, wanted, maps, config.seed, writer)
+            scored.score(config, explainer, explained, wanted, maps, writer)
         facts = _facts(config, trained, results, explainer, how)
         pictured.write(config, explained, wanted, failed, facts, maps, directory, writer)
     for line in failed:
@@ -99,6 +99,7 @@ def _check(config: ConfigDict) -> None:
         if value < low:
             raise ValueError(f"config.{field} = {value} must be at least {low}")
     input_iba_settings(config, config.layer, config.prior)
+    scored.check(config)
 
 
 def _results(source: epath.Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from dermjax.analysis import measures
 from dermjax.analysis.saliency import scores
@@ -11,20 +12,28 @@ from dermjax.stages.explainer import Explainer
 from dermjax.stages.kept import Explained, Maps, visible
 from dermjax.training.writer import Writer
 
-# Forward passes of a map: 2 (points + 1) for the curves, masks x sizes + sizes for sensitivity-n.
-_SETTINGS = {"points": 50, "masks": 32, "sizes": 8}
+
+def check(config: ConfigDict) -> None:
+    """Looks at `config.score`.
+
+    Raises:
+      ValueError: a number is below its bound.
+    """
+    for name, low in (("steps", 2), ("masks", 3), ("sizes", 1)):
+        if config.score[name] < low:
+            raise ValueError(f"config.score.{name} = {config.score[name]} must be at least {low}")
 
 
 def score(
+    config: ConfigDict,
     explainer: Explainer,
     explained: Sequence[Explained],
     methods: Sequence[str],
     maps: Maps,
-    seed: int,
     writer: Writer,
 ) -> None:
     """Fills `scores` of every record that has none by these settings."""
-    settings = _SETTINGS | {"seed": seed}
+    settings = config.score.to_dict() | {"seed": config.seed}
     todo = []
     for method in methods:
         for one in explained:
@@ -49,7 +58,7 @@ def _scores(
     def probability(images):
         return measures.softmax(explainer.logits(images))[:, one.target]
 
-    points = settings["points"]
+    points = settings["steps"]
     found = {
         "insertion": scores.insertion(probability, image, heat, points=points),
         "deletion": scores.deletion(probability, image, heat, points=points),

@@ -143,9 +143,9 @@ def test_scores_are_printed_with_their_intervals_and_unknown_ones_left_out():
     nan = math.nan
     rows = [
         ("input_iba", {"insertion": (0.5, 0.4, 0.625), "ehr": (nan, nan, nan)}),
-        ("random", {"insertion": (0.25, nan, nan)}),
+        ("random", {"insertion": (-0.25, nan, nan)}),
     ]
-    table = saliency.score_table({"insertion": "insertion", "ehr": "EHR"}, rows, "Means.")
+    table = saliency.score_table("Scores", "Means.", {"insertion": "insertion", "ehr": "EHR"}, rows)
     assert table.header == ["method", "insertion"]
-    assert table.rows == [["input iba", ".500 [.400, .625]"], ["random", ".250"]]
+    assert table.rows == [["input iba", ".500 [.400, .625]"], ["random", "−.250"]]
     assert ".500 [.400, .625]" in Reader(saliency.render(page(tables=[table]), [shown()])).text

@@ -24,6 +24,7 @@ CHEAP = {"method": "grad_cam", "compare": (), "scores": False}
 def config_of(folder, **fields):
     config = config_file.get_config(f"run={folder}")
     config.input_iba.statistics_images = 16
+    config.score.update(dict(steps=10, sizes=3, masks=10))
     for name, value in fields.items():
         section = config
         *path, leaf = name.split("__")
@@ -236,6 +237,21 @@ def test_lesions_are_followed_into_the_crop(base, tmp_path):
     assert list(table["region"]) == ["lesion", "elsewhere"] and (table["n"] == 3).all()
 
 
+def test_the_exact_mode_can_be_compared_with_the_fast_one(base, tmp_path):
+    compare = ("input_iba_gan", "iba")
+    config = config_of(base / "runs" / "ss", per_class=1, compare=compare)
+    config.input_iba.update(dict(steps_feature=2, steps_input=4, draws=2, gan_epochs=1))
+    config.input_iba.update(dict(gan_samples=8, gan_groups=2, gan_batch_size=4))
+    assert saliency.run(config, str(tmp_path)) == 0
+    folder = tmp_path / "saliency"
+    assert records(folder, "input_iba_gan")[0]["settings"]["prior"] == "gan"
+    assert "gan_epochs" not in records(folder)[0]["settings"]
+    scores = pd.read_csv(folder / "scores.csv").set_index(["method", "score"])["mean"]
+    assert -1 <= scores["input_iba_gan", "spearman"] <= 1
+    assert scores["input_iba_gan", "ssim"] <= 1 and ("input_iba", "ssim") not in scores
+    assert "Agreement" in (folder / "saliency.html").read_text()
+
+
 def test_maps_that_are_not_finite_are_named_and_the_others_kept(
     base, tmp_path, monkeypatch, capsys
 ):
@@ -274,6 +290,7 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
         ({"input_iba__statistics_images": 1}, "statistics_images = 1 must be at least 2"),
         ({"input_iba__gan_mask": "both"}, "config.input_iba.gan_mask = 'both' is not known"),
         ({"input_iba__draws": 0}, "config.input_iba.draws = 0 must be at least 1"),
+        ({"score__steps": 1}, "config.score.steps = 1 must be at least 2"),
         ({"run": ""}, "which run"),
     ],
 )
