@@ -50,7 +50,6 @@ def run(config: ConfigDict, workdir: str = "") -> int:
         else:
             samples, how = choose(config, dataset, source)
         explained = _explained(config, results, explainer, samples)
-        wanted = (config.method, *(config.compare if config.scores else ()))
         maps = Maps(directory, results["classes"])
         wanted = (config.method, *(config.compare if config.scores else ()))
         wanted, failed = tuple(dict.fromkeys(wanted)), []
