@@ -6,6 +6,9 @@ Letters: maps of H x W px.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -38,6 +41,29 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     return float(found[border:-border, border:-border].mean())
 
 
+def layers_from_last(model: nn.Module, variables: Mapping[str, Any], side: int) -> tuple[str, ...]:
+    """Names of the layers and blocks that have parameters, from the last computed to the first.
+
+    The order is that of a forward pass; that of the tree is the alphabet's.
+
+    Args:
+      model: of images `[b, H, W, 3]`.
+      side: px, H and W of an image that it takes; nothing is computed.
+    """
+    called = []
+
+    def note(function, arguments, named, context):
+        called.extend(context.module.path[:1])
+        return function(*arguments, **named)
+
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    # A block is called before its parts; names that come again keep their first place.
+    names = [name for name in dict.fromkeys(called) if name in variables["params"]]
+    return tuple(reversed(names))
+
+
 def cascade(
     variables: Mapping[str, Any], fresh: Mapping[str, Any], layers: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -49,14 +75,20 @@ def cascade(
     Args:
       variables: collections of trees by layer, as `{'params': {...}, 'batch_stats': {...}}`.
       fresh: the same of a network that has not been trained.
-      layers: names in the trees, from the last layer to the first.
+      layers: names in the trees, from the last layer to the first; see `layers_from_last`.
 
     Yields:
       (layer, variables in which it and all before it in `layers` are fresh).
 
     Raises:
-      ValueError: a layer that is in no tree.
+      ValueError: a layer that is in no tree, or trees of different networks.
     """
+    shapes = [jax.tree.map(np.shape, dict(tree)) for tree in (variables, fresh)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "the fresh variables are of another network: their names or shapes differ; draw them "
+            "by the same one's initialisers"
+        )
     mixed = {kind: dict(tree) for kind, tree in variables.items()}
     for layer in layers:
         holding = [kind for kind in mixed if layer in mixed[kind]]

@@ -15,7 +15,8 @@ from scipy import ndimage
 Predict = Callable[[np.ndarray], np.ndarray]
 
 _LEAST_HEAT = 0.1  # of the effective heat ratio: less counts as none
-_QUANTILES = np.linspace(0, 1, 11)
+# Not by linspace, whose .30000000000000004 makes a threshold miss the pixel that it is taken from.
+_QUANTILES = np.arange(11) / 10
 LARGE = 1 / 3  # of the image: a lesion larger than this is hit by nearly every map
 
 

@@ -54,6 +54,24 @@ def test_layers_are_forgotten_from_the_last_one_down_batch_norm_too(networks):
         list(sanity.cascade(trained, fresh, ["conv_tail"]))
 
 
+def test_layers_come_from_the_last_that_is_computed_to_the_first(networks):
+    model, trained, fresh, _ = networks
+    layers = sanity.layers_from_last(model, trained, 32)
+    assert layers == (
+        "classifier", "bn2", "conv_head", "blocks_1_1", "blocks_1_0", "blocks_0_0", "bn1",
+        "conv_stem",
+    )  # fmt: skip
+    *_, (_, last) = sanity.cascade(trained, fresh, layers)
+    jax.tree.map(np.testing.assert_array_equal, last, dict(fresh))
+
+
+def test_fresh_variables_of_another_network_are_refused(networks):
+    _, trained, _, _ = networks
+    other = models.initialize(models.create("efficientnet_tiny", num_classes=5), 0)
+    with pytest.raises(ValueError, match="are of another network"):
+        list(sanity.cascade(trained, other, ["classifier"]))
+
+
 def test_maps_that_need_the_network_change_and_others_do_not(networks):
     model, trained, fresh, images = networks
     targets, keys = jnp.array([0, 1]), jax.random.split(jax.random.key(3), 2)

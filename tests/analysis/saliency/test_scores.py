@@ -124,3 +124,11 @@ def test_bad_input_is_refused():
         scores.deletion(probability, IMAGE, RIGHT[:4, :4])
     with pytest.raises(ValueError, match="masks = 2 must be at least 3"):
         scores.sensitivity_n(patch_logit, IMAGE, RIGHT, masks=2)
+
+
+def test_a_decile_that_is_a_pixel_s_heat_counts_that_pixel():
+    heat, place = np.linspace(0.1, 1, 31)[None], np.arange(31)[None]
+    lesion = (place % 3 == 0) & (place > 0)  # the decile q is the pixel 30 q
+    ratios = [(heat * lesion)[place >= 3 * q].sum() / (31 - 3 * q) for q in range(11)]
+    wanted = np.trapezoid(ratios, dx=0.1)
+    assert scores.effective_heat_ratio(heat, lesion) == pytest.approx(wanted, rel=1e-9)
