@@ -34,20 +34,34 @@ def score(
 ) -> None:
     """Fills `scores` of every record that has none by these settings."""
     settings = config.score.to_dict() | {"seed": config.seed}
-    todo = []
-    for method in methods:
-        for one in explained:
-            record = maps.record(one, method)
-            if record is not None and record.get("score_settings") != settings:
-                todo.append((method, one, record))
-    for method, one, record in writer.track(todo, len(todo), "scores of maps"):
-        heat = visible(maps.heat(one, method), method)
-        found = _scores(explainer, one, heat, settings)
-        maps.update(one, method, record | {"scores": found, "score_settings": settings})
+    todo = [(one, _unscored(one, methods, maps, settings)) for one in explained]
+    todo = [(one, records) for one, records in todo if records]
+    for one, records in writer.track(todo, len(todo), "scores, images"):
+        regions = one.sample.regions(explainer.size)  # from the photograph; they serve all methods
+        for method, record in records.items():
+            heat = visible(maps.heat(one, method), method)
+            found = _scores(explainer, one, heat, regions, settings)
+            maps.update(one, method, record | {"scores": found, "score_settings": settings})
+
+
+def _unscored(
+    one: Explained, methods: Sequence[str], maps: Maps, settings: dict[str, int]
+) -> dict[str, dict[str, Any]]:
+    """The records of an image that have no scores by these settings, by method."""
+    records = {method: maps.record(one, method) for method in methods}
+    return {
+        method: record
+        for method, record in records.items()
+        if record is not None and record.get("score_settings") != settings
+    }
 
 
 def _scores(
-    explainer: Explainer, one: Explained, heat: np.ndarray, settings: dict[str, int]
+    explainer: Explainer,
+    one: Explained,
+    heat: np.ndarray,
+    regions: dict[str, np.ndarray],
+    settings: dict[str, int],
 ) -> dict[str, Any]:
     """Every score of one map `[H, W]` in [0, 1]; None for those that need a lesion's outline."""
     image = np.asarray(explainer.normalize(explainer.input([one.sample])), np.float32)[0]
@@ -71,7 +85,6 @@ def _scores(
             seed=settings["seed"],
         ),
     }
-    regions = one.sample.regions(explainer.size)
     shares = scores.heat_by_region(heat, regions)
     lesion = regions.get("lesion")
     ratio = np.nan if lesion is None else scores.effective_heat_ratio(heat, lesion)
