@@ -55,7 +55,7 @@ def examine(
             duplicates stay in one set; 0: they are not looked for.
         allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
         cache_dir: Folder for the scan's results.
-        workers: Threads that open photographs.
+        workers: Processes that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
         **of_table: layout, official_split and redact, as `read` takes them.
 
