@@ -46,6 +46,11 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     config.finetune.update(dict(steps=6, batch_size=16, image_size=16, warmup_steps=1))
     config.finetune.update(dict(report_every=2, evaluate_every=2))
     config.evaluate.batch_size = 16
+    return with_fields(config, fields)
+
+
+def with_fields(config: ConfigDict, fields: dict) -> ConfigDict:
+    """The config with `part__field=value` set; also fields that it did not have."""
     for name, value in fields.items():
         section = config
         *path, leaf = name.split("__")

@@ -15,7 +15,7 @@ from PIL import Image
 from dermjax.analysis import saliency as methods
 from dermjax.analysis.saliency import baselines
 from dermjax.stages import explainer, kept, saliency
-from tests.stages.clinic import CLASSES
+from tests.stages.clinic import CLASSES, with_fields
 from tests.stages.test_run import read_csv
 
 CHEAP = {"method": "grad_cam", "compare": (), "scores": False}
@@ -25,14 +25,7 @@ def config_of(folder, **fields):
     config = config_file.get_config(f"run={folder}")
     config.input_iba.statistics_images = 16
     config.score.update(dict(steps=10, sizes=3, masks=10))
-    for name, value in fields.items():
-        section = config
-        *path, leaf = name.split("__")
-        for part in path:
-            section = section[part]
-        with section.unlocked():
-            section[leaf] = value
-    return config
+    return with_fields(config, fields)
 
 
 @pytest.fixture(scope="module")
