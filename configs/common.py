@@ -90,6 +90,13 @@ def _paper() -> ConfigDict:
     config.strategy = ""
     config.scale = ""
     config.seed = 0  # of everything random except the split; trials add to it in stage 2
+    # Whether this is one of several processes that train together: `auto` asks launch/local.sh,
+    # SLURM and cloud TPU VMs; off; or HOST:PORT,COUNT,INDEX (where process 0 listens, how many
+    # there are, which one this is).
+    config.distributed = "auto"
+    # Seconds without a step after which one of several processes takes another one for hung, and
+    # ends; compiling counts, too.
+    config.patience = 900.0
 
     config.model = ConfigDict()
     config.model.name = "efficientnet_b4"  # [paper]

@@ -35,14 +35,21 @@ def main(_) -> int:
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
     # Imports jax: help and a mistyped flag need not wait for it.
+    import jax
+
     from dermjax.stages import probe, run, saliency, study
+    from dermjax.training import processes, watch
 
     stages = {"probe": probe, "saliency": saliency, "study": study}
     stage = stages.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
-        return command_line.refuse(str(error), error)
+        return command_line.refuse(processes.named() + str(error), error)
+    except jax.errors.JaxRuntimeError as error:
+        if processes.alone():
+            raise
+        watch.leave(f"{processes.named()}another process is gone ({str(error).splitlines()[0]})")
     except KeyboardInterrupt:
         print("dermjax: stopped; the same command continues it", file=sys.stderr)
         return 130  # as a shell has it for Ctrl-C

@@ -13,6 +13,7 @@ from dermjax.report import audit as page
 from dermjax.stages import resemblance
 from dermjax.stages.prepare import Dataset, make_split
 from dermjax.stages.workdir import cache_dir, write_text
+from dermjax.training import processes
 from dermjax.training.writer import Writer
 
 _PAGE, _DATA = "audit.html", "audit.json"
@@ -50,7 +51,7 @@ def run(
 def write_once(dataset: Dataset, directory: epath.Path) -> None:
     """The audit of a run's data and own sets in its folder; one that is there is left as it is."""
     manifest = dataset.manifest
-    if manifest is None or (directory / _PAGE).exists():
+    if manifest is None or (directory / _PAGE).exists() or not processes.is_first():
         return
     split = np.full(len(manifest.frame), "", object)
     # What is left out of the test set lies in it all the same.

@@ -74,6 +74,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
     rules = {
         "task": one_of(_TASKS),
         "seed": at_least(0),
+        "patience": above(0),
         "model.drop_rate": share,
         "model.drop_path_rate": share,
         "model.dtype": one_of(_DTYPES),

@@ -91,7 +91,7 @@ def finetune(
                 batch_size=stage.batch_size,
             ),
             checkpoints=checkpoints,
-            metrics_file=MetricsFile(workdir / "metrics.jsonl"),
+            metrics_file=MetricsFile(workdir / "metrics.jsonl", active=writer.active),
             writer=writer,
             abstract=devices.abstract,
             evaluate=_validation(config, dataset, predictor),

@@ -11,7 +11,7 @@ from dermjax.stages.monitor import Features, diagnose, monitored
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.pretrain import Pretraining, queue_size
 from dermjax.stages.workdir import write_text
-from dermjax.training import parallel
+from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
 PAGE = "pretraining.html"
@@ -29,7 +29,7 @@ def picture(
 ) -> None:
     """Writes `pretraining.html` into the run's folder; one that is there is left as it is."""
     path = directory / PAGE
-    if path.exists():
+    if processes.first_says(path.exists()):
         return
     bank, queries = monitored(dataset)
     rows = []

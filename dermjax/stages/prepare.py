@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dermjax.data import builder, cifar10, layouts, pipeline, redactions, splits, synthetic
 from dermjax.data.manifest import KNOWN, OURS, Manifest
-from dermjax.stages.workdir import cache_dir, exclusive, write_text
+from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
 
 
@@ -100,7 +100,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         return _cifar10(config)
     cache = cache_dir(config)
     workers = config.data.workers or os.cpu_count() or 1
-    with exclusive(cache / "prepared", writer, wait=True):
+    with exclusive_in_turn(cache / "prepared", writer):
         source = config.data.source
         if source == "synthetic":
             source = _embedded(config.data.synthetic, cache, workers, writer)

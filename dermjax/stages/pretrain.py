@@ -16,9 +16,9 @@ from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
 from dermjax.stages.monitor import Features, Monitor
 from dermjax.stages.prepare import Dataset
-from dermjax.stages.workdir import claim, exclusive
+from dermjax.stages.workdir import claim, exclusive_together
 from dermjax.steps import moco, optimizer
-from dermjax.training import loop, parallel
+from dermjax.training import loop, parallel, processes
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
 from dermjax.training.writer import MetricsFile, Writer
 
@@ -58,12 +58,12 @@ def pretrain(
     """
     identity = _identity(config, dataset, beginning)
     directory = _directory(config, workdir, identity)
-    with exclusive(directory, writer, wait=True):
+    with exclusive_together(directory, writer, wait=True):
         claim(directory, identity)
-        metrics_file = MetricsFile(directory / "metrics.jsonl")
+        metrics_file = MetricsFile(directory / "metrics.jsonl", active=writer.active)
         folder = directory / "checkpoints" / STAGE
         with Checkpoints(folder) as checkpoints:
-            done = checkpoints.latest_step == config.pretrain.steps
+            done = processes.first_says(checkpoints.latest_step == config.pretrain.steps)
             if done:
                 writer.say(f"pretrain: done before, taken from {directory}")
                 seconds = metrics_file.read()[-1]["seconds"]
@@ -73,7 +73,8 @@ def pretrain(
                     config, dataset, devices, writer, checkpoints, metrics_file, beginning
                 )
         trained = restore_network(config, devices, folder)
-    _link(workdir / "checkpoints" / STAGE, folder)
+    if writer.active:
+        _link(workdir / "checkpoints" / STAGE, folder)
     return Pretraining(trained, directory, seconds, metrics_file.read())
 
 

@@ -14,7 +14,7 @@ from dermjax.stages.predictor import Predictor, write_features
 from dermjax.stages.prepare import Dataset, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import cache_dir, exclusive, read_config, write_text
-from dermjax.training import parallel
+from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
 _ENCODERS = ("auto", "pretrain", "start", "finetune")
@@ -31,6 +31,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     _check(config)
+    processes.check_alone("a probe")
     source = epath.Path(config.run)
     trained = _read_run(source, config)
     directory = epath.Path(workdir or source)

@@ -4,15 +4,17 @@ import json
 import time
 from typing import Any
 
+import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+import dermjax
 from dermjax.report.summary import summary
 from dermjax.stages import audit, check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.picture import picture
-from dermjax.stages.prepare import prepare, write_splits
+from dermjax.stages.prepare import Dataset, prepare, write_splits
 from dermjax.stages.pretrain import Pretraining, pretrain
 from dermjax.stages.workdir import (
     RESULTS,
@@ -20,9 +22,10 @@ from dermjax.stages.workdir import (
     check_claim,
     claim,
     default_workdir,
-    exclusive,
+    exclusive_together,
+    identity,
 )
-from dermjax.training import loop, parallel
+from dermjax.training import loop, parallel, processes
 from dermjax.training.writer import MetricsFile, Writer
 
 
@@ -35,29 +38,33 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     check.check(config)
     directory = epath.Path(workdir or default_workdir(config))
     parallel.keep_compiled(cache_dir(config) / "xla")
+    processes.join(config.distributed, patience=config.patience)
     devices = parallel.all_devices()
     check.check_devices(config, devices)
-    writer = Writer()
-    with exclusive(directory, writer, wait=False):
-        check_claim(directory, config.to_dict())
+    writer = Writer(active=processes.is_first())
+    with exclusive_together(directory, writer, wait=False):
+        check_claim(directory, identity(config))
         results = directory / RESULTS
-        if results.exists():
+        if processes.first_says(results.exists()):
             writer.say(f"this run is done\n\n{summary(json.loads(results.read_text()), directory)}")
             return 0
         try:
             writer.say("\n" + summary(_run(config, directory, devices, writer), directory))
         except loop.Interrupted as stop:
             writer.say(f"{stop}; the same command continues it")
+        processes.finish()
     return 0
 
 
 def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, Any]:
     """The stages in order; returns the results."""
-    writer.say(f"{config.strategy} in {directory}, on {devices.count} x {devices.kind}")
+    where = f"{devices.count} x {devices.kind}{processes.told()}"
+    writer.say(f"{config.strategy} in {directory}, on {where}")
     clock = time.monotonic()
     beginning = network.begin(config, writer)
     dataset = prepare(config, writer)
-    claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
+    _check_same(config, dataset)
+    claim(directory, identity(config))  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
     audit.write_once(dataset, directory)
     network.write_beginning(beginning, directory)
@@ -88,6 +95,17 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     return write_results(config, dataset, devices, measured | {"best_step": best_step}, **common)
 
 
+def _check_same(config: ConfigDict, dataset: Dataset) -> None:
+    """Whether all processes do the same.
+
+    Raises:
+      ValueError: one has another config, version, or other data.
+    """
+    code = f"{dermjax.__version__} {jax.__version__}"
+    processes.check_same(f"{json.dumps(identity(config), sort_keys=True)} {code}", "a config")
+    processes.check_same(f"{dataset.fingerprint} {dataset.split_key()}", "data")
+
+
 def _last_look(done: Pretraining) -> dict[str, float]:
     """The newest scalars of pretraining's monitor."""
     return next(line for line in reversed(done.metrics) if "monitor_seconds" in line)
@@ -95,6 +113,6 @@ def _last_look(done: Pretraining) -> dict[str, float]:
 
 def _adopt_metrics(directory: epath.Path, lines: list[dict]) -> None:
     """The run's metrics begin with those of its pretraining, whichever run trained it."""
-    metrics_file = MetricsFile(directory / "metrics.jsonl")
+    metrics_file = MetricsFile(directory / "metrics.jsonl", active=processes.is_first())
     own = [line for line in metrics_file.read() if line["stage"] != "pretrain"]
     metrics_file.replace(lines + own)

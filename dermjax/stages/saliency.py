@@ -18,7 +18,7 @@ from dermjax.stages.kept import Explained, Maps
 from dermjax.stages.prepare import Dataset, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import RESULTS, cache_dir, exclusive, read_config
-from dermjax.training import parallel
+from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
 FOLDER = "saliency"
@@ -35,6 +35,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     _check(config)
+    processes.check_alone("saliency")
     source = epath.Path(config.run)
     trained, results = read_config(source), _results(source)
     _check_target(config.target, results["classes"])

@@ -15,7 +15,16 @@ from ml_collections import ConfigDict
 
 from dermjax.stages import compare
 from dermjax.stages.planned import Planned, check, plan
-from dermjax.stages.workdir import RESULTS, check_claim, claim, exclusive, is_taken, source_name
+from dermjax.stages.workdir import (
+    RESULTS,
+    check_claim,
+    claim,
+    exclusive,
+    identity,
+    is_taken,
+    source_name,
+)
+from dermjax.training import processes
 from dermjax.training.writer import Writer
 
 
@@ -26,6 +35,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     check(config)
+    processes.check_alone("a study", config.run.distributed)
     directory = epath.Path(workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}")
     writer, runs = Writer(), plan(config, directory)
     check_claim(directory, _identity(config))
@@ -48,7 +58,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 
 def _identity(config: ConfigDict) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
-    return {"task": "study", "run": config.run.to_dict()}
+    return {"task": "study", "run": identity(config.run)}
 
 
 class _Stopped(Exception):

@@ -1,6 +1,7 @@
 """A run's folder: whose config it belongs to, who is working in it, where the caches are."""
 
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -11,11 +12,14 @@ import filelock
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax.training import processes
 from dermjax.training.writer import Writer
 
 RESULTS = "results.json"
 _CONFIG = "config.json"
 _LOCK = ".lock"
+# Fields that say where a run is computed, not what: the same run may go on elsewhere.
+_WHERE = ("distributed", "patience")
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -36,6 +40,11 @@ def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
     named = (config and config.data.cache_dir) or os.environ.get("DERMJAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
+
+
+def identity(config: ConfigDict) -> dict:
+    """What makes a run this run, for `claim`."""
+    return {name: value for name, value in config.to_dict().items() if name not in _WHERE}
 
 
 def read_config(directory: epath.Path) -> ConfigDict:
@@ -82,7 +91,13 @@ def write_text(path: epath.Path, text: str) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
-    """To write into; it gets its name when it is complete: a killed process leaves no half file."""
+    """To write into; it gets its name when it is complete: a killed process leaves no half file.
+
+    Of several processes that train together, the first one writes; what the others write is lost.
+    """
+    if not processes.is_first():
+        yield io.BytesIO()
+        return
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -130,6 +145,38 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
         lock.release()
         if not wait:
             _remove_empty(made)
+
+
+@contextlib.contextmanager
+def exclusive_together(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Iterator[None]:
+    """`exclusive` of all processes that train together: the first one has the lock for them.
+
+    Raises:
+      ValueError: as `exclusive`, in all of them; or they do not see the same folder.
+    """
+    with contextlib.ExitStack() as stack:
+        held = exclusive(directory, writer, wait=wait)
+        processes.first_does(lambda: stack.enter_context(held))
+        if not processes.all_true(epath.Path(directory).exists()):
+            raise ValueError(
+                f"not all processes see {directory}, which process 0 has made: they need a folder "
+                "on a disk or in a bucket that they share"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_in_turn(directory: epath.PathLike, writer: Writer) -> Iterator[None]:
+    """`exclusive` of each process that trains together, on whatever disk it has.
+
+    Where they share the disk, the first one goes first: it is the one whose progress is seen.
+    """
+    with contextlib.ExitStack() as stack:
+        held = exclusive(directory, writer, wait=True)
+        processes.first_does(lambda: stack.enter_context(held))
+        if not processes.is_first():
+            stack.enter_context(held)
+        yield
 
 
 def _remove_empty(folders: list[pathlib.Path]) -> None:

@@ -7,6 +7,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from dermjax.training import processes
+
 _SCORE = "score"
 # Orbax would keep every checkpoint without a score for ever: unscored ones get one below all.
 _UNSCORED = -1e30
@@ -88,10 +90,12 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
+            restored, reason = None, "another process cannot read its part"
             try:
                 restored = self.restore(target, step)
             except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
                 reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            if not processes.all_true(restored is not None):
                 warn(f"checkpoint {self._directory}/{step} cannot be read ({reason})")
                 continue
             for newer in steps[: steps.index(step)]:

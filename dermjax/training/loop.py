@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from dermjax.training import processes, watch
 from dermjax.training.checkpoint import Checkpoints
 from dermjax.training.writer import MetricsFile, Progress, Writer
 
@@ -172,7 +173,12 @@ class Training:
         begun = time.monotonic() - seconds
         iterator = self.batches(start)
         meter = Meter(schedule.stage)
-        with StopRequest() as stop, self.writer.bar(schedule.steps, schedule.stage, start) as bar:
+        with (
+            StopRequest() as asked_to_stop,
+            self.writer.bar(schedule.steps, schedule.stage, start) as bar,
+            watch.watched(),
+        ):
+            vote = processes.Vote(lambda: bool(asked_to_stop))
             for step in range(start + 1, schedule.steps + 1):
                 asked = time.monotonic()
                 batch = next(iterator)
@@ -182,9 +188,11 @@ class Training:
                 if step == start + 1:
                     meter.exclude(time.monotonic() - dispatched)  # the first call compiles
                 meter.add(step, scalars)
+                watch.moved()
                 bar.update(1)
+                stop = vote()
                 if schedule.due(schedule.report_every, step) or stop:
-                    self._report(state, step, meter, bar, begun=begun, save=bool(stop))
+                    self._report(state, step, meter, bar, begun=begun, save=stop)
                 if stop and step < schedule.steps:
                     self.checkpoints.wait()
                     raise Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")

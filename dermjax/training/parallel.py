@@ -18,6 +18,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dermjax.training import processes
+
 AXIS = "devices"
 
 
@@ -101,7 +103,7 @@ class Devices:
         @functools.wraps(step)
         def predict(variables, batch):
             outputs = mapped(variables, self.put(batch))
-            if jax.process_count() == 1:
+            if processes.alone():
                 return jax.device_get(outputs)
             return multihost_utils.process_allgather(outputs, tiled=True)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dermjax.training import watch
+
 
 def predict_all(
     predict_step: Callable,
@@ -27,11 +29,13 @@ def predict_all(
       ValueError: an image is missing or came twice.
     """
     found, ids = [], []
-    for batch in batches:
-        outputs = predict_step(variables, batch)
-        real = outputs["id"] >= 0
-        found.append(outputs["output"][real])
-        ids.append(outputs["id"][real])
+    with watch.watched():
+        for batch in batches:
+            outputs = predict_step(variables, batch)
+            real = outputs["id"] >= 0
+            found.append(outputs["output"][real])
+            ids.append(outputs["id"][real])
+            watch.moved()
     found, ids = np.concatenate(found), np.concatenate(ids)
     order = np.argsort(ids, kind="stable")
     if not np.array_equal(ids[order], np.sort(rows)):

@@ -15,13 +15,13 @@ class Writer:
     """One per run. With `active=False` (every process but the first) it does nothing."""
 
     def __init__(self, *, active: bool = True):
-        self._active = active
+        self.active = active
         self._screen = sys.stdout  # held, so that silencing a library's prints leaves ours
         self._terminal = active and sys.stderr.isatty()
 
     def say(self, line: str) -> None:
         """One line for the user."""
-        if self._active:
+        if self.active:
             tqdm.write(line, file=self._screen)
             self._screen.flush()
 

@@ -1,0 +1,65 @@
+"""A process that waits for others in vain ends: a hung one would keep all of them for ever."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+GONE = 75  # exit status (EX_TEMPFAIL): the same again may go well
+
+
+class _Watch:
+    """Looks at the time since something moved, where something should."""
+
+    def __init__(self):
+        self.patience, self.moved, self.watched, self.named = 0.0, 0.0, 0, str
+
+    def look(self) -> None:
+        while True:
+            time.sleep(min(1.0, self.patience / 10))
+            if self.watched and time.monotonic() - self.moved > self.patience:
+                leave(f"{self.named()}nothing has moved for {self.patience:g} s: another one hangs")
+
+
+_watch = _Watch()
+
+
+def start(patience: float, named: Callable[[], str]) -> None:
+    """From here on this process ends when nothing moves for `patience` seconds.
+
+    Args:
+      named: what it calls itself when it does.
+    """
+    _watch.patience, _watch.named = patience, named
+    threading.Thread(target=_watch.look, daemon=True).start()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Inside, `moved` has to be called again and again. Preparing and locks may take their time."""
+    moved()
+    _watch.watched += 1
+    try:
+        yield
+    finally:
+        _watch.watched -= 1
+        moved()
+
+
+def moved() -> None:
+    """Something is done that took all processes, such as a step."""
+    _watch.moved = time.monotonic()
+
+
+def leave(why: str) -> None:
+    """Ends this process at once, with a line; a clean end would wait for the others, too."""
+    print(
+        f"dermjax: {why}. This one ends; the same command on all of them continues at the last "
+        "checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    sys.stdout.flush()
+    os._exit(GONE)
