@@ -94,9 +94,9 @@ def _paper() -> ConfigDict:
     # SLURM and cloud TPU VMs; off; or HOST:PORT,COUNT,INDEX (where process 0 listens, how many
     # there are, which one this is).
     config.distributed = "auto"
-    # Seconds without a step after which one of several processes takes another one for hung, and
-    # ends; compiling counts, too.
-    config.patience = 900.0
+    # Seconds without a step (but for the first, which is compiled) after which one of several
+    # processes takes another one for hung, and ends.
+    config.patience = 300.0
 
     config.model = ConfigDict()
     config.model.name = "efficientnet_b4"  # [paper]

@@ -14,12 +14,14 @@ class _Watch:
     """Looks at the time since something moved, where something should."""
 
     def __init__(self):
-        self.patience, self.moved, self.watched, self.named = 0.0, 0.0, 0, str
+        self.patience, self.named = 0.0, str
+        self.since: float | None = None  # when something moved; None: nothing has to
 
     def look(self) -> None:
         while True:
             time.sleep(min(1.0, self.patience / 10))
-            if self.watched and time.monotonic() - self.moved > self.patience:
+            since = self.since
+            if since is not None and time.monotonic() - since > self.patience:
                 leave(f"{self.named()}nothing has moved for {self.patience:g} s: another one hangs")
 
 
@@ -38,19 +40,20 @@ def start(patience: float, named: Callable[[], str]) -> None:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Inside, `moved` has to be called again and again. Preparing and locks may take their time."""
-    moved()
-    _watch.watched += 1
+    """Inside, from the first call of `moved` on, it has to be called again and again.
+
+    The first takes as long as it takes: a step is compiled. So do preparing and waiting for locks.
+    """
+    before, _watch.since = _watch.since, None
     try:
         yield
     finally:
-        _watch.watched -= 1
-        moved()
+        _watch.since = None if before is None else time.monotonic()
 
 
 def moved() -> None:
     """Something is done that took all processes, such as a step."""
-    _watch.moved = time.monotonic()
+    _watch.since = time.monotonic()
 
 
 def leave(why: str) -> None:

@@ -8,12 +8,15 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pandas as pd
 import pytest
 
 from dermjax.training.cluster import LOCAL
@@ -30,6 +33,7 @@ FIELDS = {
     "pretrain.batch_size": 16,
     "pretrain.image_size": 16,
     "pretrain.queue_size": 24,
+    "pretrain.warmup_steps": 1,
     "pretrain.dim": 8,
     "pretrain.hidden_dim": 16,
     "pretrain.report_every": EVERY,
@@ -59,7 +63,7 @@ def start(folder, name, *, processes=1, devices=1, **fields):
     ]
     if processes > 1:
         script = REPOSITORY / "launch" / "local.sh"
-        command = ["bash", script, str(processes), f"--devices={devices}", "--grace=1", *command]
+        command = ["bash", script, str(processes), f"--devices={devices}", "--grace=90", *command]
     path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"DERMJAX_CACHE": str(folder / "cache"), "PATH": path}
     environment |= {"JAX_NUM_CPU_DEVICES": str(devices)}
@@ -111,15 +115,52 @@ def state(folder, name, stage):
         path = checkpoints / str(step) / "state"
         shapes = checkpointer.metadata(path).item_metadata.tree
         as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
-        found = checkpointer.restore(
-            path,
-            args=ocp.args.PyTreeRestore(
-                restore_args=ocp.tree.utils.tree_map(lambda _: as_numpy, shapes)
-                if hasattr(ocp.tree, "utils") and hasattr(ocp.tree.utils, "tree_map")
-                else __import__("jax").tree.map(lambda _: as_numpy, shapes)
-            ),
-        )
-    return step, found
+        wanted = ocp.args.PyTreeRestore(restore_args=jax.tree.map(lambda _: as_numpy, shapes))
+        leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(path, args=wanted))
+    return step, {jax.tree_util.keystr(name): np.asarray(leaf) for name, leaf in leaves}
+
+
+def saved_step(folder, name):
+    """Of the newest checkpoint of a pretraining."""
+    (found,) = folder.glob(f"{name}/pretrain-*/checkpoints/pretrain")
+    return max(int(path.name) for path in found.iterdir() if path.name.isdigit())
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def metrics(folder, name, *, stopped):
+    """Lines by stage and step, without those whose means a stop has divided."""
+    lines = (folder / name / "run" / "metrics.jsonl").read_text().splitlines()
+    found = {(line["stage"], line["step"]): line for line in map(json.loads, lines)}
+    divided = {("pretrain", stopped), ("pretrain", -(-stopped // EVERY) * EVERY)}
+    return {place: line for place, line in found.items() if place not in divided}
+
+
+def assert_close(folder, name, other, *, stopped):
+    """Two runs to float tolerance: states, metrics line by line, predictions."""
+    for stage in ("pretrain", "finetune"):
+        (step, found), (wanted_step, wanted) = (state(folder, n, stage) for n in (name, other))
+        assert step == wanted_step == STEPS and found.keys() == wanted.keys() and len(found) > 50
+        for leaf, value in wanted.items():
+            # Stage 2 has Adam; see FIELDS.
+            tolerance = 2e-5 if stage == "pretrain" else 5e-3
+            error = np.abs(found[leaf].astype(float) - value).max(initial=0)
+            assert error <= tolerance * max(1, np.abs(value).max(initial=0)), (leaf, error)
+    lines, wanted = (metrics(folder, n, stopped=stopped) for n in (name, other))
+    assert lines.keys() == wanted.keys() and len(lines) == 2 * STEPS // EVERY - 1
+    for place, another in wanted.items():
+        one = lines[place]
+        assert one.keys() == another.keys()
+        for scalar in one.keys() - CLOCKED:
+            assert abs(one[scalar] - another[scalar]) < 2e-3 * max(1, abs(another[scalar])), scalar
+    tables = [pd.read_csv(folder / n / "run" / "predictions.csv") for n in (name, other)]
+    assert list(tables[0]["image"]) == list(tables[1]["image"])
+    for column in (c for c in tables[0] if c.startswith("p_")):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], atol=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +168,59 @@ def clinic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     write_clinic(folder)
     return folder
+
+
+def finish(process, folder, name):
+    assert process.wait(timeout=400) == 0, log(folder, name)
+
+
+def test_a_run_goes_through_topologies_and_ends_as_on_one_device(clinic):
+    one = start(clinic, "one")
+    finish(one, clinic, "one")
+
+    both = start(clinic, "many", processes=2, devices=4)
+    wait_for(clinic, "many", both, "pretrain")
+    os.kill(process_numbers(clinic, "many")[1], signal.SIGTERM)  # one is told, both save and end
+    finish(both, clinic, "many")
+    assert "on 8 x cpu of 2 processes" in log(clinic, "many")
+    assert log(clinic, "many").count("which is saved") == 1  # one speaks
+    stopped = saved_step(clinic, "many")
+    assert EVERY <= stopped < STEPS
+
+    four = start(clinic, "many", devices=4)
+    wait_for(clinic, "many", four, "finetune", step=2 * EVERY)
+    four.kill()
+    four.wait()
+    assert f"pretrain: continues at step {stopped}" in log(clinic, "many")
+
+    finish(start(clinic, "many"), clinic, "many")
+    assert_close(clinic, "many", "one", stopped=stopped)
+
+
+@pytest.mark.parametrize("who, how", [(1, signal.SIGKILL), (1, signal.SIGSTOP)])
+def test_who_waits_for_a_dead_or_hung_process_ends_and_says_why(clinic, who, how):
+    name = f"lost{how}"
+    both = start(clinic, name, processes=2, patience=30, pretrain__steps=100_000)
+    wait_for(clinic, name, both, "pretrain")
+    found = process_numbers(clinic, name)
+    os.kill(found[who], how)
+    assert both.wait(timeout=200) != 0
+    told = log(clinic, name)
+    assert "another one hangs" in told or "another task died" in told
+    assert "local.sh: process 0 of 2 ended with status" in told
+    assert f"status {GONE}" in told or "status 134" in told  # ours, or JAX's own
+    assert saved_step(clinic, name) >= EVERY  # and something to go on with
+
+
+def test_processes_with_other_commands_are_refused(clinic):
+    """As when somebody starts a pod's workers one by one and mistypes."""
+    port = free_port()
+    processes = []
+    for index in (0, 1):
+        os.environ[LOCAL] = f"127.0.0.1:{port},2,{index}"
+        try:
+            processes.append(start(clinic, "apart", seed=index))
+        finally:
+            del os.environ[LOCAL]
+    assert [process.wait(timeout=200) for process in processes] == [2, 2], log(clinic, "apart")
+    assert "processes 1 have a config other than process 0" in log(clinic, "apart")

@@ -38,7 +38,8 @@ def test_the_others_are_named_by_hand_or_by_the_launcher():
 
 
 @pytest.mark.parametrize(
-    "text", ["on", "10.0.0.1,4,0", "10.0.0.1:8476", "10.0.0.1:8476,4,4", "a:1,2,-1", "a:1,2,0,0", ""]
+    "text",
+    ["on", "10.0.0.1,4,0", "10.0.0.1:8476", "10.0.0.1:8476,4,4", "a:1,2,-1", "a:1,2,0,0", ""],
 )
 def test_a_setting_that_is_not_understood_is_told_with_the_right_form(text):
     with pytest.raises(ValueError, match="HOST:PORT,COUNT,INDEX"):
