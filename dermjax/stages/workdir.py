@@ -16,6 +16,8 @@ from dermjax.training.writer import Writer
 RESULTS = "results.json"
 _CONFIG = "config.json"
 _LOCK = ".lock"
+# Fields that say how a machine does it, not what: the results are the same to rounding.
+_WITHOUT_EFFECT = ("accumulate_steps",)
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -161,6 +163,7 @@ def _differences(old: dict, new: dict) -> list[str]:
         f"{field}: {old.get(field, absent)!r} there, {new.get(field, absent)!r} here"
         for field in sorted(old.keys() | new.keys())
         if old.get(field, absent) != new.get(field, absent)
+        and field.rpartition(".")[2] not in _WITHOUT_EFFECT
     ]
 
 

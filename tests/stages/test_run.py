@@ -202,6 +202,7 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(data__alpha=0.1),
         dict(data__trial=2),
         dict(finetune__steps=2),
+        dict(pretrain__accumulate_steps=2),
         dict(pretrain__report_every=3),
         dict(pretrain__monitor__every=4),
         dict(pretrain__monitor__k=5),
@@ -444,6 +445,17 @@ def test_bad_values_stop_before_anything_is_made(base):
         "config.task = 'train'.*run, pretrain": dict(task="train"),
         "pretrain.bn_groups = 3 does not divide": dict(pretrain__bn_groups=3),
         "pretrain.bn_groups = 16 leaves one image": dict(pretrain__bn_groups=16),
+        "finetune.accumulate_steps = 0, but it must be at least 1": dict(
+            finetune__accumulate_steps=0
+        ),
+        "finetune.accumulate_steps = 2 .* bn_groups = 1 a device .of 8. holds 1; the nearest that "
+        "can: 1; 2 needs a batch_size that is a multiple of 16, at least 32": dict(
+            finetune__accumulate_steps=2
+        ),
+        "pretrain.accumulate_steps = 3 .* bn_groups = 16 a device .of 8. holds 2; the nearest that "
+        "can: 2; 3 needs pretrain.bn_groups = 24": dict(
+            pretrain__accumulate_steps=3, pretrain__bn_groups=16, pretrain__batch_size=48
+        ),
         "finetune.warmup_steps = 9 .* below finetune.steps = 6": dict(finetune__warmup_steps=9),
         "finetune.evaluate_every = 3 must be a multiple of": dict(finetune__evaluate_every=3),
         "config.pretrain.augment: hue": dict(pretrain__augment__hue=0.9),
