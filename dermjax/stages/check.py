@@ -292,7 +292,7 @@ def _check_accumulation(name: str, stage: ConfigDict, devices: int) -> None:
     if fitting:
         wanted = f"{name}.bn_groups = {min(fitting, key=lambda n: abs(n - groups))}"
     else:
-        wanted = f"a batch_size that is a multiple of {least}, at least {2 * least}"
+        wanted = f"bn_groups = {least} and a batch_size that {least} divides, at least {2 * least}"
     raise ValueError(
         f"config.{name}.accumulate_steps = {parts} would tear batch norm groups apart and train "
         f"another network: of {name}.bn_groups = {groups} a device (of {devices}) holds {held}; "
