@@ -191,7 +191,7 @@ def test_nor_on_the_parts_that_a_device_computes_it_in(family):
     """Outputs, their drops included, and the mean of the running statistics."""
     options = dict(num_classes=3, drop_rate=0.5, drop_path_rate=0.5, bn_groups=4)
     if family == "resnet":
-        model = ResNet(depths=(1, 1), bottleneck=False, small_images=True, **options)
+        model = ResNet(depths=(1, 1), bottleneck=False, zero_init_last=False, **options)
     else:
         model = models.create(TINY, **options)
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 17, 17, 3)))
