@@ -172,6 +172,10 @@ def _pretrain() -> ConfigDict:
     stage.batch_size = 256  # images, global [authors]
     stage.image_size = 380  # px [authors]
     stage.bn_groups = 4  # batch norm groups over the global batch: 4 devices of 64 [authors]
+    # Parts of a device's share that are computed one after the other, for less memory. Keys and
+    # queue remain those of the whole batch, so that the step is the same to rounding, as long as
+    # batch norm groups remain whole: bn_groups must be a multiple of devices x accumulate_steps.
+    stage.accumulate_steps = 1  # [ours]
     # Keys [authors]; 0: those of two steps, or of one where the training images are fewer [ours].
     stage.queue_size = 65_536
     stage.dim = 128  # of an embedding [authors]
@@ -229,6 +233,9 @@ def _finetune() -> ConfigDict:
     stage.batch_size = 32  # images, global
     stage.image_size = 512  # px [paper]
     stage.bn_groups = 1  # batch norm over the whole global batch
+    # As in pretraining; also what augmentation, dropout and stochastic depth draw is the same. One
+    # group cannot be parted: two parts on one device need bn_groups = 2, another batch norm.
+    stage.accumulate_steps = 1
     stage.learning_rate = 3e-4  # AdamW, cosine to 0
     stage.schedule = "cosine"
     stage.warmup_steps = 500

@@ -14,11 +14,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dermjax.models.layers import (
+    WHOLE,
     Conv,
     DepthwiseConv,
     Dropout,
     DropPath,
     Padding,
+    Part,
     SqueezeExcite,
     linear_init,
     same_padding,
@@ -100,7 +102,7 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, part: Part):
         inputs = x.shape[-1]
         conv = functools.partial(Conv, dtype=self.dtype)
         # timm numbers the norms in the order of use: a block without expansion has only two.
@@ -117,7 +119,7 @@ class Block(nn.Module):
         y = next(norms)(y, train)
         if self.stride > 1 or inputs != self.width:
             return y
-        return x + DropPath(self.drop_path_rate, self.axis_name)(y, train)
+        return x + DropPath(self.drop_path_rate, self.axis_name)(y, train, part)
 
 
 class EfficientNet(nn.Module):
@@ -163,7 +165,9 @@ class EfficientNet(nn.Module):
         return tuple(f"blocks.{i}" for i in range(len(self.stages)))
 
     @nn.compact
-    def __call__(self, images, train: bool = False, *, start: str = "", stop: str = ""):
+    def __call__(
+        self, images, train: bool = False, *, start: str = "", stop: str = "", part: Part = WHOLE
+    ):
         """Classifies or embeds a batch, or runs a section of the network.
 
         Args:
@@ -172,6 +176,7 @@ class EfficientNet(nn.Module):
                 to drop (the stream `dropout` must be given, with the same key on every device).
             start: One of `layers`, whose output is given; "" for images.
             stop: One of `layers`, whose output is wanted; "" for the end.
+            part: (index, count): images are this one of equal runs of the device's share.
 
         Returns:
             Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
@@ -187,6 +192,7 @@ class EfficientNet(nn.Module):
             groups=self.bn_groups,
             axis_name=self.axis_name,
             epsilon=1e-3 if self.tensorflow else 1e-5,
+            parts=part[1],
             dtype=self.dtype,
         )
         x = images.astype(self.dtype)
@@ -209,7 +215,7 @@ class EfficientNet(nn.Module):
                     padding=padding,
                     dtype=self.dtype,
                     name=f"blocks_{i}_{j}",
-                )(x, train)
+                )(x, train, part)
         if stop:
             return x.astype(accumulator(x))
         x = Conv(self.head, dtype=self.dtype, name="conv_head")(x)
@@ -217,7 +223,7 @@ class EfficientNet(nn.Module):
         x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
         if self.num_classes == 0:
             return x
-        x = Dropout(self.drop_rate, self.axis_name)(x, train)
+        x = Dropout(self.drop_rate, self.axis_name)(x, train, part)
         return nn.Dense(self.num_classes, kernel_init=linear_init, name=self.CLASSIFIER)(x)
 
 

@@ -125,13 +125,19 @@ class SqueezeExcite(nn.Module):
         return x * nn.sigmoid(gate)
 
 
-def sample_keys(key, batch: int, axis_name: str | None):
+Part = tuple[jax.Array | int, int]  # (index, count) among equal runs of a device's share
+WHOLE: Part = (0, 1)
+
+
+def sample_keys(key, batch: int, axis_name: str | None, part: Part):
     """One key per sample `[B]`, numbered over the global batch, not over the device's share.
 
-    A sample then draws the same numbers however many devices the batch is spread over; `key` must
-    be the same on all of them.
+    A sample then draws the same numbers however many devices the batch is spread over, and in
+    however many parts a device computes its share; `key` must be the same for all of them.
     """
-    first = 0 if axis_name is None else lax.axis_index(axis_name) * batch
+    index, count = part
+    device = 0 if axis_name is None else lax.axis_index(axis_name)
+    first = (device * count + index) * batch
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(first + jnp.arange(batch))
 
 
@@ -145,10 +151,10 @@ class DropPath(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, part: Part = WHOLE):
         if not train or self.rate == 0.0 or self.is_initializing():
             return x
-        keys = sample_keys(self.make_rng("dropout"), x.shape[0], self.axis_name)
+        keys = sample_keys(self.make_rng("dropout"), x.shape[0], self.axis_name, part)
         keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - self.rate))(keys)
         scale = (keep / (1.0 - self.rate)).astype(x.dtype)
         return x * scale.reshape(-1, *(1,) * (x.ndim - 1))
@@ -161,9 +167,9 @@ class Dropout(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, part: Part = WHOLE):
         if not train or self.rate == 0.0 or self.is_initializing():
             return x
-        keys = sample_keys(self.make_rng("dropout"), x.shape[0], self.axis_name)
+        keys = sample_keys(self.make_rng("dropout"), x.shape[0], self.axis_name, part)
         draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - self.rate, x.shape[1:]))
         return jnp.where(draw(keys), x / (1.0 - self.rate), 0.0)

@@ -24,6 +24,8 @@ class BatchNorm(nn.Module):
         axis_name: The axis the batch is spread over; None means one device.
         momentum: Share of the old running statistics kept by a step (PyTorch's momentum is 1 - it).
         epsilon: Added to the variance.
+        parts: Equal runs of this device's share, of which `x` is one (gradient accumulation). They
+            hold whole groups; the mean of what they leave as running statistics is the share's.
         zero_scale: Whether the scale starts at 0 instead of 1 (the last norm of a residual branch).
         dtype: Type of the result; statistics are float32.
     """
@@ -32,6 +34,7 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
+    parts: int = 1
     zero_scale: bool = False
     dtype: jnp.dtype = jnp.float32
 
@@ -40,7 +43,8 @@ class BatchNorm(nn.Module):
         """Normalises with the batch's statistics if `train`, else with the running ones.
 
         Raises:
-            ValueError: If the groups fit neither the devices nor the batch, or hold one element.
+            ValueError: If the groups fit neither the devices nor the batch nor its parts, or hold
+                one element.
         """
         channels = x.shape[-1]
         start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
@@ -54,7 +58,7 @@ class BatchNorm(nn.Module):
             return y.astype(self.dtype)
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-        local_groups, span = _split_groups(self.groups, devices, x.shape[0])
+        local_groups, span = _split_groups(self.groups, devices, self.parts, x.shape[0])
         count = x.size // channels // local_groups * span
         if count < 2:
             raise ValueError(
@@ -74,8 +78,8 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
-    """How many groups this device holds, and over how many devices each of them spans."""
+def _split_groups(groups: int, devices: int, parts: int, batch: int) -> tuple[int, int]:
+    """How many groups the batch of this device holds, and over how many devices each spans."""
     if groups % devices == 0:
         local, span = groups // devices, 1
     elif devices % groups == 0:
@@ -87,6 +91,12 @@ def _split_groups(groups: int, devices: int, batch: int) -> tuple[int, int]:
             f"{groups} batch-norm groups do not fit {devices} devices: "
             f"the nearest counts that do are {below} and {above}"
         )
+    if local % parts:
+        raise ValueError(
+            f"{parts} parts of a batch tear its batch-norm groups ({local} of {groups} on each of "
+            f"{devices} devices): the number of parts must divide {local}"
+        )
+    local //= parts
     if batch % local:
         lower, upper = batch // local * local, -(-batch // local) * local
         raise ValueError(

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2003.04297, section 3: a two-layer head, dropped after pre
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dermjax.models.layers import linear_init
+from dermjax.models.layers import WHOLE, Part, linear_init
 
 
 class Head(nn.Module):
@@ -37,12 +37,13 @@ class ProjectedEncoder(nn.Module):
     dim: int = 128
 
     @nn.compact
-    def __call__(self, images, train: bool = False):
+    def __call__(self, images, train: bool = False, *, part: Part = WHOLE):
         """Embeds a batch.
 
         Args:
             images: `[B, H, W, 3]`, normalised.
             train: Whether the encoder uses batch statistics and drops paths.
+            part: (index, count): images are this one of equal runs of the device's share.
 
         Returns:
             `[B, D]` float32, NOT normalised: the step divides by the L2 norm.
@@ -60,5 +61,5 @@ class ProjectedEncoder(nn.Module):
                 f"hidden_dim {self.hidden_dim} must be >= 0 (0: no hidden layer) and "
                 f"dim {self.dim} must be >= 1"
             )
-        features = self.encoder(images, train=train)
+        features = self.encoder(images, train=train, part=part)
         return Head(self.hidden_dim, self.dim, name="head")(features.astype(jnp.float32))

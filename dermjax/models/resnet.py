@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dermjax.models.layers import Conv, Dropout, DropPath, linear_init
+from dermjax.models.layers import WHOLE, Conv, Dropout, DropPath, Part, linear_init
 from dermjax.models.norm import BatchNorm
 from dermjax.models.precision import accumulator
 from dermjax.models.preprocessing import Preprocessing
@@ -43,7 +43,7 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, part: Part):
         conv = functools.partial(Conv, dtype=self.dtype)
         if self.bottleneck:
             plan = [(self.width, 1, 1), (self.width, 3, self.stride), (4 * self.width, 1, 1)]
@@ -58,7 +58,7 @@ class Block(nn.Module):
         if x.shape != y.shape:
             x = conv(y.shape[-1], 1, self.stride, name="downsample_0")(x)
             x = self.norm(name="downsample_1")(x, train)
-        return nn.relu(x + DropPath(self.drop_path_rate, self.axis_name)(y, train))
+        return nn.relu(x + DropPath(self.drop_path_rate, self.axis_name)(y, train, part))
 
 
 class ResNet(nn.Module):
@@ -100,7 +100,9 @@ class ResNet(nn.Module):
         return tuple(f"layer{i + 1}" for i in range(len(self.depths)))
 
     @nn.compact
-    def __call__(self, images, train: bool = False, *, start: str = "", stop: str = ""):
+    def __call__(
+        self, images, train: bool = False, *, start: str = "", stop: str = "", part: Part = WHOLE
+    ):
         """Classifies or embeds a batch, or runs a section of the network.
 
         Args:
@@ -109,6 +111,7 @@ class ResNet(nn.Module):
                 to drop (the stream `dropout` must be given, with the same key on every device).
             start: One of `layers`, whose output is given; "" for images.
             stop: One of `layers`, whose output is wanted; "" for the end.
+            part: (index, count): images are this one of equal runs of the device's share.
 
         Returns:
             Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
@@ -119,7 +122,11 @@ class ResNet(nn.Module):
         """
         first, last = section(self.layers, start, stop)
         norm = functools.partial(
-            BatchNorm, groups=self.bn_groups, axis_name=self.axis_name, dtype=self.dtype
+            BatchNorm,
+            groups=self.bn_groups,
+            axis_name=self.axis_name,
+            parts=part[1],
+            dtype=self.dtype,
         )
         x = images.astype(self.dtype)
         if not start:
@@ -141,13 +148,13 @@ class ResNet(nn.Module):
                     norm=norm,
                     dtype=self.dtype,
                     name=f"layer{i + 1}_{j}",
-                )(x, train)
+                )(x, train, part)
         if stop:
             return x.astype(accumulator(x))
         x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
         if self.num_classes == 0:
             return x
-        x = Dropout(self.drop_rate, self.axis_name)(x, train)
+        x = Dropout(self.drop_rate, self.axis_name)(x, train, part)
         return nn.Dense(self.num_classes, kernel_init=linear_init, name=self.CLASSIFIER)(x)
 
 

@@ -109,6 +109,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
             f"{stage}.batch_size": at_least(1),
             f"{stage}.image_size": at_least(16),
             f"{stage}.bn_groups": at_least(1),
+            f"{stage}.accumulate_steps": at_least(1),
             f"{stage}.learning_rate": above(0),
             f"{stage}.schedule": one_of(_SCHEDULES),
             f"{stage}.weight_decay": at_least(0),
@@ -267,10 +268,34 @@ def check_devices(config: ConfigDict, devices: Devices) -> None:
     """Whether the batches can be spread over the devices at hand.
 
     Raises:
-      ValueError: a batch or its batch norm groups cannot; names the nearest numbers that can.
+      ValueError: a batch, its batch norm groups or its parts cannot; names the nearest numbers that
+        can.
     """
     for name in ("pretrain", "finetune"):
         if name in config:
             check_division(
                 config[name].batch_size, config[name].bn_groups, devices.count, field=name
             )
+            _check_accumulation(name, config[name], devices.count)
+
+
+def _check_accumulation(name: str, stage: ConfigDict, devices: int) -> None:
+    """Whether a device's share of the batch falls into parts of whole batch norm groups."""
+    parts, groups, batch = stage.accumulate_steps, stage.bn_groups, stage.batch_size
+    held = max(1, groups // devices)  # where a group spans devices, each has its run of one
+    if held % parts == 0:
+        return
+    possible = [n for n in range(1, held + 1) if held % n == 0]
+    near = [max(n for n in possible if n < parts), *[n for n in possible if n > parts][:1]]
+    least = devices * parts
+    # At least two images to a group, as everywhere.
+    fitting = [n for n in range(least, batch // 2 + 1, least) if batch % n == 0]
+    if fitting:
+        wanted = f"{name}.bn_groups = {min(fitting, key=lambda n: abs(n - groups))}"
+    else:
+        wanted = f"bn_groups = {least} and a batch_size that {least} divides, at least {2 * least}"
+    raise ValueError(
+        f"config.{name}.accumulate_steps = {parts} would tear batch norm groups apart and train "
+        f"another network: of {name}.bn_groups = {groups} a device (of {devices}) holds {held}; "
+        f"the nearest that can: {' or '.join(map(str, near))}; {parts} needs {wanted}"
+    )

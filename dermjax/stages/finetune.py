@@ -68,6 +68,7 @@ def finetune(
         augment=make_augmentation(stage, preprocessing),
         loss=make_loss(stage, dataset.labels[rows], len(dataset.classes)),
         axis=parallel.AXIS,
+        accumulate_steps=stage.accumulate_steps,
     )
 
     def batches(start):

@@ -24,7 +24,7 @@ from dermjax.training.writer import MetricsFile, Writer
 
 STAGE = "pretrain"
 # Fields that say where and how often, not what: they do not tell pretrainings apart.
-_WITHOUT_EFFECT = ("directory", "report_every", "save_every", "monitor")
+_WITHOUT_EFFECT = ("directory", "accumulate_steps", "report_every", "save_every", "monitor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         batch_negatives=stage.batch_negatives,
         symmetric=stage.symmetric,
         axis=parallel.AXIS,
+        accumulate_steps=stage.accumulate_steps,
     )
 
     def batches(start):

@@ -23,7 +23,6 @@ from dermjax.stages.workdir import (
     claim,
     default_workdir,
     exclusive_together,
-    identity,
 )
 from dermjax.training import loop, parallel, processes
 from dermjax.training.writer import MetricsFile, Writer
@@ -43,7 +42,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     check.check_devices(config, devices)
     writer = Writer(active=processes.is_first())
     with exclusive_together(directory, writer, wait=False):
-        check_claim(directory, identity(config))
+        check_claim(directory, config.to_dict())
         results = directory / RESULTS
         if processes.first_says(results.exists()):
             writer.say(f"this run is done\n\n{summary(json.loads(results.read_text()), directory)}")
@@ -64,7 +63,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     beginning = network.begin(config, writer)
     dataset = prepare(config, writer)
     _check_same(config, dataset)
-    claim(directory, identity(config))  # only now: a manifest to be mended claims no folder
+    claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
     audit.write_once(dataset, directory)
     network.write_beginning(beginning, directory)
@@ -101,8 +100,9 @@ def _check_same(config: ConfigDict, dataset: Dataset) -> None:
     Raises:
       ValueError: one has another config, version, or other data.
     """
-    code = f"{dermjax.__version__} {jax.__version__}"
-    processes.check_same(f"{json.dumps(identity(config), sort_keys=True)} {code}", "a config")
+    same = {name: value for name, value in config.to_dict().items() if name != "distributed"}
+    same["versions"] = (dermjax.__version__, jax.__version__)
+    processes.check_same(json.dumps(same, sort_keys=True), "a config")
     processes.check_same(f"{dataset.fingerprint} {dataset.split_key()}", "data")
 
 

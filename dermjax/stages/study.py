@@ -15,15 +15,7 @@ from ml_collections import ConfigDict
 
 from dermjax.stages import compare
 from dermjax.stages.planned import Planned, check, plan
-from dermjax.stages.workdir import (
-    RESULTS,
-    check_claim,
-    claim,
-    exclusive,
-    identity,
-    is_taken,
-    source_name,
-)
+from dermjax.stages.workdir import RESULTS, check_claim, claim, exclusive, is_taken, source_name
 from dermjax.training import processes
 from dermjax.training.writer import Writer
 
@@ -58,7 +50,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 
 def _identity(config: ConfigDict) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
-    return {"task": "study", "run": identity(config.run)}
+    return {"task": "study", "run": config.run.to_dict()}
 
 
 class _Stopped(Exception):

@@ -18,8 +18,8 @@ from dermjax.training.writer import Writer
 RESULTS = "results.json"
 _CONFIG = "config.json"
 _LOCK = ".lock"
-# Fields that say where a run is computed, not what: the same run may go on elsewhere.
-_WHERE = ("distributed", "patience")
+# Fields that say where and how it is computed, not what: the results are the same to rounding.
+_WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -40,11 +40,6 @@ def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
     named = (config and config.data.cache_dir) or os.environ.get("DERMJAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
-
-
-def identity(config: ConfigDict) -> dict:
-    """What makes a run this run, for `claim`."""
-    return {name: value for name, value in config.to_dict().items() if name not in _WHERE}
 
 
 def read_config(directory: epath.Path) -> ConfigDict:
@@ -208,6 +203,7 @@ def _differences(old: dict, new: dict) -> list[str]:
         f"{field}: {old.get(field, absent)!r} there, {new.get(field, absent)!r} here"
         for field in sorted(old.keys() | new.keys())
         if old.get(field, absent) != new.get(field, absent)
+        and field.rpartition(".")[2] not in _WITHOUT_EFFECT
     ]
 
 

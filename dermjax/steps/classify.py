@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from dermjax.steps.parts import in_parts
+
 
 @struct.dataclass
 class ClassifierState:
@@ -51,6 +53,7 @@ def train_step(
     augment: Callable,
     loss: Callable,
     axis: str,
+    accumulate_steps: int = 1,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One step down the mean loss of the global batch, per device.
 
@@ -58,35 +61,45 @@ def train_step(
       state: replicated over the devices.
       batch: this device's share: `image [b, S, S, 3]` uint8, `size [b, 2]` int32, `label [b]`
         int32 in [0, N).
-      apply: `module.apply` of the classifier: images `[b, H, W, 3]` -> logits `[b, N]`.
+      apply: `module.apply` of the classifier: images `[b, H, W, 3]` -> logits `[b, N]`; takes the
+        keyword `part` where the share is computed in parts.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`.
       loss: `(logits [b, N] float32, label [b]) -> [b]`, one of `losses` with its numbers.
       axis: name of the collective axis.
+      accumulate_steps: parts of the share that are computed one after the other: the same step, to
+        float32's rounding, in less memory. Draws of the augmentation and of dropout are the same.
 
     Returns:
       The new state, and scalars equal on all devices.
+
+    Raises:
+      ValueError: `accumulate_steps` does not divide b, or tears the network's batch norm groups.
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     view_rng, dropout_rng = jax.random.split(rng)
-    share = batch["label"].shape[0]
-    positions = jax.lax.axis_index(axis) * share + jnp.arange(share)
-    view = augment(view_rng, positions, batch["image"], batch["size"])
 
-    def loss_of(params):
+    def loss_of(params, part, rows):
+        # A view is drawn here, not for all parts at once: it has four times the image's bytes.
+        positions = part.positions(rows["label"].shape[0], axis)
+        view = augment(view_rng, positions, rows["image"], rows["size"])
         logits, updates = apply(
             {"params": params, "batch_stats": state.batch_stats},
             view,
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_rng},
+            **part.options,
         )
-        mean = loss(logits.astype(jnp.float32), batch["label"]).mean()
-        accuracy = (logits.argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
+        mean = loss(logits.astype(jnp.float32), rows["label"]).mean()
+        accuracy = (logits.argmax(-1) == rows["label"]).mean(dtype=jnp.float32)
         return mean, (accuracy, updates["batch_stats"])
 
-    (mean, (accuracy, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    def of_part(part, rows):
+        return jax.value_and_grad(loss_of, has_aux=True)(state.params, part, rows), None
+
+    means, _ = in_parts(of_part, batch, accumulate_steps)
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    grads, batch_stats, mean, accuracy = jax.lax.pmean((grads, batch_stats, mean, accuracy), axis)
+    (mean, (accuracy, batch_stats)), grads = jax.lax.pmean(means, axis)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new_state = state.replace(
         step=state.step + 1,

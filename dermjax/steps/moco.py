@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from dermjax.steps.parts import in_parts
+
 NO_ID = -1  # no photograph carries it: the noise that fills a fresh queue
 
 
@@ -161,6 +163,7 @@ def train_step(
     batch_negatives: bool,
     symmetric: bool,
     axis: str,
+    accumulate_steps: int = 1,
 ) -> tuple[MoCoState, dict[str, jax.Array]]:
     """One step, per device, in the order of the official code: EMA, keys, loss, SGD, enqueue.
 
@@ -168,7 +171,8 @@ def train_step(
       state: replicated over the devices.
       batch: this device's share: `image [b, S, S, 3]` uint8, `size [b, 2]` int32 (the valid top
         left region), `id [b]` int32.
-      apply: `module.apply` of encoder and head: images `[b, H, W, 3]` -> `[b, D]`.
+      apply: `module.apply` of encoder and head: images `[b, H, W, 3]` -> `[b, D]`; takes the
+        keyword `part` where the share is computed in parts.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`; positions are those in the
         global batch, so that what is drawn for an image does not depend on the device count.
       momentum: step -> m of the key encoder.
@@ -180,9 +184,15 @@ def train_step(
       symmetric: each view is query once and key once, the two losses are summed and 2 B keys
         enqueued, as in the official CIFAR-10 notebook; MoCo-v2 itself is asymmetric.
       axis: name of the collective axis.
+      accumulate_steps: parts of the share that go through a network one after the other: first all
+        keys, then all queries, which all meet the same keys of the whole batch and of the queue. It
+        is the same step, to float32's rounding, in less memory.
 
     Returns:
       The new state, and scalars equal on all devices.
+
+    Raises:
+      ValueError: `accumulate_steps` does not divide b, or tears the networks' batch norm groups.
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
@@ -199,6 +209,7 @@ def train_step(
         views=answering,
         rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
         axis=axis,
+        accumulate_steps=accumulate_steps,
     )
 
     own_keys = _same(batch["id"], state.queue_ids)
@@ -207,16 +218,25 @@ def train_step(
     if batch_negatives:
         negatives = [jnp.concatenate([state.queue, made]) for made in keys]
         masked = jnp.concatenate([masked, _same(batch["id"], everyone["id"])], 1)
-    (_, (scalars, batch_stats)), grads = jax.value_and_grad(_query_loss, has_aux=True)(
-        state.params,
+    loss_of = functools.partial(
+        _query_loss,
         batch_stats=state.batch_stats,
-        views=_own_views(batch, asking, axis),
-        positives=[_own_share(made, axis) for made in keys],
+        views=asking,
         negatives=negatives,
-        masked=masked,
         apply=apply,
         temperature=temperature,
         dropout_rng=dropout_rng,
+        axis=axis,
+    )
+    rows = {
+        "batch": batch,
+        "positives": [_own_share(made, axis) for made in keys],
+        "masked": masked,
+    }
+    ((_, (scalars, batch_stats)), grads), _ = in_parts(
+        lambda *part: (jax.value_and_grad(loss_of, has_aux=True)(state.params, *part), None),
+        rows,
+        accumulate_steps,
     )
     scalars["same_image_share"] = own_keys.mean()
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
@@ -271,25 +291,20 @@ def _own_share(rows, axis):
     return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis) * share, share)
 
 
-def _own_views(batch, views, axis):
-    """The query views of this device's images."""
-    share = batch["id"].shape[0]
-    positions = jax.lax.axis_index(axis) * share + jnp.arange(share)
-    return [view(positions, batch["image"], batch["size"]) for view in views]
-
-
 def _query_loss(
-    params, *, batch_stats, views, positives, negatives, masked, apply, temperature, dropout_rng
+    params, part, rows, *, batch_stats, views, negatives, apply, temperature, dropout_rng, axis
 ):
-    """The loss of one device's queries, summed over directions; their mean scalars; statistics."""
-    total, scalars = 0.0, []
-    for view, positive, negative in zip(views, positives, negatives, strict=True):
+    """The loss of a part's queries, summed over directions; their mean scalars; statistics."""
+    batch, masked, total, scalars = rows["batch"], rows["masked"], 0.0, []
+    positions = part.positions(batch["id"].shape[0], axis)
+    for view, positive, negative in zip(views, rows["positives"], negatives, strict=True):
         output, updates = apply(
             {"params": params, "batch_stats": batch_stats},
-            view,
+            view(positions, batch["image"], batch["size"]),
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_rng},
+            **part.options,
         )
         batch_stats = updates["batch_stats"]
         query = l2_normalize(output)
@@ -313,7 +328,7 @@ def _query_loss(
     return total, (mean, batch_stats)
 
 
-def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis):
+def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis, accumulate_steps):
     """Keys `[B, D]` of each view, one after the other; and the batch statistics after them."""
     keys = []
     for shuffle, view in zip(jax.random.split(rngs["shuffle"], len(views)), views, strict=True):
@@ -324,26 +339,32 @@ def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis):
             view=view,
             rngs=rngs | {"shuffle": shuffle},
             axis=axis,
+            accumulate_steps=accumulate_steps,
         )
         keys.append(made)
     return keys, batch_stats
 
 
-def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis):
+def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis, accumulate_steps):
     """Keys `[B, D]` of the global batch, in its order, by way of ShuffleBN; and batch statistics.
 
     Batch norm groups of the key encoder must not hold the same images as those of the query
     encoder, or their statistics give the positive away.
     """
     permutation = jax.random.permutation(rngs["shuffle"], everyone["id"].shape[0])
-    mine = _own_share(permutation, axis)
-    output, updates = apply(
-        variables,
-        view(mine, everyone["image"][mine], everyone["size"][mine]),
-        train=True,
-        mutable=["batch_stats"],
-        rngs={"dropout": rngs["dropout"]},
-    )
-    shuffled = jax.lax.all_gather(l2_normalize(output), axis, tiled=True)
+
+    def of_part(part, mine):
+        output, updates = apply(
+            variables,
+            view(mine, everyone["image"][mine], everyone["size"][mine]),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": rngs["dropout"]},
+            **part.options,
+        )
+        return updates["batch_stats"], l2_normalize(output)
+
+    batch_stats, made = in_parts(of_part, _own_share(permutation, axis), accumulate_steps)
+    shuffled = jax.lax.all_gather(made, axis, tiled=True)
     keys = jnp.zeros_like(shuffled).at[permutation].set(shuffled, unique_indices=True)
-    return jax.lax.stop_gradient(keys), updates["batch_stats"]
+    return jax.lax.stop_gradient(keys), batch_stats

@@ -30,9 +30,10 @@ class Encoder(nn.Module):
     num_classes: int = 0
 
     @nn.compact
-    def __call__(self, images, train=False):
+    def __call__(self, images, train=False, part=(0, 1)):
         x = nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False, name="conv1")(images)
-        x = nn.relu(BatchNorm(self.groups, self.axis_name, name="bn1")(x, train))
+        norm = BatchNorm(self.groups, self.axis_name, parts=part[1], name="bn1")
+        x = nn.relu(norm(x, train))
         return nn.relu(nn.Conv(6, (3, 3), padding=1, name="conv2")(x)).mean((1, 2))
 
 
@@ -75,6 +76,7 @@ def make(
     symmetric: bool = False,
     mask: bool = False,
     batch_negatives: bool = False,
+    accumulate_steps: int = 1,
     optimizer: optax.GradientTransformation | None = None,
     step_of=moco.train_step,
 ):
@@ -99,6 +101,7 @@ def make(
         batch_negatives=batch_negatives,
         symmetric=symmetric,
         axis=AXIS,
+        accumulate_steps=accumulate_steps,
     )
     return state, step
 

@@ -12,7 +12,7 @@ from flax import traverse_util
 
 from dermjax import models
 from dermjax.models.layers import Dropout, DropPath, conv_init
-from dermjax.models.resnet import Block
+from dermjax.models.resnet import Block, ResNet
 
 TINY = "efficientnet_tiny"
 IMAGES = np.random.default_rng(0).normal(size=(8, 17, 17, 3)).astype(np.float32)
@@ -183,6 +183,30 @@ def test_training_does_not_depend_on_the_device_count():
     (one, one_stats), (many, many_stats) = train_outputs(1, 4), train_outputs(4, 4)
     np.testing.assert_allclose(many, one, rtol=1e-4, atol=1e-4)
     for a, b in zip(jax.tree.leaves(one_stats), jax.tree.leaves(many_stats), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["efficientnet", "resnet"])
+def test_nor_on_the_parts_that_a_device_computes_it_in(family):
+    """Outputs, their drops included, and the mean of the running statistics."""
+    options = dict(num_classes=3, drop_rate=0.5, drop_path_rate=0.5, bn_groups=4)
+    if family == "resnet":
+        model = ResNet(depths=(1, 1), bottleneck=False, zero_init_last=False, **options)
+    else:
+        model = models.create(TINY, **options)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 17, 17, 3)))
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def train(images, count, index=0):
+        rngs = {"dropout": jax.random.key(1)}
+        how = dict(train=True, mutable=["batch_stats"], rngs=rngs, part=(index, count))
+        return model.apply(variables, images, **how)
+
+    whole, stats = train(IMAGES, 1)
+    outputs, halves = zip(*[train(IMAGES[4 * i : 4 * i + 4], 2, i) for i in range(2)], strict=True)
+    np.testing.assert_allclose(np.concatenate(outputs), whole, rtol=1e-4, atol=1e-4)
+    means = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
+    for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(means), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 

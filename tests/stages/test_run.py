@@ -12,6 +12,7 @@ from PIL import Image
 
 from dermjax import models
 from dermjax.stages import export, prepare, run
+from dermjax.steps import classify, moco
 from dermjax.training import loop
 from dermjax.training.writer import Writer
 from tests.stages.clinic import CLASSES, tiny_config, write_clinic
@@ -202,6 +203,7 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(data__alpha=0.1),
         dict(data__trial=2),
         dict(finetune__steps=2),
+        dict(pretrain__accumulate_steps=2),
         dict(pretrain__report_every=3),
         dict(pretrain__monitor__every=4),
         dict(pretrain__monitor__k=5),
@@ -405,6 +407,26 @@ def test_a_stopped_run_says_so_and_the_same_command_finishes_it(base, capsys, mo
     assert (folder / "results.json").exists()
 
 
+@pytest.mark.parametrize(("strategy", "stage"), [("SS", "pretrain"), ("FS", "finetune")])
+def test_accumulation_reaches_the_step_and_tells_no_runs_apart(
+    base, tmp_path, monkeypatch, strategy, stage
+):
+    """The second time with another number in the same folder, which is not refused."""
+
+    def traced(state, batch, *, accumulate_steps, **options):
+        raise ValueError(f"in {accumulate_steps} parts")
+
+    for step in (moco, classify):
+        monkeypatch.setattr(step, "train_step", traced)
+    for parts in (2, 1):
+        fields = dict(batch_size=32, bn_groups=16, accumulate_steps=parts)
+        fields |= dict(queue_size=32) if stage == "pretrain" else {}
+        fields = {f"{stage}__{name}": value for name, value in fields.items()}
+        config = config_of(base, strategy, **fields)
+        with pytest.raises(ValueError, match=f"in {parts} parts"):
+            run.run(config, str(tmp_path / "run"))
+
+
 def test_a_manifest_that_changed_under_a_run_is_noticed(base, tmp_path):
     """Same config, other data: a half-done run must not go on with another split."""
     manifest = write_clinic(tmp_path / "clinic")
@@ -444,6 +466,20 @@ def test_bad_values_stop_before_anything_is_made(base):
         "config.task = 'train'.*run, pretrain": dict(task="train"),
         "pretrain.bn_groups = 3 does not divide": dict(pretrain__bn_groups=3),
         "pretrain.bn_groups = 16 leaves one image": dict(pretrain__bn_groups=16),
+        "finetune.accumulate_steps = 0, but it must be at least 1": dict(
+            finetune__accumulate_steps=0
+        ),
+        "finetune.accumulate_steps = 2 .*bn_groups = 1 a device .of 8. holds 1; the nearest that "
+        "can: 1; 2 needs bn_groups = 16 and a batch_size that 16 divides, at least 32": dict(
+            finetune__accumulate_steps=2
+        ),
+        "pretrain.accumulate_steps = 3 .*bn_groups = 16 a device .of 8. holds 2; the nearest that "
+        "can: 2; 3 needs pretrain.bn_groups = 24": dict(
+            pretrain__accumulate_steps=3,
+            pretrain__bn_groups=16,
+            pretrain__batch_size=48,
+            pretrain__queue_size=0,
+        ),
         "finetune.warmup_steps = 9 .* below finetune.steps = 6": dict(finetune__warmup_steps=9),
         "finetune.evaluate_every = 3 must be a multiple of": dict(finetune__evaluate_every=3),
         "config.pretrain.augment: hue": dict(pretrain__augment__hue=0.9),

@@ -35,6 +35,15 @@ def test_a_writer_that_fails_leaves_the_older_file(tmp_path):
     assert {file.name for file in path.parent.iterdir()} == {"features.npz", "folder"}
 
 
+def test_a_folder_is_of_one_config_but_of_any_way_to_compute_it(tmp_path):
+    folder, config = epath.Path(tmp_path), {"finetune": {"steps": 6, "accumulate_steps": 1}}
+    workdir.claim(folder, config)
+    workdir.check_claim(folder, {"finetune": {"steps": 6, "accumulate_steps": 4}})
+    workdir.check_claim(folder, {"finetune": {"steps": 6}})  # of before there was such a field
+    with pytest.raises(ValueError, match=r"config \(finetune.steps: 6 there, 7 here\)"):
+        workdir.check_claim(folder, {"finetune": {"steps": 7, "accumulate_steps": 4}})
+
+
 def refused(folder):
     with pytest.raises(ValueError, match="mend it"):
         with workdir.exclusive(folder, Writer(), wait=False):

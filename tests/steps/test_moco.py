@@ -90,6 +90,20 @@ def test_a_group_may_span_devices():
     assert_same(trajectory(8, 2, data), trajectory(1, 2, data))
 
 
+@pytest.mark.parametrize(("devices", "parts"), [(1, 4), (1, 8), (4, 2)])
+def test_parts_give_the_step_of_the_whole_batch(devices, parts):
+    """Keys, queue, both encoders, their statistics, the metrics: with all that MoCo can do."""
+    data = batches(3)
+    options = dict(symmetric=True, batch_negatives=True, mask=True)
+    one = trajectory(1, 8, data, **options)
+    assert_same(trajectory(devices, 8, data, accumulate_steps=parts, **options), one)
+
+
+def test_parts_that_would_tear_groups_are_refused():
+    with pytest.raises(ValueError, match="4 parts .* tear .* must divide 2"):
+        trajectory(4, 8, batches(1), accumulate_steps=4)
+
+
 def test_groups_change_the_result():
     """Otherwise the equalities above would hold for a batch norm that ignores its groups."""
     data = batches(2)
