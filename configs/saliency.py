@@ -6,9 +6,10 @@
         --config.images='new/*.jpg' --config.target=psoriasis_vulgaris
 
 Results go into `saliency/` in the folder of the run (or --workdir): `saliency.html`, `sheet.png`
-and `sheet.pdf`, `scores.csv`, `regions.csv`, and a folder per image with each method's map (float
-`.npy` at the network's size, 8-bit PNG), overlay and a JSON of target, probabilities, settings and
-scores. The same command again does what is missing. The sheet is of the last command.
+and `sheet.pdf`, `scores.csv`, `sensitivity_n.csv`, `regions.csv`, `images.csv`, and a folder per
+image with each method's map (float `.npy` at the network's size, 8-bit PNG), overlay and a JSON of
+target, probabilities, settings and scores. The same command again does what is missing. The sheet
+is of the last command.
 
 Numbers: the public InputIBA code's configuration for dermatology [authors]; choices of this
 project [ours].

@@ -5,6 +5,7 @@ InputIBA's authors' numbers are those of their public code (Zhang et al. 2021).
 
 from ml_collections import ConfigDict
 
+from dermjax.analysis.saliency import perturbation
 from dermjax.report.study import number
 from dermjax.stages.perturbed import changes
 
@@ -78,12 +79,15 @@ def _steps(counts) -> str:
 
 
 def _blur(settings: ConfigDict, size: int) -> str:
-    scale, (sigma, kernel) = size / 512, _AUTHORS_BLUR
-    wide = f"in a kernel of {settings.blur_kernel * scale:.3g} px" if settings.blur_kernel else ""
-    said = f"The blur is a Gaussian of {settings.blur * scale:.3g} px {wide or 'not cut'}"
-    if (scale * settings.blur, scale * settings.blur_kernel) == (sigma, kernel):
+    sigma, wide, kernel = settings.blur * size / 512, "8 sigma wide", 0
+    if settings.blur_kernel:
+        kernel = 2 * perturbation.blur_radius(size, settings.blur_kernel) + 1
+        wide = f"in a kernel of {kernel} px"
+    said = f"The blur is a Gaussian of {sigma:.3g} px, {wide}"
+    if (sigma, kernel) == _AUTHORS_BLUR:
         return f"{said}, as theirs."
-    return f"{said}; theirs is of {sigma} px in a kernel of {kernel} px, whatever the image's size."
+    theirs, cut = _AUTHORS_BLUR
+    return f"{said}; theirs is of {theirs} px in a kernel of {cut} px, whatever the image's size."
 
 
 def _sizes(sizes, masks: int) -> str:
@@ -105,15 +109,17 @@ def _sizes(sizes, masks: int) -> str:
 def counting(config: ConfigDict, counted: int, every: int) -> str:
     """Over which images scores are averaged, in a sentence."""
     least = config.score.least_probability
-    theirs = number(_AUTHORS_LEAST)
     if not least:
         return (
             f"All {every} images count, whatever probability the network gives the explained "
-            f"class; InputIBA's authors count those with at least {theirs}."
+            f"class; InputIBA's authors count those with at least {number(_AUTHORS_LEAST)}."
         )
-    own, others = "" if least == _AUTHORS_LEAST else f": {theirs}", every - counted
+    theirs = "as InputIBA's authors have it"
+    if least != _AUTHORS_LEAST:
+        theirs = f"InputIBA's authors have {number(_AUTHORS_LEAST)}"
+    others = every - counted
     return (
         f"{counted} of {every} images count{'s' if counted == 1 else ''}: those to whose explained "
-        f"class the network gives a probability of at least {number(least)} (InputIBA's "
-        f"authors{own or ' as well'}); {others or 'none'} {'are' if others > 1 else 'is'} left out."
+        f"class the network gives a probability of at least {number(least)} ({theirs}); "
+        f"{others or 'none'} {'are' if others > 1 else 'is'} left out."
     )

@@ -220,7 +220,7 @@ def _findings(counted: Scored, every: Scored, weights) -> list[str]:
     if not parts:
         return []
     n, all_of = len(counted.images), len(every.images)
-    over = f" ({n} of {all_of} images count, see Scores)" if n < all_of else ""
+    over = f", over {n} of {all_of} images (see Scores)" if n < all_of else ""
     return [f"Maps by {report.worded(first)} are {'; '.join(parts)}{over}."]
 
 

@@ -1,6 +1,7 @@
 """Scores of maps: over which images they are averaged; that no batch and no device changes them."""
 
 import functools
+import html
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from PIL import Image
 from dermjax import models
 from dermjax.analysis import measures
 from dermjax.analysis.saliency import baselines, perturbation
+from dermjax.report import study as report
 from dermjax.stages import defined, explainer, perturbed, saliency, scored
 from dermjax.training import parallel
 from tests.analysis.saliency import score_oracle as oracle
@@ -150,7 +152,7 @@ def read(folder, name):
 
 
 def text_of(folder):
-    return " ".join((folder / "saliency" / "saliency.html").read_text().split())
+    return " ".join(html.unescape((folder / "saliency" / "saliency.html").read_text()).split())
 
 
 def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
@@ -176,8 +178,9 @@ def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
         own = every[(every["method"] == one.method) & (every["probability"] >= least)]
         assert one.mean == pytest.approx(own[one.score].mean(), rel=1e-4)
     page = text_of(tmp_path / "copy")
-    assert "4 of 6 images count: those to whose explained class" in page and "2 are left" in page
-    assert "(4 of 6 images count, see Scores)" in page
+    assert "4 of 6 images count: those to whose explained class" in page
+    assert f"at least {report.number(least)} (InputIBA's authors have .60); 2 are left out" in page
+    assert ", over 4 of 6 images (see Scores)." in page
     curve = read(tmp_path / "copy", "sensitivity_n")
     assert list(curve) == ["method", "n", "mean", "low", "high", "images"]
     assert (curve["images"] == 4).all() and set(curve["n"]) == {2, 22, 204}
@@ -237,7 +240,7 @@ def test_the_page_says_which_numbers_are_not_the_authors():
     config = config_of("run", score__masks=32)
     ours = defined.definitions(config, 64)
     assert "in 10 steps of 410 px; InputIBA's authors take 10 px a step" in ours["insertion AUC"]
-    assert "Gaussian of 1.88 px" in ours["insertion AUC"]
+    assert "Gaussian of 1.88 px, 8 sigma wide" in ours["insertion AUC"]
     assert "theirs is of 15 px in a kernel of 29 px" in ours["insertion AUC"]
     assert "Here n is 40, 366 and 3,276 px, with 32 sets each;" in ours["sensitivity-n"]
     assert "42 sizes from 1 to 31,622 px with 100 sets" in ours["sensitivity-n"]
@@ -247,4 +250,5 @@ def test_the_page_says_which_numbers_are_not_the_authors():
     assert "px, as InputIBA's authors do." in theirs["insertion AUC"]
     assert "in a kernel of 29 px, as theirs." in theirs["insertion AUC"]
     assert "with 100 sets each, as InputIBA's authors have it" in theirs["sensitivity-n"]
-    assert "theirs is" in defined.definitions(config, 224)["insertion AUC"]
+    smaller = defined.definitions(config, 224)["insertion AUC"]
+    assert "Gaussian of 6.56 px, in a kernel of 13 px; theirs is" in smaller

@@ -184,9 +184,12 @@ def blur_matrix(side: int, sigma: float, kernel: float = 0) -> np.ndarray:
       sigma: px of an image of 512 px; it scales with the image, as does:
       kernel: whole width, where the Gaussian is cut; 0: 4 sigma to each side.
     """
-    scale = side / _USUAL_SIDE
-    radius = max(round((kernel * scale - 1) / 2), 1) if kernel else None
-    matrix = ndimage.gaussian_filter1d(
-        np.eye(side), sigma * scale, axis=0, mode="reflect", radius=radius
-    )
+    width = sigma * side / _USUAL_SIDE
+    radius = blur_radius(side, kernel) if kernel else None
+    matrix = ndimage.gaussian_filter1d(np.eye(side), width, axis=0, mode="reflect", radius=radius)
     return matrix.astype(np.float32)
+
+
+def blur_radius(side: int, kernel: float) -> int:
+    """Of a kernel of an image of 512 px, in whole px of one of `side`: at least 1."""
+    return max(round((kernel * side / _USUAL_SIDE - 1) / 2), 1)
