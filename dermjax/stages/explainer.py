@@ -28,6 +28,7 @@ WITH_STATISTICS = ("input_iba", "input_iba_gan", "iba")
 _PREDICTED = 16  # images in a batch of plain predictions
 # Images in a batch for each device: more gain no speed, and a kill would lose more.
 _MOST, _MOST_ON_CPU = 64, 8
+_ANY = 10**9  # more images than any batch
 # Bytes that a backward pass to the image keeps, per byte of all outputs of layers: the inputs of
 # activations and gates, not those of convolutions, whose kernels have no gradient here.
 _RESIDUALS = 1.0
@@ -201,6 +202,18 @@ class Explainer:
         each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(outputs))
         fitting = _SHARE * _free_memory(self._devices) / (draws * _RESIDUALS * each)
         return min(max(int(fitting), 1), most) * self._devices.count
+
+    def given(self, samples: Sequence[Sample], targets: Sequence[int]) -> dict[str, np.ndarray]:
+        """Images, targets and keys of at most as many samples as devices, a row for each device."""
+        return self._put(samples, targets, self.devices.count)
+
+    def forwards(self) -> int:
+        """Images that a device predicts at once: no more than it can have Grad-CAM maps of."""
+        return self._batch("grad_cam", _ANY) // self.devices.count
+
+    @property
+    def devices(self) -> parallel.Devices:
+        return self._devices
 
     def _rounded(self, size: int) -> int:
         """Up to a multiple of the devices."""

@@ -6,6 +6,7 @@ how, and the scores.
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -37,8 +38,9 @@ class Explained:
     def predicted(self) -> int:
         return int(self.probabilities.argmax())
 
+    @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """What its maps depend on beside network and settings."""
+        """What its maps depend on beside network and settings; the photograph is read once."""
         pixels = np.ascontiguousarray(self.sample.pixels())
         return {
             "image": self.sample.name,
@@ -73,7 +75,7 @@ class Maps:
     def is_done(self, one: Explained, method: str, settings: dict) -> bool:
         """Whether this very map is there."""
         found = self.record(one, method)
-        wanted = json.loads(json.dumps({"identity": one.identity(), "settings": settings}))
+        wanted = json.loads(json.dumps({"identity": one.identity, "settings": settings}))
         same = found is not None and all(found.get(name) == wanted[name] for name in wanted)
         return same and self.heat(one, method) is not None
 
@@ -97,7 +99,7 @@ class Maps:
             "probability": round(float(one.probabilities[one.target]), 7),  # of the target
             "probabilities": dict(zip(classes, shares, strict=True)),
             "settings": settings,
-            "identity": one.identity(),
+            "identity": one.identity,
         }
         self.update(one, method, known)
 

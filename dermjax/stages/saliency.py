@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     parallel.keep_compiled(cache_dir(trained) / "xla")
     devices, writer = parallel.all_devices(), Writer()
     explainer = _explainer(config, trained, results, source, devices, writer)
+    scored.check_size(config, explainer.size)
     with exclusive(directory, writer, wait=False):
         dataset = prepare(trained, writer)
         _check_classes(dataset, results)

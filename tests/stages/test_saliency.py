@@ -24,7 +24,8 @@ CHEAP = {"method": "grad_cam", "compare": (), "scores": False}
 def config_of(folder, **fields):
     config = config_file.get_config(f"run={folder}")
     config.input_iba.statistics_images = 16
-    config.score.update(dict(steps=10, sizes=3, masks=10))
+    # None of this clinic's networks is sure of anything.
+    config.score.update(dict(steps=10, sizes=3, masks=10, least_probability=0.0))
     return with_fields(config, fields)
 
 
@@ -284,6 +285,10 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
         ({"input_iba__gan_mask": "both"}, "config.input_iba.gan_mask = 'both' is not known"),
         ({"input_iba__draws": 0}, "config.input_iba.draws = 0 must be at least 1"),
         ({"score__steps": 1}, "config.score.steps = 1 must be at least 2"),
+        ({"score__blur": 0.0}, "config.score.blur = 0.0 must be above 0 px"),
+        ({"score__least_probability": 1.5}, r"least_probability = 1.5 must lie in \[0, 1\]"),
+        ({"score__most_n": 300}, "config.score.least_n = 0.01 and most_n = 300 must .* 256 pixels"),
+        ({"score__pixels_per_step": 999}, "score.pixels_per_step = 999 must lie in .1, 256"),
         ({"run": ""}, "which run"),
     ],
 )

@@ -19,6 +19,7 @@ STAGES = (
     "gan_real",  # normal, [batch, h, w, C] at each batch
     "gan_fake",  # normal, [batch, H, W, 3] at each batch
     "gan_critic",  # step 0, no numbers: the key from which a critic starts
+    "sets",  # bits, [H, W] of each set of n pixels, at step n
 )
 _UNIFORM = ("gan_groups", "gan_order")
 

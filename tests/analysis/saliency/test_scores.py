@@ -8,58 +8,8 @@ from dermjax.analysis.saliency import scores
 SIDE = 16
 PATCH = np.zeros((SIDE, SIDE), bool)
 PATCH[4:8, 6:10] = True
-IMAGE = np.random.default_rng(0).normal(0, 1, (SIDE, SIDE, 3)).astype(np.float32)
-IMAGE[PATCH] = 2.0
 RIGHT = PATCH.astype(np.float32)
 WRONG = 1 - RIGHT
-
-
-def patch_logit(images):
-    """Of a network that sees the patch alone."""
-    return images[:, PATCH].mean((1, 2))
-
-
-def probability(images):
-    return 1 / (1 + np.exp(-4 * (patch_logit(images) - 1)))
-
-
-def test_a_true_map_is_better_than_chance_and_chance_than_its_opposite():
-    noise = np.random.default_rng(1).uniform(size=(SIDE, SIDE))
-    deleted = [scores.deletion(probability, IMAGE, heat) for heat in (RIGHT, noise, WRONG)]
-    inserted = [scores.insertion(probability, IMAGE, heat) for heat in (RIGHT, noise, WRONG)]
-    assert deleted[0] < deleted[1] < deleted[2]
-    assert inserted[0] > inserted[1] > inserted[2]
-    found = [scores.sensitivity_n(patch_logit, IMAGE, heat) for heat in (RIGHT, noise, WRONG)]
-    assert found[0] > 0.9 and abs(found[1]) < 0.5 and found[2] < -0.9
-
-
-@pytest.mark.parametrize("points", [1, 7, 256])
-def test_deletion_is_the_area_of_a_curve_drawn_by_hand(points):
-    heat = np.random.default_rng(2).permutation(SIDE * SIDE).reshape(SIDE, SIDE) / 256.0
-    ranked = sorted((-heat[y, x], y, x) for y in range(SIDE) for x in range(SIDE))
-    curve = []
-    for point in range(points + 1):
-        image = IMAGE.copy()
-        for _, y, x in ranked[: round(point * SIDE * SIDE / points)]:
-            image[y, x] = 0
-        curve.append(float(probability(image[None])[0]))
-    area = sum((a + b) / 2 for a, b in zip(curve[:-1], curve[1:], strict=True)) / points
-    assert scores.deletion(probability, IMAGE, heat, points=points) == pytest.approx(area, rel=1e-6)
-
-
-def test_curves_begin_and_end_as_they_should():
-    ends = []
-
-    def watched(images):
-        ends.append((images[0], images[-1]))
-        return probability(images)
-
-    scores.deletion(watched, IMAGE, RIGHT)
-    scores.insertion(watched, IMAGE, RIGHT)
-    np.testing.assert_array_equal(ends[0][0], IMAGE)
-    assert not ends[0][1].any()
-    assert not np.allclose(ends[1][0], IMAGE)  # blurred
-    np.testing.assert_array_equal(ends[1][1], IMAGE)
 
 
 def test_equal_heat_is_not_read_from_top_to_bottom():
@@ -71,8 +21,17 @@ def test_equal_heat_is_not_read_from_top_to_bottom():
     assert set(scores.order(RIGHT)[:16]) == set(np.flatnonzero(PATCH))
 
 
-def test_a_constant_map_correlates_with_nothing():
-    assert scores.sensitivity_n(patch_logit, IMAGE, np.full((SIDE, SIDE), 0.3)) == 0
+def test_ranks_are_places_in_that_order():
+    heat = np.array([[0.5, 0.9], [0.1, 0.7]])
+    assert scores.ranks(heat).tolist() == [[2, 0], [3, 1]]
+    assert sorted(scores.ranks(RIGHT).ravel()) == list(range(SIDE * SIDE))
+
+
+def test_what_is_constant_correlates_with_nothing():
+    lost = np.array([[1.0, 2.0, 4.0], [5.0, 5.0, 5.0]])
+    heat = np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
+    assert scores.sensitivity_n(heat, lost) == pytest.approx([1, 0])
+    assert scores.sensitivity_n(np.full((2, 3), 0.3), lost).tolist() == [0, 0]
 
 
 def test_heat_ratio():
@@ -109,21 +68,18 @@ def test_regions_share_the_heat():
     found = scores.heat_by_region(0.25 + RIGHT, {"lesion": PATCH, "elsewhere": ~PATCH})
     assert sum(heat for heat, _ in found.values()) == pytest.approx(1)
     assert found["lesion"] == pytest.approx((16 * 1.25 / (16 * 1.25 + 240 * 0.25), 1 / 16))
-    nowhere = scores.heat_by_region(0 * RIGHT, {"lesion": PATCH})
-    assert nowhere["lesion"] == pytest.approx((1 / 16, 1 / 16))
 
 
-def test_bad_input_is_refused():
+def test_an_empty_map_looks_nowhere():
+    for heat in (0 * RIGHT, 0.01 * RIGHT):
+        share, area = scores.heat_by_region(heat, {"lesion": PATCH})["lesion"]
+        assert np.isnan(share) and area == 1 / 16 and scores.is_empty(heat)
+    assert not scores.is_empty(0.03 * RIGHT)
+
+
+def test_heat_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="1 of 256 values of a map are not finite"):
-        scores.deletion(
-            probability, IMAGE, np.where(np.arange(256).reshape(16, 16) == 3, np.nan, 1)
-        )
-    with pytest.raises(ValueError, match="points = 0"):
-        scores.insertion(probability, IMAGE, RIGHT, points=0)
-    with pytest.raises(ValueError, match=r"a map \(4, 4\) is not of an image"):
-        scores.deletion(probability, IMAGE, RIGHT[:4, :4])
-    with pytest.raises(ValueError, match="masks = 2 must be at least 3"):
-        scores.sensitivity_n(patch_logit, IMAGE, RIGHT, masks=2)
+        scores.ranks(np.where(np.arange(256).reshape(16, 16) == 3, np.nan, 1))
 
 
 def test_a_decile_that_is_a_pixel_s_heat_counts_that_pixel():
