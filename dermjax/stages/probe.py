@@ -6,7 +6,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.analysis import measures, probe
 from dermjax.report.summary import probe_summary
 from dermjax.stages import network
@@ -31,9 +31,9 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     _check(config)
-    source = epath.Path(config.run)
+    source = stores.folder(config.run)
     trained = _read_run(source, config)
-    directory = epath.Path(workdir or source)
+    directory = stores.folder(workdir or source)
     parallel.keep_compiled(cache_dir(trained) / "xla")
     writer = Writer()
     encoder = _which(config.encoder, trained)

@@ -7,6 +7,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import stores
 from dermjax.report.summary import summary
 from dermjax.stages import audit, check, network
 from dermjax.stages.evaluate import evaluate, write_results
@@ -33,7 +34,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     check.check(config)
-    directory = epath.Path(workdir or default_workdir(config))
+    directory = stores.folder(workdir or default_workdir(config))
     parallel.keep_compiled(cache_dir(config) / "xla")
     devices = parallel.all_devices()
     check.check_devices(config, devices)

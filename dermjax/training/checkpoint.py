@@ -7,6 +7,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from dermjax import stores
+
 _SCORE = "score"
 # Orbax would keep every checkpoint without a score for ever: unscored ones get one below all.
 _UNSCORED = -1e30
@@ -28,7 +30,7 @@ class Checkpoints:
             # max_to_keep with best_fn would delete the NEWEST checkpoint when it scores worst.
             policies.append(BestN(get_metric_fn=lambda m: m[_SCORE], n=1))
         self._manager = ocp.CheckpointManager(
-            self._directory.resolve(),
+            stores.absolute(self._directory),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy(policies),
                 best_fn=(lambda m: m[_SCORE]) if scored else None,
@@ -120,7 +122,7 @@ def restore_subtree(directory: epath.PathLike, step: int, target: Any) -> Any:
       directory: a stage's folder, as given to `Checkpoints`.
       target: a nested dict of `jax.ShapeDtypeStruct` (with shardings) under the state's own names.
     """
-    path = epath.Path(directory).resolve() / str(step) / "state"
+    path = stores.absolute(directory) / str(step) / "state"
     with ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(
             path,
