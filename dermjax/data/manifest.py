@@ -240,7 +240,7 @@ def build(
     frame["path"] = [os.path.normpath(os.path.join(base, image)) for image in frame["image"]]
     if (address := frame["image"].str.contains("://", regex=False)).any():
         text = (
-            "image is an address: name it as seen from the table, which may itself be in a bucket"
+            "image is an address: name it as seen from the table, which may be in the bucket, too"
         )
         problems.append(at_rows(frame.loc[address, "row"], text))
     blank = frame["image"] == ""
