@@ -28,6 +28,7 @@ class Store(http.server.ThreadingHTTPServer):
 
     `denied` names buckets that may be seen but not touched; `served` replaces an object's content,
     not its checksum; `requests` lists what was asked: (method, object, whether for its content).
+    `on_write(name)` is called before an object is there.
     """
 
     daemon_threads = True
@@ -35,7 +36,7 @@ class Store(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects, self.uploads, self.requests = {}, {}, []
-        self.denied, self.served = set(), {}
+        self.denied, self.served, self.on_write = set(), {}, lambda name: None
         self.lock, self._numbers = threading.Lock(), itertools.count(time.time_ns() // 1000)
 
     @property
@@ -56,6 +57,7 @@ class Store(http.server.ThreadingHTTPServer):
         }
 
     def put(self, bucket: str, name: str, content: bytes) -> Object:
+        self.on_write(name)
         with self.lock:
             made = Object(content, next(self._numbers), time.time())
             self.objects.setdefault(bucket, {})[name] = made

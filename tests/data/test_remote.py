@@ -1,4 +1,4 @@
-"""Data in a bucket are those of a folder: same names, same fingerprint; only what is new travels."""
+"""Data in a bucket are those of a folder, names and fingerprint; only what is new travels."""
 
 import pytest
 
