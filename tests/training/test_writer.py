@@ -63,5 +63,9 @@ def test_in_a_bucket_lines_are_appended_and_rewound_too(bucket):
     file = MetricsFile(path)
     file.rewind("pretrain", 20)
     file.append("finetune", 10, {"loss": 0.5})
-    assert [line["step"] for line in MetricsFile(path).read()] == [10, 20, 10]
+    file.append("finetune", 20, {"loss": 0.4})
+    file.rewind("finetune", 10)
+    file.append("finetune", 20, {"loss": 0.25})
+    assert [line["step"] for line in MetricsFile(path).read()] == [10, 20, 10, 20]
+    assert file.read()[-1]["loss"] == 0.25
     assert [found.name for found in path.parent.iterdir()] == ["metrics.jsonl"]
