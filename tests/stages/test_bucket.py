@@ -13,14 +13,18 @@ import sys
 
 import numpy as np
 import pytest
+from dermjax.configs import moco_cifar10
 from dermjax.configs import probe as probe_file
 from dermjax.configs import saliency as saliency_file
 from dermjax.configs import study as study_file
 from etils import epath
 from safetensors.numpy import load_file
 
-from dermjax.stages import export, probe, run, saliency, study, workdir
+from dermjax import stores
+from dermjax.data import audit
+from dermjax.stages import export, prepare, probe, run, saliency, study, workdir
 from dermjax.training.writer import Writer
+from tests.data.cifar10_files import write_cifar10
 from tests.stages.clinic import tiny_config
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -153,6 +157,32 @@ def test_a_file_is_whole_or_not_there(store, bucket):
     assert path.read_bytes() == b"older"
     workdir.write_text(path, "母斑")
     assert store.read(bucket) == {"features.npz": "母斑".encode()}
+
+
+def test_what_another_machine_writes_is_seen(store, bucket):
+    """A study asks for results that its runs write."""
+    folder = stores.folder(f"gs://{bucket}/run")
+    (folder / "config.json").write_text("{}")
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    store.put(bucket, "run/results.json", b"{}")
+    assert (folder / "results.json").exists() and len(list(folder.iterdir())) == 2
+
+
+def test_an_audit_of_a_bucket_into_a_bucket(store, there, capsys):
+    assert audit.main([f"data={DATA}", f"--out=gs://{BUCKET}/audit"]) == 0
+    assert f"gs://{BUCKET}/audit/audit.html and audit.json" in capsys.readouterr().out
+    found = files(store, "audit/")
+    assert json.loads(found["audit.json"])["source"] == DATA and b"<html" in found["audit.html"]
+
+
+def test_cifar10_in_a_bucket(store, bucket, base, tmp_path):
+    write_cifar10(tmp_path, train_per_file=12)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            store.put(bucket, f"cifar/{path.relative_to(tmp_path)}", path.read_bytes())
+    configs = [moco_cifar10.get_config(f"data={at}") for at in (tmp_path, f"gs://{bucket}/cifar")]
+    here, there = (prepare.prepare(config, Writer()) for config in configs)
+    assert there.fingerprint == here.fingerprint
 
 
 def test_nobody_is_locked_out(bucket):
