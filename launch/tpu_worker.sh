@@ -15,12 +15,11 @@ install() {
     spec='.[tpu]'
   fi
   # The images of TPU VMs bring Python 3.10, and dermjax needs 3.11: uv takes one that is there, or
-  # fetches one. gcsfs: etils needs it for gs:// folders.
+  # fetches one.
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
   [[ -x $venv/bin/python ]] || ~/.local/bin/uv venv --quiet --python '>=3.11' "$venv"
   cd "$source"
-  ~/.local/bin/uv pip install --quiet --python "$venv/bin/python" --reinstall-package dermjax \
-    "$spec" gcsfs
+  ~/.local/bin/uv pip install --quiet --python "$venv/bin/python" --reinstall-package dermjax "$spec"
   [[ -z $data ]] || gcloud storage rsync --recursive "$data" "$folder/$(basename "$data")"
 }
 

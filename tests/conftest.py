@@ -39,3 +39,22 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         yield server
+
+
+@pytest.fixture(scope="session")
+def store():
+    """Google Cloud Storage in miniature, which all three of its clients are sent to."""
+    from tests.bucket import Store
+
+    with Store() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def bucket(store):
+    """The name of an empty bucket of the test's own."""
+    name = f"bucket-{len(store.objects)}"
+    store.objects[name] = {}
+    return name

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from dermjax import stores
 from dermjax.data import manifest as tables
-from dermjax.data import near_duplicates, redactions, scan, splits
+from dermjax.data import masks, near_duplicates, redactions, remote, scan, splits
 from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
@@ -48,7 +49,7 @@ def examine(
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
 
     Args:
-        source: A CSV, or a folder in one of the known layouts.
+        source: A CSV, or a folder in one of the known layouts; or the gs:// address of one.
         on_bad_image: 'skip' leaves missing and unreadable photographs out and lists them in the
             notes, as long as they are few; 'refuse' makes problems of them.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
@@ -68,7 +69,7 @@ def examine(
         ValueError: Unknown layout, policy or exception.
     """
     _check_options(on_bad_image, allow)
-    manifest, problems = read(source, cache_dir=cache_dir, **of_table)
+    manifest, problems = read(source, cache_dir=cache_dir, track=track, **of_table)
     frame, error = _scanned(manifest.frame, cache_dir, workers, track)
     frame, left_out, bad = _bad_files(frame, error, on_bad_image)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
@@ -85,28 +86,65 @@ def examine(
 
 
 def read(
-    source, *, cache_dir, layout: str = "auto", official_split: bool = False, redact: str = ""
+    source,
+    *,
+    cache_dir,
+    layout: str = "auto",
+    official_split: bool = False,
+    redact: str = "",
+    track: scan.Track = lambda items, total, label: items,
 ) -> tuple[Manifest, list[str]]:
     """The table alone, no photograph is opened.
 
     Args:
-        source: A CSV, or a folder in one of the known layouts.
-        cache_dir: Where an archive of images is unpacked.
+        source: A CSV, or a folder in one of the known layouts; or the gs:// address of one: a
+            folder is copied whole, of a CSV the photographs that it names, and their masks.
+        cache_dir: Where an archive of images is unpacked, and data of a bucket are copied to.
         layout: 'auto', 'csv' or a name in LAYOUTS.
         official_split: Take the sets that the layout comes with; checked as any given ones.
         redact: A table of redactions; by default the one beside the source, if there is one.
+        track: Wraps an iterable of known length to show progress: (items, total, label).
 
     Returns:
         (manifest, problems that the table can show).
 
     Raises:
         ManifestError: No table can be made of it.
-        ValueError: Unknown layout.
+        ValueError: Unknown layout, or a bucket that cannot be read.
     """
-    source = Path(source)
     names = ["auto", "csv", *LAYOUTS]
     if layout not in names:
         raise ValueError(f"layout {layout!r} is unknown: use one of {', '.join(names)}")
+    if not stores.is_remote(source):
+        return _read(Path(source), cache_dir, layout, official_split, redact)
+    copies = remote.Copies(cache_dir, track)
+    local = copies.of(str(source))
+    if redact:
+        redact = str(copies.of(redact)) if stores.is_remote(redact) else redact
+    elif local.is_file():
+        copies.named([redactions.sidecar_of(local)])
+    try:
+        manifest, problems = _read(local, cache_dir, layout, official_split, redact)
+    except ManifestError as error:
+        raise ManifestError(source, error.problems) from None
+    if local.is_file():
+        copies.named(_files(manifest))
+    return dataclasses.replace(manifest, source=str(source)), problems
+
+
+def _files(manifest: Manifest) -> list[str]:
+    """The photographs that a table names, and where their masks may be."""
+    frame = manifest.frame
+    frame = frame[(frame["exclude"] != "all") & (frame["image"] != "")]
+    if "mask" in frame:
+        drawn = filter(None, masks.locate(frame, manifest.folder))
+    else:
+        drawn = (place for path in frame["path"] for place in masks.places(path))
+    return [*frame["path"], *drawn]
+
+
+def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: str):
+    """`read` of a file or folder of this machine."""
     if not source.exists():
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():

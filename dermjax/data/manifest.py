@@ -94,7 +94,8 @@ class Manifest:
     # (sha256), mode (such as 'JPEG RGB'), hash (perceptual, 256 bits) and near (the smallest hash
     # of the photographs that are taken for one).
     frame: pd.DataFrame
-    source: str
+    source: str  # as the user named it
+    folder: str  # on this machine, that relative paths in the table start from
     notes: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()  # leaks of the given split that are accepted, as `splits.torn` says
     pairs: pd.DataFrame | None = None  # photographs that look alike, as `near_duplicates.find`
@@ -237,6 +238,11 @@ def build(
     # normpath, not resolve: a link inside the data set keeps the place that the user gave it.
     base = os.path.abspath(root)
     frame["path"] = [os.path.normpath(os.path.join(base, image)) for image in frame["image"]]
+    if (address := frame["image"].str.contains("://", regex=False)).any():
+        text = (
+            "image is an address: name it as seen from the table, which may be in the bucket, too"
+        )
+        problems.append(at_rows(frame.loc[address, "row"], text))
     blank = frame["image"] == ""
     if blank.any():
         problems.append(at_rows(frame.loc[blank, "row"], "no image named: fill the cell"))
@@ -261,7 +267,8 @@ def build(
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
     frame["group"] = splits.merge_groups(frame)
-    return Manifest(frame, source, tuple(notes + _notes(frame, no_patient))), problems
+    notes = tuple(notes + _notes(frame, no_patient))
+    return Manifest(frame, source, base, notes), problems
 
 
 def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:

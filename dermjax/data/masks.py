@@ -31,12 +31,15 @@ def locate(frame: pd.DataFrame, source: str) -> list[str]:
 
 def beside(photograph: str | os.PathLike) -> str:
     """`masks/NAME.png` in the photograph's folder or beside that folder; '' if there is none."""
+    found = (place for place in places(photograph) if os.path.isfile(place))
+    return next(found, "")
+
+
+def places(photograph: str | os.PathLike) -> list[str]:
+    """Where `beside` looks, in that order."""
     path = pathlib.Path(photograph)
-    for folder in (path.parent, path.parent.parent):
-        found = folder / "masks" / f"{path.stem}.png"
-        if found.is_file():
-            return str(found)
-    return ""
+    folders = (path.parent, path.parent.parent)
+    return [str(folder / "masks" / f"{path.stem}.png") for folder in folders]
 
 
 def read(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:

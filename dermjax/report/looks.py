@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from dermjax import stores
+
 INK, GRID, FAINT = "#444444", "#DDDDDD", "#999999"
 WIDTH = 9.2  # inches of a full row: 920 CSS px
 SMALL, PLAIN, LARGE = 8, 9, 10  # points, at that width
@@ -173,6 +175,9 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
     for kind in ("png", "pdf"):
         path = folder / f"{name}.{kind}"
         content = _saved(figure, kind)
+        if stores.is_remote(path):  # an object is whole or not there
+            path.write_bytes(content)
+            continue
         part = path.with_name(path.name + ".tmp")
         part.write_bytes(content)
         part.replace(path)

@@ -7,6 +7,7 @@ import pandas as pd
 from etils import epath
 from PIL import ImageDraw
 
+from dermjax import stores
 from dermjax.data import audit, images, layouts, redactions
 from dermjax.data.manifest import Manifest
 from dermjax.report import audit as page
@@ -38,6 +39,7 @@ def run(
       ValueError: no table can be made of the source; the run has no trained network.
       OSError: the folder cannot be written.
     """
+    directory = stores.folder(directory)
     directory.mkdir(parents=True, exist_ok=True)
     writer = Writer()
     manifest, problems = layouts.examine(

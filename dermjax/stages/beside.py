@@ -8,6 +8,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import stores
 from dermjax.analysis import bootstrap
 from dermjax.stages import feature_maps, measured
 from dermjax.stages.outcomes import Outcomes, collect
@@ -36,7 +37,7 @@ def look(
     """
     shown, left_out = [], {}
     for folder in config.report.beside:
-        other, _ = collect(finished(epath.Path(folder)))
+        other, _ = collect(finished(stores.folder(folder)))
         reason = _differs(outcomes, other)
         if reason:
             left_out[str(folder)] = reason

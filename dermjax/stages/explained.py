@@ -79,7 +79,8 @@ def choose(config: ConfigDict, dataset: Dataset, directory: epath.Path) -> tuple
     """
     rows = dataset.rows("test", labelled=True)
     names = dataset.frame["name"].to_numpy(object)
-    answers = pd.read_csv(directory / "predictions.csv", dtype=str, keep_default_na=False)
+    with (directory / "predictions.csv").open() as file:
+        answers = pd.read_csv(file, dtype=str, keep_default_na=False)
     predicted = dict(zip(answers["image"], answers["predicted"], strict=True))
     if set(predicted) != set(names[rows]):
         raise ValueError(
@@ -137,7 +138,7 @@ def _of_rows(dataset: Dataset, rows: np.ndarray) -> list[Sample]:
     """Test images as they were prepared for the run."""
     frame = dataset.frame.iloc[rows]
     known = dataset.manifest is not None
-    files = masks.locate(frame, dataset.manifest.source) if known else [""] * len(rows)
+    files = masks.locate(frame, dataset.manifest.folder) if known else [""] * len(rows)
     return [
         Sample(
             name=str(one["name"]),
@@ -196,7 +197,7 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
 def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sample:
     """A photograph that is going to be the next of `prepared`; `own` are its rows in the data."""
     rows = dataset.frame.iloc[own]
-    mask = masks.locate(rows[:1], dataset.manifest.source)[0] if len(own) else masks.beside(name)
+    mask = masks.locate(rows[:1], dataset.manifest.folder)[0] if len(own) else masks.beside(name)
     boxes, hidden = (), ()
     if len(own):
         hidden = (area for text in rows["redact"] for area in redactions.parse(text))

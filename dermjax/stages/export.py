@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-from etils import epath
-
-from dermjax import models
+from dermjax import models, stores
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import RESULTS, read_config
 
@@ -15,7 +13,7 @@ def export(workdir: str, path: str, stage: str) -> str:
 
     Args:
       workdir: folder of a finished run.
-      path: of the file, ends in .safetensors.
+      path: of the file, on a disk; ends in .safetensors.
       stage: `finetune` for the selected classifier, `pretrain` for the encoder it started from.
 
     Returns:
@@ -25,7 +23,9 @@ def export(workdir: str, path: str, stage: str) -> str:
       ValueError: no finished run, no such stage in it, or another ending.
       OSError: the file cannot be written.
     """
-    directory = epath.Path(workdir)
+    directory = stores.folder(workdir)
+    if stores.is_remote(path):
+        raise ValueError(f"{path}: name a file of this disk, and copy it from there")
     config = read_config(directory)
     if not (directory / RESULTS).exists():
         raise ValueError(f"the run in {workdir} is not finished; the same command continues it")

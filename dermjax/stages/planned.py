@@ -7,6 +7,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import stores
 from dermjax.configs import common
 from dermjax.stages import check as single
 from dermjax.stages.workdir import RESULTS, read_config
@@ -116,7 +117,7 @@ def check(config: ConfigDict) -> None:
         if not low <= value <= high:
             raise ValueError(f"config.{name} = {value} must be at least {low} and at most {high}")
     for folder in config.report.beside:
-        if not (epath.Path(folder) / _RUNS).exists():
+        if not (stores.folder(folder) / _RUNS).exists():
             raise ValueError(
                 f"config.report.beside: {folder} is not the folder of a study: it has no {_RUNS}/"
             )

@@ -10,7 +10,17 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax.data import builder, cifar10, layouts, pipeline, redactions, splits, synthetic
+from dermjax import stores
+from dermjax.data import (
+    builder,
+    cifar10,
+    layouts,
+    pipeline,
+    redactions,
+    remote,
+    splits,
+    synthetic,
+)
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
@@ -97,7 +107,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
       ValueError: the manifest has problems (all of them in the message), or cannot be split.
     """
     if config.data.layout == "cifar10":
-        return _cifar10(config)
+        return _cifar10(config, writer)
     cache = cache_dir(config)
     workers = config.data.workers or os.cpu_count() or 1
     with exclusive_in_turn(cache / "prepared", writer):
@@ -161,13 +171,18 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
     )
 
 
-def _cifar10(config: ConfigDict) -> Dataset:
+def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
     """CIFAR-10's own two sets, its test images as validation: MoCo's notebook asks kNN for them.
 
     Raises:
       ValueError: files are missing or damaged.
     """
-    data = cifar10.read_cifar10(config.data.source)
+    source = config.data.source
+    if stores.is_remote(source):
+        cache = cache_dir(config)
+        with exclusive_in_turn(cache / "prepared", writer):
+            source = remote.Copies(cache / "scans", writer.track).of(source)
+    data = cifar10.read_cifar10(source)
     names = np.array(data.classes)[data.labels]
     rows = np.array([f"{i:05d}" for i in range(len(names))])
     split = np.where(data.is_test, "validation", "train")

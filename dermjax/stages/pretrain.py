@@ -11,7 +11,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
 from dermjax.stages.monitor import Features, Monitor
@@ -231,7 +231,7 @@ def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning
 def _directory(config: ConfigDict, workdir: epath.Path, identity: dict) -> epath.Path:
     """Next to the workdir, where the other runs of a study find it."""
     if config.pretrain.directory:
-        return epath.Path(config.pretrain.directory)
+        return stores.folder(config.pretrain.directory)
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return workdir.parent / f"{STAGE}-{config.model.name}-{key}"
@@ -239,7 +239,7 @@ def _directory(config: ConfigDict, workdir: epath.Path, identity: dict) -> epath
 
 def _link(link: epath.Path, folder: epath.Path) -> None:
     """The run's folder shows its pretraining too, where the file system knows links."""
-    if "://" in str(link) or link.exists():
+    if stores.is_remote(link) or stores.is_remote(folder) or link.exists():
         return
     link.parent.mkdir(parents=True, exist_ok=True)
     path = pathlib.Path(link)

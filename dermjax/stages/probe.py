@@ -6,7 +6,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.analysis import measures, probe
 from dermjax.report.summary import probe_summary
 from dermjax.stages import network
@@ -32,9 +32,9 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     """
     _check(config)
     processes.check_alone("a probe")
-    source = epath.Path(config.run)
+    source = stores.folder(config.run)
     trained = _read_run(source, config)
-    directory = epath.Path(workdir or source)
+    directory = stores.folder(workdir or source)
     parallel.keep_compiled(cache_dir(trained) / "xla")
     writer = Writer()
     encoder = _which(config.encoder, trained)

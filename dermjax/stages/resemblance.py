@@ -7,7 +7,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.analysis import neighbours
 from dermjax.data import images, pipeline
 from dermjax.stages import network, trained
@@ -33,7 +33,7 @@ def nearest_pairs(frame: pd.DataFrame, run: str, writer: Writer) -> pd.DataFrame
     Raises:
       ValueError: the run has no finished network.
     """
-    config = read_config(epath.Path(run))
+    config = read_config(stores.folder(run))
     files = frame[(frame["width"] > 0) & (frame["exclude"] != "all")].drop_duplicates("content")
     features = _features(config, epath.Path(run), files["path"].tolist(), writer)
     features = features - features.mean(axis=0)  # what all photographs share says nothing

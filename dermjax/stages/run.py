@@ -9,6 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 import dermjax
+from dermjax import stores
 from dermjax.report.summary import summary
 from dermjax.stages import audit, check, network
 from dermjax.stages.evaluate import evaluate, write_results
@@ -35,7 +36,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     check.check(config)
-    directory = epath.Path(workdir or default_workdir(config))
+    directory = stores.folder(workdir or default_workdir(config))
     parallel.keep_compiled(cache_dir(config) / "xla")
     processes.join(config.distributed, patience=config.patience)
     devices = parallel.all_devices()

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.stages import kept, network, pictured, scored
 from dermjax.stages.explained import Sample, choose, from_files
 from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
@@ -36,10 +36,10 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     """
     _check(config)
     processes.check_alone("saliency")
-    source = epath.Path(config.run)
+    source = stores.folder(config.run)
     trained, results = read_config(source), _results(source)
     _check_target(config.target, results["classes"])
-    directory = epath.Path(workdir or source) / FOLDER
+    directory = stores.folder(workdir or source) / FOLDER
     parallel.keep_compiled(cache_dir(trained) / "xla")
     devices, writer = parallel.all_devices(), Writer()
     explainer = _explainer(config, trained, results, source, devices, writer)

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import stores
 from dermjax.stages import compare
 from dermjax.stages.planned import Planned, check, plan
 from dermjax.stages.workdir import RESULTS, check_claim, claim, exclusive, is_taken, source_name
 from dermjax.training import processes
 from dermjax.training.writer import Writer
+
+_COPY_SECONDS = 300.0  # between two copies of a run's log
 
 
 def run(config: ConfigDict, workdir: str = "") -> int:
@@ -28,7 +31,8 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     """
     check(config)
     processes.check_alone("a study", config.run.distributed)
-    directory = epath.Path(workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}")
+    named = workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}"
+    directory = stores.folder(named)
     writer, runs = Writer(), plan(config, directory)
     check_claim(directory, _identity(config))
     if config.dry_run:
@@ -68,7 +72,7 @@ def _work(
         log = log_file(directory, planned.name)
         writer.say(f"[{runs.index(planned) + 1} of {len(runs)}] {planned.title} ({log})")
         start = time.monotonic()
-        why = _run_one(planned, log)
+        why = _run_one(planned, log, _Copy(log, directory, writer))
         if planned.done:
             results = json.loads((planned.directory / RESULTS).read_text())
             writer.say(
@@ -87,13 +91,35 @@ def _work(
 
 def log_file(directory: epath.Path, name: str) -> pathlib.Path:
     """Where a run's words go: a process writes to a disk, so those of an object store lie here."""
-    here = pathlib.Path() if "://" in str(directory) else pathlib.Path(directory)
+    here = pathlib.Path() if stores.is_remote(directory) else pathlib.Path(directory)
     return here / "logs" / f"{name}.log"
 
 
-def _run_one(planned: Planned, log: pathlib.Path) -> str | None:
+class _Copy:
+    """A log on the object store that the study's folder is on, as this machine may be deleted."""
+
+    def __init__(self, log: pathlib.Path, directory: epath.Path, writer: Writer):
+        self._log, self._writer = log, writer
+        self._there = directory / "logs" / log.name if stores.is_remote(directory) else None
+
+    def begin(self) -> None:
+        """What an earlier machine wrote stands first."""
+        if self._there is not None and not self._log.exists() and self._there.exists():
+            self._log.write_bytes(self._there.read_bytes())
+
+    def update(self) -> None:
+        if self._there is None:
+            return
+        try:
+            self._there.write_bytes(self._log.read_bytes())
+        except Exception as error:  # gcsfs raises many kinds; the run goes on without
+            self._writer.warn(f"{self._there} cannot be written ({type(error).__name__}: {error})")
+
+
+def _run_one(planned: Planned, log: pathlib.Path, copy: _Copy) -> str | None:
     """The run as its own process, its words into `log`; why it failed, or None."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    copy.begin()
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ python -m dermjax.main {' '.join(planned.flags())}\n")
         file.flush()
@@ -104,13 +130,25 @@ def _run_one(planned: Planned, log: pathlib.Path) -> str | None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        with _signals_passed_on(process):
-            status = process.wait()
+        try:
+            with _signals_passed_on(process):
+                status = _wait(process, copy)
+        finally:
+            copy.update()
     if status == 0:
         return None
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     told = [line for line in lines if line.startswith("dermjax: ")] or lines
     return f"{told[-1].removeprefix('dermjax: ')} (exit status {status})"
+
+
+def _wait(process: subprocess.Popen, copy: _Copy) -> int:
+    """The exit status, with a look at the log now and then."""
+    while True:
+        try:
+            return process.wait(_COPY_SECONDS)
+        except subprocess.TimeoutExpired:
+            copy.update()
 
 
 @contextlib.contextmanager

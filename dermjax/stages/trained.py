@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.stages.pretrain import restore_encoder
 from dermjax.stages.workdir import RESULTS
 from dermjax.training import parallel
@@ -33,6 +33,8 @@ def restore(
         raise ValueError(f"the run in {directory} is a pretraining alone: nothing is fine-tuned")
     step = config.pretrain.steps if stage == "pretrain" else _selected_step(directory)
     folder = directory / "checkpoints" / stage
+    if stage == "pretrain" and not folder.exists():  # where there are no links
+        folder = _pretraining(directory) / "checkpoints" / stage
     if not (folder / str(step)).exists():
         raise ValueError(
             f"the {stage} stage of the run in {directory} is not finished; the same command "
@@ -43,6 +45,14 @@ def restore(
         return restore_encoder(config, devices, folder), step
     shapes = models.shapes_of(models.create(config.model.name, num_classes=classes))
     return restore_subtree(folder, step, devices.abstract(shapes)), step
+
+
+def _pretraining(directory: epath.Path) -> epath.Path:
+    """Its own folder, known once the run has been evaluated; else the run's."""
+    results = directory / RESULTS
+    if not results.exists():
+        return directory
+    return stores.folder(json.loads(results.read_text())["pretraining"])
 
 
 def _selected_step(directory: epath.Path) -> int | None:

@@ -12,6 +12,7 @@ import filelock
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax import stores
 from dermjax.training import processes
 from dermjax.training.writer import Writer
 
@@ -36,8 +37,14 @@ def source_name(config: ConfigDict) -> str:
 
 
 def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
-    """Where prepared images, the embedded data and compiled programs are kept between runs."""
+    """Where prepared images, the embedded data and compiled programs are kept between runs.
+
+    Raises:
+      ValueError: it is no folder of a disk.
+    """
     named = (config and config.data.cache_dir) or os.environ.get("DERMJAX_CACHE")
+    if named and stores.is_remote(named):
+        raise ValueError(f"cache folder {named}: name one of a disk, crops are mapped into memory")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
 
@@ -93,6 +100,11 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
     if not processes.is_first():
         yield io.BytesIO()
         return
+    if stores.is_remote(path):
+        whole = io.BytesIO()  # an object that is closed counts, also after an error
+        yield whole
+        path.write_bytes(whole.getvalue())
+        return
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -106,6 +118,9 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
 def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Iterator[None]:
     """Nobody else works in `directory` meanwhile; a process that dies lets go of it.
 
+    An object store has no locks: there, nobody is kept out. `launch/tpu_vm.sh study` gives each VM
+    runs of its own instead.
+
     Args:
       wait: for the other process to finish, rather than refusing. Who does not wait leaves nothing
         behind where nothing was done: neither the lock nor the folders that were made for it.
@@ -114,8 +129,7 @@ def exclusive(directory: epath.PathLike, writer: Writer, *, wait: bool) -> Itera
       ValueError: another process is at work there, and `wait` is false.
     """
     directory = epath.Path(directory)
-    if "://" in str(directory):  # object stores have no locks
-        directory.mkdir(parents=True, exist_ok=True)
+    if stores.is_remote(directory):
         yield
         return
     path = pathlib.Path(directory) / _LOCK
@@ -182,9 +196,9 @@ def _remove_empty(folders: list[pathlib.Path]) -> None:
 
 
 def is_taken(directory: epath.PathLike) -> bool:
-    """Whether somebody works in `directory` at this moment."""
+    """Whether somebody works in `directory` at this moment; of an object store always no."""
     path = pathlib.Path(directory) / _LOCK
-    if "://" in str(directory) or not path.exists():
+    if stores.is_remote(directory) or not path.exists():
         return False
     lock = filelock.FileLock(path)
     try:

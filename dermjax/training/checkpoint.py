@@ -7,6 +7,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from dermjax import stores
 from dermjax.training import processes
 
 _SCORE = "score"
@@ -30,7 +31,7 @@ class Checkpoints:
             # max_to_keep with best_fn would delete the NEWEST checkpoint when it scores worst.
             policies.append(BestN(get_metric_fn=lambda m: m[_SCORE], n=1))
         self._manager = ocp.CheckpointManager(
-            self._directory.resolve(),
+            stores.absolute(self._directory),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy(policies),
                 best_fn=(lambda m: m[_SCORE]) if scored else None,
@@ -124,7 +125,7 @@ def restore_subtree(directory: epath.PathLike, step: int, target: Any) -> Any:
       directory: a stage's folder, as given to `Checkpoints`.
       target: a nested dict of `jax.ShapeDtypeStruct` (with shardings) under the state's own names.
     """
-    path = epath.Path(directory).resolve() / str(step) / "state"
+    path = stores.absolute(directory) / str(step) / "state"
     with ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(
             path,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from etils import epath
 from tqdm import tqdm
 
+from dermjax import stores
+
 _LINE_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
@@ -103,12 +105,19 @@ class MetricsFile:
     def __init__(self, path: epath.PathLike, *, active: bool = True):
         self._path = epath.Path(path)
         self._active = active
+        self._text = None  # of an object store's file, which nothing can be appended to
 
     def append(self, stage: str, step: int, scalars: Mapping[str, float]) -> None:
         """One line. A line is written whole or, if the process dies, cut off and dropped later."""
         if not self._active:
             return
         line = json.dumps({"stage": stage, "step": step, **_rounded(scalars)}) + "\n"
+        if stores.is_remote(self._path):  # written anew: some hundred kB at the end of a long run
+            if self._text is None:
+                self._text = _text_of(self.read())
+            self._text += line
+            self._path.write_text(self._text)
+            return
         with self._path.open("a") as file:
             file.write(line)
 
@@ -135,9 +144,17 @@ class MetricsFile:
         """Write the whole file anew, in one move."""
         if not self._active or (not lines and not self._path.exists()):
             return
+        self._text = _text_of(lines)
+        if stores.is_remote(self._path):
+            self._path.write_text(self._text)
+            return
         temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        temporary.write_text(self._text)
         temporary.replace(self._path)
+
+
+def _text_of(lines: list[dict]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def _rounded(scalars: Mapping[str, float]) -> dict[str, float]:

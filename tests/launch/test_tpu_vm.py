@@ -96,7 +96,7 @@ def test_run_does_all_in_order_and_deletes(call, cloud):
     assert "--spot" in cloud.calls[1] and "trains" in output.splitlines()
     assert cloud.vms == [] and "deletes it" not in output
     installed = (cloud.folder / "installed").read_text()
-    assert ".[tpu] gcsfs" in installed and "--python >=3.11" in installed
+    assert ".[tpu]" in installed and "--python >=3.11" in installed
 
 
 def test_only_the_package_is_copied(call, cloud):
@@ -115,7 +115,7 @@ def test_arguments_arrive_unchanged(call, cloud):
 
 def test_data_and_another_package(call, cloud):
     call("run", "--data=gs://b/my clinic", "--pip=dermjax[tpu] @ git+x", *COMMAND)
-    assert "dermjax[tpu] @ git+x gcsfs" in (cloud.folder / "installed").read_text()
+    assert "dermjax[tpu] @ git+x" in (cloud.folder / "installed").read_text()
     (rsync,) = [call for call in cloud.calls if call[1] == "storage"]
     assert rsync[4] == "gs://b/my clinic" and rsync[5].endswith("/dermjax-run/my clinic")
 

@@ -2,6 +2,8 @@
 
 import io
 
+from etils import epath
+
 from dermjax.training.writer import MetricsFile, Writer
 
 
@@ -47,3 +49,23 @@ def test_an_inactive_writer_is_silent(capsys, tmp_path):
     assert not (tmp_path / "m").exists()
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_in_a_bucket_lines_are_appended_and_rewound_too(bucket):
+    """gcsfs opens for appending by overwriting."""
+    path = epath.Path(f"gs://{bucket}/run/metrics.jsonl")
+    for steps in ((10, 20), (30, 40)):  # each in a process of its own
+        file = MetricsFile(path)
+        file.rewind("pretrain", 20)
+        for step in steps:
+            file.append("pretrain", step, {"loss": 1 / step})
+    assert [line["step"] for line in MetricsFile(path).read()] == [10, 20, 30, 40]
+    file = MetricsFile(path)
+    file.rewind("pretrain", 20)
+    file.append("finetune", 10, {"loss": 0.5})
+    file.append("finetune", 20, {"loss": 0.4})
+    file.rewind("finetune", 10)
+    file.append("finetune", 20, {"loss": 0.25})
+    assert [line["step"] for line in MetricsFile(path).read()] == [10, 20, 10, 20]
+    assert file.read()[-1]["loss"] == 0.25
+    assert [found.name for found in path.parent.iterdir()] == ["metrics.jsonl"]
