@@ -147,11 +147,11 @@ def predict(step: Step, link: Link, achieved: float) -> Prediction:
 
 
 def other_forms(step: Step) -> dict[str, list[Collective]]:
-    """What would give the same numbers, name -> its collectives; the first of each kind is used.
+    """What would give the same numbers, name -> its collectives.
 
     Of the key encoder's shuffle, its batch norms included: `gather` is what the step does; `moved
     once`, each image to the device that wants it (ragged_all_to_all, which neither XLA's CPU
-    backend nor vmap has); `all-to-all`, an image from each device to each, again until all have
+    backend nor vmap has); `all-to-all`, few images from each device to each, again until all have
     arrived; `in place`, images stay and statistics are summed by permuted groups, mean and then
     variance. (A fifth needs no network: processes read what they want as well, decoding twice.)
     Of batch norm: `bn gather`, moments of all devices; `bn sums`, moments summed by group.
@@ -168,11 +168,12 @@ def other_forms(step: Step) -> dict[str, list[Collective]]:
     forms = {"bn gather": norms, "bn sums": sums * (len(norms) // len(step.statistics))}
     if not photograph:
         return forms
-    rounds = math.ceil(most_from_one_to_another(step.batch, n))
+    few = math.ceil(step.images / n / 4)  # a quarter of what goes from one to one other on average
+    rounds = math.ceil(most_from_one_to_another(step.batch, n) / few)
     return {
         "gather": step.of(PIXELS) + key_norms,
         "moved once": [moved(step.images), *key_norms],
-        "all-to-all": [moved(n)] * rounds + key_norms,
+        "all-to-all": [moved(few * n)] * rounds + key_norms,
         "in place": sums,
         **forms,
     }
