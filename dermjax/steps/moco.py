@@ -200,6 +200,7 @@ def train_step(
 
     params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
     # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
+    # tests/benchmarks/scaling.py has what that costs, beside other forms with the same result.
     everyone = jax.lax.all_gather(batch, axis, tiled=True)
     keys, batch_stats_ema = _keys(
         params_ema,
