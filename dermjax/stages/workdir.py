@@ -166,10 +166,12 @@ def exclusive_together(directory: epath.PathLike, writer: Writer, *, wait: bool)
     with contextlib.ExitStack() as stack:
         held = exclusive(directory, writer, wait=wait)
         processes.first_does(lambda: stack.enter_context(held))
-        if not processes.all_true(epath.Path(directory).exists()):
+        # A folder of a bucket, which all see, is there when something lies in it.
+        seen = stores.is_remote(directory) or epath.Path(directory).exists()
+        if not processes.all_true(seen):
             raise ValueError(
                 f"not all processes see {directory}, which process 0 has made: they need a folder "
-                "on a disk or in a bucket that they share"
+                "on a disk that they share, or in a bucket"
             )
         yield
 
