@@ -32,6 +32,8 @@ class Plan:
     views_batch: int
     copied: int  # bytes, for the bandwidth
     matrix: int  # side, for the matrix product
+    explained: tuple[tuple[int, str, int], ...]  # (px, prior, batch) of InputIBA
+    explained_by: dict  # its settings, where they are not the authors'
     limit: int  # no larger batch is tried
     clock: _timing.Clock
     layers_clock: _timing.Clock
@@ -51,6 +53,8 @@ PAPER = Plan(
     views_batch=64,
     copied=2**30,
     matrix=8192,
+    explained=((512, "iba", 16), (512, "gan", 4), (300, "iba", 32), (300, "gan", 8)),
+    explained_by={},
     limit=4096,
     clock=_timing.Clock(windows=5, seconds=1.0),
     layers_clock=_timing.Clock(windows=5, seconds=0.02),
@@ -69,6 +73,9 @@ TINY = Plan(
     views_batch=2,
     copied=2**22,
     matrix=256,
+    explained=((32, "iba", 2), (32, "gan", 2)),
+    explained_by={"steps_feature": 1, "steps_input": 1, "draws": 1}
+    | {"gan_epochs": 1, "gan_samples": 4, "gan_groups": 2, "gan_batch_size": 2},
     limit=8,
     clock=_timing.Clock(windows=3, seconds=0.05),
     layers_clock=_timing.Clock(windows=3, seconds=0.005),

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dermjax import models
+from dermjax.analysis import saliency
 from dermjax.data.augment import Augmentation, normalize
 from dermjax.steps import classify, losses, moco, optimizer
 from dermjax.training.parallel import AXIS, Devices
@@ -155,6 +156,28 @@ def photographs(side: int, batch: int) -> dict[str, np.ndarray]:
         "label": rng.integers(0, CLASSES, batch).astype(np.int32),
         "id": np.arange(batch, dtype=np.int32),
     }
+
+
+def explain_program(model: str, size: int, batch: int, dtype, **settings):
+    """A call that explains a batch by InputIBA, and how many forward passes an image takes.
+
+    Args:
+      size: px, H and W of the images, which are noise like the weights.
+      **settings: of `InputIBASettings` but the layer, which is the network's last block.
+    """
+    model = models.create(model, num_classes=CLASSES, dtype=dtype)
+    variables = models.initialize(model, 0)
+    chosen = saliency.InputIBASettings(layer=model.layers[-1], **settings)
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.standard_normal((batch, size, size, 3), np.float32))
+    statistics = saliency.feature_statistics(model, variables, [images, -images], chosen.layer)
+    targets, keys = jnp.arange(batch) % CLASSES, jax.random.split(jax.random.key(0), batch)
+
+    def call():
+        given = {"keys": keys, "statistics": statistics, "settings": chosen}
+        return saliency.input_iba(model, variables, images, targets, **given)
+
+    return call, saliency.forwards_per_image(chosen)[0]
 
 
 def _classifier(config, devices: Devices):

@@ -81,13 +81,20 @@ class Benchmark:
             for s in sorted({s for s, _ in plan.moco[first]})
         }
         ordered |= {f"augment/finetune-{plan.size}px": lambda: self.view("finetune", plan.size)}
+        explain = {
+            f"saliency/{size}px-{prior}-b{batch}": (
+                lambda size=size, prior=prior, batch=batch: self.explain(size, prior, batch)
+            )
+            for size, prior, batch in plan.explained[: 2 if quick else None]
+        }
+        ordered |= dict(list(explain.items())[:2])
         batch = max(plan.batches[first])
         ordered |= {f"predict/{name(plan.size, batch)}": lambda: self.predict(batch)}
         # JAX keeps what memory it has taken: torch's turn is before the largest programs'.
         ordered |= dict([*steps[0][1:2], *steps[2][1:], *steps[0][2:], *steps[1][1:]])
         for more in depthwise[1:]:
             ordered |= more
-        return ordered if quick else {**ordered, "train/largest": self.largest}
+        return ordered if quick else {**ordered, **explain, "train/largest": self.largest}
 
     def copy(self):
         """The device's bandwidth, which the ceilings rest on."""
@@ -174,6 +181,21 @@ class Benchmark:
         hint = f"forward pass only, batch {batch}; {text}; {timing.spread}"
         id = f"predict/{self.plan.size}px-b{batch}"
         self.report.add(id, batch / timing.seconds, "images/s", hint, **figures)
+
+    def explain(self, size: int, prior: str, batch: int) -> None:
+        """InputIBA; tests/benchmarks/saliency.py has the authors' way beside it."""
+        plan = self.plan
+        call, forwards = _programs.explain_program(
+            plan.model, size, batch, self.devices.compute_dtype, prior=prior, **plan.explained_by
+        )
+        timing = dataclasses.replace(plan.clock, windows=3, warmup=1).time_one(call)
+        hint = (
+            f"InputIBA, prior {prior}, {plan.model}, {size} px, batch {batch}: {forwards:,} "
+            f"forward passes an image; {timing.spread}"
+        )
+        self.report.add(
+            f"saliency/{size}px-{prior}-b{batch}", timing.seconds / batch, "s/image", hint
+        )
 
     def timm(self, batch: int) -> None:
         """Our step and timm's in alternating windows."""

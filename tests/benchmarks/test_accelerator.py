@@ -82,4 +82,13 @@ def test_depthwise_forms_are_compared_with_the_native_one(results):
 def test_a_spent_budget_leaves_rows(unmeasured):
     assert {row["status"] for row in unmeasured} == {"skipped"}
     sections = {row["id"].split("/")[0] for row in unmeasured}
-    assert sections == {"device", "train", "moco", "timm", "depthwise", "augment", "predict"}
+    assert sections == {
+        "device",
+        "train",
+        "moco",
+        "timm",
+        "depthwise",
+        "augment",
+        "predict",
+        "saliency",
+    }
