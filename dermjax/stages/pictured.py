@@ -64,14 +64,16 @@ def write(
     failed: Sequence[str],
     facts: Sequence[tuple[str, str]],
     maps: Maps,
+    trust: tuple[Sequence[str], Sequence[report.Table]],
     directory: epath.Path,
     writer: Writer,
 ) -> None:
-    """Writes `sheet*.png` and `.pdf`, `images.csv`, `scores.csv`, `regions.csv`, `saliency.html`.
+    """Writes `sheet*.png` and `.pdf`, the tables as `.csv`, and `saliency.html`.
 
     Args:
       methods: the first is shown, all are compared.
       failed: lines on maps that there are not.
+      trust: findings and tables on noise and weights, see `trusted`; they come last.
     """
     explained = sorted(explained, key=lambda one: (one.sample.label < 0, one.sample.label))
     usable = [one for one in explained if maps.heat(one, methods[0]) is not None]
@@ -94,8 +96,8 @@ def write(
         title=f"Where the network looks: {report.worded(methods[0])}",
         facts=facts,
         warnings=_warnings(shown, failed),
-        findings=findings,
-        tables=tables,
+        findings=[*findings, *trust[0]],
+        tables=[*tables, *trust[1]],
         definitions=DEFINITIONS if tables else {},
     )
     text = report.render(page, shown[:_MOST], left_out=len(shown[_MOST:]))
