@@ -6,9 +6,10 @@
         --config.images='new/*.jpg' --config.target=psoriasis_vulgaris
 
 Results go into `saliency/` in the folder of the run (or --workdir): `saliency.html`, `sheet.png`
-and `sheet.pdf`, `scores.csv`, `regions.csv`, `repeatability.csv`, `sanity.csv`, a folder per image with each method's map (float
-`.npy` at the network's size, 8-bit PNG), overlay and a JSON of target, probabilities, settings and
-scores. The same command again does what is missing. The sheet is of the last command.
+and `sheet.pdf`, `scores.csv`, `regions.csv`, `repeatability.csv`, `sanity.csv`, and a folder per
+image with each method's map (float `.npy` at the network's size, 8-bit PNG), overlay and a JSON of
+target, probabilities, settings, scores and repeatability. The same command again does what is
+missing. The sheet is of the last command.
 
 Numbers: the public InputIBA code's configuration for dermatology [authors]; choices of this
 project [ours].
@@ -76,7 +77,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # down (of `method`, and Grad-CAM if compared). It costs `images` x (`layers` + 1) more maps.
     config.sanity = ConfigDict(
         {
-            "images": 4,  # of the explained ones, from their first to their last; 0: no check [ours]
+            "images": 4,  # of the explained ones, from first to last; 0: no check [ours]
             "layers": 4,  # rows: the last layer, the first, and others evenly between [ours]
         }
     )

@@ -1,9 +1,10 @@
 """Whether maps forget what the network forgets: cascading randomisation (Adebayo et al. 2018).
 
 Some of the images are explained again, the same class with the same noise, by networks of which
-more and more layers are drawn anew, from the last one down. SSIM with the map shown should fall. A
-method with noise has a floor: SSIM of the map shown with one of the trained network under other
-noise. Only what lies below it is the weights'.
+more and more layers are drawn anew, from the last one down. Likeness to the map shown should fall.
+A method with noise has a floor: likeness of the map shown to one of the trained network under other
+noise. Only what lies below it is the weights'. SSIM alone would mislead: it is high between two
+maps that are nearly empty, whatever made them; ranks do not see how empty they are.
 
 Everything that a method takes from the network it takes from the randomised one: InputIBA its
 feature statistics, its layer's bottleneck and its prior, too. InputIBA's authors run the last stage
@@ -31,7 +32,8 @@ from dermjax.analysis import bootstrap
 from dermjax.analysis.saliency import sanity
 from dermjax.report import saliency as report
 from dermjax.stages.explainer import WITH_STATISTICS, Explainer
-from dermjax.stages.kept import Explained, Maps, visible
+from dermjax.stages.kept import Explained, Maps
+from dermjax.stages.repeated import MEASURES, agreement
 from dermjax.stages.workdir import write_text
 from dermjax.training.writer import Writer
 
@@ -41,11 +43,16 @@ _ALSO = "grad_cam"  # is checked beside the shown method
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """SSIM with the maps shown, by method and row: `OTHER_NOISE`, or the last layer drawn anew."""
+    """Likeness to the maps shown by method and row: `OTHER_NOISE`, or the last layer drawn anew."""
 
     patients: Sequence[str]  # of the images
     layers: Sequence[str]  # all of the network's, from the last to the first
-    found: dict[str, dict[str, list[float | None]]]  # by image; None where a map is not finite
+    # Both measures of each image; None where there is none, as of a map that is not finite.
+    found: dict[str, dict[str, list[list[float | None]]]]
+
+    def column(self, method: str, row: str, measure: str) -> np.ndarray:
+        """`[images]`, NaN for None."""
+        return np.array(self.found[method][row], float)[:, list(MEASURES).index(measure)]
 
 
 def check(config: ConfigDict) -> None:
@@ -89,26 +96,28 @@ def randomise(
         known = _Known(directory / f"sanity-{method}.json", json.loads(json.dumps(mark)))
         missing = [row for row in (OTHER_NOISE, *at) if row not in known.rows]
         if missing:
-            shown = [visible(maps.heat(one, method), method) for one in some]
+            shown = [maps.heat(one, method) for one in some]
             again = functools.partial(_again, explainer, some, method, statistics, writer)
-            _fill(known, missing, shown, again, explainer, fresh, layers)
+            likeness = functools.partial(_likeness, method=method)
+            _fill(known, missing, shown, again, likeness, explainer.variables, fresh, layers)
         else:
             writer.say(f"sanity of {method}: all {1 + len(at)} rows are there")
         found[method] = {row: known.rows[row] for row in (OTHER_NOISE, *at)}
     return Checked([one.sample.patient for one in some], layers, found)
 
 
-def _fill(known: "_Known", missing, shown, again, explainer: Explainer, fresh, layers) -> None:
+def _fill(known: "_Known", missing, shown, again, likeness, trained, fresh, layers) -> None:
     """The missing rows of a method, each written as soon as it is there.
 
     Args:
-      shown: maps as they were kept, in [0, 1].
+      shown: maps as they were kept.
       again: `(row, variables, other_noise=False)` -> maps of the same images.
+      trained: variables.
+      fresh: gives variables.
     """
-    trained = explainer.variables
     if OTHER_NOISE in missing:
         other = again(OTHER_NOISE, None, other_noise=True)
-        known.add(OTHER_NOISE, [sanity.ssim(*pair) for pair in zip(shown, other, strict=True)])
+        known.add(OTHER_NOISE, [likeness(*pair) for pair in zip(shown, other, strict=True)])
     at = [row for row in missing if row != OTHER_NOISE]
     if not at:
         return
@@ -117,12 +126,18 @@ def _fill(known: "_Known", missing, shown, again, explainer: Explainer, fresh, l
     def maps_of(variables):
         return shown if variables is trained else again(next(rows), variables)
 
-    for row, values in sanity.cascading_randomisation(maps_of, trained, fresh(), layers, at=at):
+    given = maps_of, trained, fresh(), layers
+    for row, values in sanity.cascading_randomisation(*given, at=at, likeness=likeness):
         known.add(row, values)
 
 
+def _likeness(first: np.ndarray, second: np.ndarray, method: str) -> list[float]:
+    alike = agreement(first, second, method)
+    return [alike[name] for name in MEASURES]
+
+
 def _again(explainer, some, method, statistics, writer, row, variables, *, other_noise=False):
-    """Maps in [0, 1] of the images, made anew."""
+    """Maps of the images, made anew."""
     found = explainer.maps(
         method,
         [one.sample for one in some],
@@ -133,7 +148,7 @@ def _again(explainer, some, method, statistics, writer, row, variables, *, other
     )
     what = row if other_noise else f"drawn anew down to {row}"
     tracked = writer.track(found, len(some), f"sanity of {method}, {what}")
-    return [visible(one.mean(0), method) for one in tracked]
+    return [one.mean(0) for one in tracked]
 
 
 class _Known:
@@ -144,13 +159,17 @@ class _Known:
         try:
             found = json.loads(path.read_text())
             if found["mark"] == mark:
-                self.rows = dict(found["ssim"])
+                self.rows = dict(found["rows"])
         except (OSError, ValueError, KeyError, TypeError):
             pass  # then nothing is known
 
-    def add(self, row: str, values: Sequence[float]) -> None:
-        self.rows[row] = [round(float(v), 7) if np.isfinite(v) else None for v in values]
-        text = json.dumps({"mark": self._mark, "ssim": self.rows}, indent=2) + "\n"
+    def add(self, row: str, values: Sequence[Sequence[float]]) -> None:
+        self.rows[row] = [
+            [round(float(v), 7) if np.isfinite(v) else None for v in of_image]
+            for of_image in values
+        ]
+        known = {"mark": self._mark, "measures": list(MEASURES), "rows": self.rows}
+        text = json.dumps(known, indent=2) + "\n"
         write_text(self._path, text)
 
 
@@ -166,16 +185,18 @@ def _seed(seed: int) -> int:
 
 
 def summarise(checked: Checked, resamples: int, seed: int) -> pd.DataFrame:
-    """method, row, layers drawn anew, SSIM (mean, low, high: 95 % over patients), n images."""
+    """method, row, layers drawn anew, n images, both measures' means with 95 % over patients."""
     weights = _weights(checked, resamples, seed)
     rows = []
     for method, found in checked.found.items():
-        for row, values in found.items():
-            values = np.array(values, float)
-            mean = bootstrap.mean(values, weights)
-            n = int(np.isfinite(values).sum())
-            rows.append((method, row, _depth(checked, row), mean.value, mean.low, mean.high, n))
-    return pd.DataFrame(rows, columns=["method", "row", "randomised", "ssim", "low", "high", "n"])
+        for row in found:
+            of = {"method": method, "row": row, "randomised": _depth(checked, row)}
+            of["n"] = int(np.isfinite(checked.column(method, row, "ssim")).sum())
+            for name in MEASURES:
+                mean = bootstrap.mean(checked.column(method, row, name), weights)
+                of |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+            rows.append(of)
+    return pd.DataFrame(rows)
 
 
 def _weights(checked: Checked, resamples: int, seed: int) -> bootstrap.PatientWeights | None:
@@ -191,23 +212,25 @@ def _depth(checked: Checked, row: str) -> int:
 
 
 def table(checked: Checked, frame: pd.DataFrame) -> report.Table:
-    """Layers drawn anew x methods."""
+    """Layers drawn anew x methods, both measures of each."""
     total, rows = len(checked.layers), []
     for row, part in frame.groupby("row", sort=False):
         depth = part["randomised"].iloc[0]
-        anew = "none, other noise" if not depth else f"{depth} of {total}, down to {row}"
-        own = part.set_index("method")
-        cells = [own.loc[method, ["ssim", "low", "high"]] for method in checked.found]
-        rows.append([anew, *(report.interval(tuple(cell)) for cell in cells)])
+        rows.append([f"{depth} of {total}, down to {row}" if depth else "none, other noise"])
+        for of in part.to_dict("records"):
+            for name in MEASURES:
+                rows[-1].append(report.interval((of[name], of[f"{name}_low"], of[f"{name}_high"])))
     caption = (
-        f"SSIM of {len(checked.patients)} images' maps with the maps shown, in brackets the 95 % "
+        f"Likeness of {len(checked.patients)} images' maps to the maps shown, in brackets the 95 % "
         "interval over patients, while the network's layers are drawn anew from the last one down, "
         "batch norm included (Adebayo et al. 2018). It should fall below the first row, which is "
-        "the trained network's under other noise. Layer statistics and priors are taken anew for "
-        "each row; InputIBA's authors keep those of the trained network."
+        "the trained network's under other noise. Two nearly empty maps have a high SSIM whatever "
+        "made them; ranks (Spearman) do not see that. Layer statistics and priors are taken anew "
+        "for each row; InputIBA's authors keep those of the trained network."
     )
-    header = ["layers drawn anew", *(report.worded(method) for method in checked.found)]
-    return report.Table("Layers drawn anew", caption, header, rows)
+    methods = [report.worded(method) for method in checked.found]
+    header = [f"{method}, {title}" for method in methods for title in MEASURES.values()]
+    return report.Table("Layers drawn anew", caption, ["layers drawn anew", *header], rows)
 
 
 def findings(checked: Checked, resamples: int, seed: int) -> list[str]:
@@ -217,21 +240,23 @@ def findings(checked: Checked, resamples: int, seed: int) -> list[str]:
 
 def _finding(checked: Checked, method: str, resamples: int, seed: int) -> str:
     """The network without any trained layer against the trained one under other noise, paired."""
-    rows = {row: np.array(values, float) for row, values in checked.found[method].items()}
-    noise, last = rows[OTHER_NOISE], rows[list(rows)[-1]]
     weights = _weights(checked, resamples, seed)
-    of_noise, of_last = (bootstrap.mean(values, None).value for values in (noise, last))
-    fall = bootstrap.mean(noise - last, weights)
-    said = f"SSIM with the maps shown is {report.number(of_last)} for a network drawn wholly anew"
-    said += f" and {report.number(of_noise)} for the trained one under other noise"
-    if np.isnan(fall.low):
-        return (
-            f"Maps by {report.worded(method)}: {said}; one patient is too few to tell them apart."
-        )
-    said += f" (difference {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}])"
-    if fall.low > 0:
-        return f"Maps by {report.worded(method)} depend on what the network has learned: {said}."
+    *_, last = checked.found[method]
+    falls, said = {}, []
+    for name, title in MEASURES.items():
+        noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
+        both = (report.number(bootstrap.mean(values, None).value) for values in (anew, noise))
+        fall = falls[title] = bootstrap.mean(noise - anew, weights)
+        told = "{} against {}".format(*both)
+        if not np.isnan(fall.low):
+            told += f" (fall {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}])"
+        said.append(f"{title} {told}")
+    below = [title for title, fall in falls.items() if fall.low > 0]
+    words = "are NOT shown to depend on what the network has learned"
+    if below:
+        only = "" if len(below) == len(falls) else f" by {below[0]} only"
+        words = f"depend on what the network has learned{only}"
     return (
-        f"Maps by {report.worded(method)} are NOT shown to depend on what the network has learned: "
-        f"{said}."
+        f"Maps by {report.worded(method)} {words}: likeness to the maps shown by a network drawn "
+        f"wholly anew against the trained one under other noise is {', '.join(said)}."
     )

@@ -40,7 +40,7 @@ def agreement(first: np.ndarray, second: np.ndarray, method: str) -> dict[str, f
 
     NaN of a correlation with a map that is the same everywhere.
     """
-    flat = np.ptp(first) == 0 or np.ptp(second) == 0
+    flat = not (np.ptp(first) > 0 and np.ptp(second) > 0)  # or not finite
     return {
         "spearman": np.nan if flat else stats.spearmanr(first.ravel(), second.ravel()).statistic,
         "ssim": sanity.ssim(visible(first, method), visible(second, method)),
