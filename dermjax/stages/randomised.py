@@ -47,7 +47,8 @@ class Checked:
 
     patients: Sequence[str]  # of the images
     layers: Sequence[str]  # all of the network's, from the last to the first
-    # Both measures of each image; None where there is none, as of a map that is not finite.
+    # Both measures of each image; None where there is none: a map that is not finite, ranks of one
+    # that is the same everywhere.
     found: dict[str, dict[str, list[list[float | None]]]]
 
     def column(self, method: str, row: str, measure: str) -> np.ndarray:
@@ -185,16 +186,17 @@ def _seed(seed: int) -> int:
 
 
 def summarise(checked: Checked, resamples: int, seed: int) -> pd.DataFrame:
-    """method, row, layers drawn anew, n images, both measures' means with 95 % over patients."""
+    """method, row, layers drawn anew; of both measures mean, 95 % over patients, images with it."""
     weights = _weights(checked, resamples, seed)
     rows = []
     for method, found in checked.found.items():
         for row in found:
             of = {"method": method, "row": row, "randomised": _depth(checked, row)}
-            of["n"] = int(np.isfinite(checked.column(method, row, "ssim")).sum())
             for name in MEASURES:
-                mean = bootstrap.mean(checked.column(method, row, name), weights)
+                values = checked.column(method, row, name)
+                mean = bootstrap.mean(values, weights)
                 of |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+                of[f"{name}_n"] = int(np.isfinite(values).sum())
             rows.append(of)
     return pd.DataFrame(rows)
 
@@ -245,9 +247,10 @@ def _finding(checked: Checked, method: str, resamples: int, seed: int) -> str:
     falls, said = {}, []
     for name, title in MEASURES.items():
         noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
-        both = (report.number(bootstrap.mean(values, None).value) for values in (anew, noise))
+        paired = np.isfinite(noise - anew)
+        means = (bootstrap.mean(values[paired], None).value for values in (anew, noise))
         fall = falls[title] = bootstrap.mean(noise - anew, weights)
-        told = "{} against {}".format(*both)
+        told = " against ".join(report.number(mean) for mean in means)
         if not np.isnan(fall.low):
             told += f" (fall {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}])"
         said.append(f"{title} {told}")

@@ -2,7 +2,7 @@
 
 A map of a method with noise is the mean of `config.repeats` maps, each with noise of its own. The
 first half of them against the second half says how far such a mean is the image's and not its
-noise's: a record's `repeatability`. The mean of all of them repeats itself better than its halves.
+noise's: a record's `repeatability`. The mean of all of them has less of the noise than its halves.
 
 Letters: r repeats, S px side of a map.
 """
@@ -112,7 +112,7 @@ def table(frame: pd.DataFrame) -> list[report.Table]:
     caption = (
         "Maps with noise are means over so many noises. Agreement of the mean of their first half "
         "with that of their second half, mean over n images, in brackets the 95 % interval; the "
-        "maps shown are the means of both halves and repeat themselves better."
+        "maps shown are means of all and have less of the noise."
     )
     header = ["method", "noises", "n", *MEASURES.values()]
     return [report.Table("Repeatability", caption, header, rows)] if rows else []
@@ -131,7 +131,10 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
         ]
     half = row["repeats"] // 2
     told = ", ".join(f"{title} {report.number(row[m])}" for m, title in MEASURES.items())
+    which = (
+        "the two agree" if half == 1 else f"means over {half} agree with means over {half} others"
+    )
     return [
-        f"Maps by {report.worded(method)} are means over {row['repeats']} noises; means over "
-        f"{half} against {half} others agree by {told}."
+        f"Maps by {report.worded(method)} are means over {row['repeats']} noises, of which {which} "
+        f"by {told}."
     ]

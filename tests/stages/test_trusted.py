@@ -72,7 +72,7 @@ def test_a_map_is_the_mean_of_its_repeats_whose_halves_are_compared(done):
     assert row["ssim"] == pytest.approx(np.mean([ssim for _, ssim in found]), abs=1e-4)
     assert row["spearman_low"] <= row["spearman"] <= row["spearman_high"]
     page = (folder / "saliency.html").read_text()
-    assert "means over 2 noises; means over 1 against 1 others agree by Spearman" in page
+    assert "are means over 2 noises, of which the two agree by Spearman" in page
     assert "repeatability" not in records(folder, "grad_cam")[0]
 
 
@@ -90,11 +90,14 @@ def test_halves_of_maps():
     assert flat == {"spearman": None, "ssim": 1.0}
 
 
+@pytest.mark.filterwarnings("ignore:An input array is constant")  # then there are no ranks
 def test_layers_are_drawn_anew_for_the_shown_method_and_grad_cam(done):
     folder, calls = done
     table = pd.read_csv(folder / "sanity.csv")
     assert list(table["row"]) == ROWS * 2 and list(table["randomised"]) == [0, 1, 5, 8] * 2
-    assert list(table["method"].unique()) == ["input_iba", "grad_cam"] and (table["n"] == 2).all()
+    assert (
+        list(table["method"].unique()) == ["input_iba", "grad_cam"] and (table["ssim_n"] == 2).all()
+    )
     for method in ("input_iba", "grad_cam"):
         own = [call for call in calls if call[0] == method]
         shown, *again = own
@@ -109,9 +112,10 @@ def test_layers_are_drawn_anew_for_the_shown_method_and_grad_cam(done):
             np.testing.assert_allclose(rows_of(folder, method)[row], wanted, atol=1e-5)
             of = table[(table["method"] == method) & (table["row"] == row)]
             means = of[["spearman", "ssim"]].to_numpy()[0]
-            np.testing.assert_allclose(means, np.mean(wanted, 0), atol=1e-4)
+            np.testing.assert_allclose(means, np.nanmean(wanted, 0), atol=1e-4)
+            assert of["spearman_n"].item() == np.isfinite(np.array(wanted)[:, 0]).sum()
     assert rows_of(folder, "grad_cam")["other noise"] == pytest.approx(1, abs=1e-3)
-    assert rows_of(folder, "grad_cam")["conv_stem"].max() < 0.95
+    assert np.nanmax(rows_of(folder, "grad_cam")["conv_stem"]) < 0.95
 
 
 def test_the_networks_are_those_of_the_cascade_and_their_statistics_their_own(done):
@@ -151,7 +155,9 @@ def test_rows_are_kept_and_only_missing_ones_are_made(base, tmp_path, monkeypatc
     command(base, tmp_path, **fields, sanity__layers=4)
     assert len(calls) == 2  # two rows between the first and the last
     after = rows_of(folder, "grad_cam")
-    assert all((after[row] == before[row]).all() for row in before) and len(after) == 6
+    assert len(after) == 6
+    for row, values in before.items():
+        np.testing.assert_array_equal(after[row], values)
     assert len(pd.read_csv(folder / "sanity.csv")) == 5
     calls.clear()
     command(base, tmp_path, **fields, target="eczema")
@@ -225,7 +231,7 @@ def test_the_finding_compares_with_the_noise_of_the_method():
     assert "are NOT shown to depend" in told((low, nothing), (low[::-1], nothing[::-1]))
     assert "are NOT shown to depend" in told((low, low), (high, high))
     one_unknown = ([0.6, None, 0.7, 0.8], [0.6] * 4), ([0.1, 0.1, 0.2, 0.3], [0.1] * 4)
-    assert "Spearman .18 against .70 (fall +0.50 [+0.50, +0.50])" in told(*one_unknown)
+    assert "Spearman .20 against .70 (fall +0.50 [+0.50, +0.50])" in told(*one_unknown)
     alone = told((high[:2], high[:2]), (low[:2], low[:2]), "aa")
     assert "NOT shown" in alone and "Spearman .15 against .75, SSIM" in alone
 
