@@ -19,12 +19,13 @@ from dermjax.analysis import saliency as methods
 from dermjax.analysis.saliency import baselines
 from dermjax.data import augment
 from dermjax.models import Preprocessing
+from dermjax.stages import repeated
 from dermjax.stages.explained import Sample
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
 METHODS = ("input_iba", "input_iba_gan", "iba", "grad_cam", "integrated_gradients", "random")
-WITH_STATISTICS = ("input_iba", "input_iba_gan", "iba")
+WITH_STATISTICS = WITH_NOISE = ("input_iba", "input_iba_gan", "iba")
 _PREDICTED = 16  # images in a batch of plain predictions
 # Images in a batch for each device: more gain no speed, and a kill would lose more.
 _MOST, _MOST_ON_CPU = 64, 8
@@ -58,6 +59,7 @@ class Explainer:
         self.layer = layer_of(model, config.layer)
         self.interpolation = preprocessing.interpolation
         self._config, self._devices, self._writer = config, devices, writer
+        self._steps = {}  # compiled, by method
         self.normalize = functools.partial(
             augment.normalize, mean=preprocessing.mean, std=preprocessing.std
         )
@@ -97,41 +99,61 @@ class Explainer:
             found.append(self._predict(self.variables, {"image": _padded(part, size)})[: len(part)])
         return np.concatenate(found).astype(np.float32)
 
-    def statistics(self, batches) -> Any:
+    def statistics(self, batches, variables: Any = None) -> Any:
         """Mean and deviation of the layer's output over training images, for the bottlenecks.
 
         Args:
           batches: of `[B, H, W, 3]` uint8.
+          variables: of the network; None: as it was trained.
         """
         normalized = (self.normalize(batch) for batch in batches)
-        return methods.feature_statistics(self.model, self.variables, normalized, self.layer)
+        return methods.feature_statistics(
+            self.model, variables or self.variables, normalized, self.layer
+        )
 
     def maps(
-        self, method: str, samples: Sequence[Sample], targets: Sequence[int], statistics: Any
+        self,
+        method: str,
+        samples: Sequence[Sample],
+        targets: Sequence[int],
+        statistics: Any,
+        *,
+        variables: Any = None,
+        first: int = 0,
     ) -> Iterator[np.ndarray]:
-        """Every sample's map `[H, W]` float32, in order.
+        """Every sample's maps `[repeats, H, W]` float32, one of each noise, in order.
 
-        An image's map depends on the image, its name and the seed, not on the others in its batch.
+        An image's maps depend on the image, its name and the seed, not on the others in its batch.
         Where the memory is too small for a batch, smaller ones are taken.
+
+        Args:
+          variables: of the network; None: as it was trained.
+          first: number of the first noise; from `repeats` on the noise is another than by default.
 
         Raises:
           ValueError: not even one image for each device fits.
         """
-        tree = {"variables": self.variables, "statistics": statistics}
-        step = self._devices.map_predict_step(self._step(method))
-        size, first = self._batch(method, len(samples)), 0
-        while first < len(samples):
-            part = samples[first : first + size]
-            batch = self._put(part, targets[first : first + size], size)
+        tree = {"variables": variables or self.variables, "statistics": statistics}
+        if method not in self._steps:
+            self._steps[method] = self._devices.map_predict_step(self._step(method))
+        numbers = range(first, first + self.repeats(method))
+        size, done = self._batch(method, len(samples)), 0
+        while done < len(samples):
+            part = samples[done : done + size]
+            batch = self._put(part, targets[done : done + size], size)
             try:
-                maps = np.asarray(step(tree, batch), np.float32)
+                maps = [self._steps[method](tree, self._keyed(batch, part, n)) for n in numbers]
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 size = self._smaller(size)
                 continue
-            yield from maps[: len(part)]
-            first += len(part)
+            yield from np.stack(maps, axis=1).astype(np.float32)[: len(part)]
+            done += len(part)
+
+    def repeats(self, method: str) -> int:
+        """Maps with noise of their own whose mean a map is; 1 for methods without noise."""
+        return self._config.repeats if method in WITH_NOISE else 1
 
     def settings(self, method: str) -> dict[str, Any]:
         """All that a map of this method depends on beside image and target."""
@@ -141,6 +163,8 @@ class Explainer:
             found["layer"] = self.layer
         if method in WITH_STATISTICS:
             found |= _effective(self._config.input_iba.to_dict(), self._prior(method), method)
+        if method in WITH_NOISE:
+            found["repeats"] = self.repeats(method)
         if method == "integrated_gradients":
             found |= self._config.integrated_gradients.to_dict()
         return found
@@ -170,13 +194,12 @@ class Explainer:
         return step
 
     def _put(self, samples, targets, size: int) -> dict[str, np.ndarray]:
-        keys = [_key(self._config.seed, one.name) for one in samples]
-        batch = {
-            "image": self.input(samples),
-            "target": np.asarray(targets, np.int32),
-            "key": np.stack(keys),
-        }
+        batch = {"image": self.input(samples), "target": np.asarray(targets, np.int32)}
         return {name: _padded(values, size) for name, values in batch.items()}
+
+    def _keyed(self, batch, samples, number: int) -> dict[str, np.ndarray]:
+        keys = np.stack([repeated.key(self._config.seed, one.name, number) for one in samples])
+        return batch | {"key": _padded(keys, len(batch["image"]))}
 
     def _batch(self, method: str, count: int) -> int:
         """Images at a time, over all devices."""
@@ -274,13 +297,6 @@ def _effective(fields: dict[str, Any], prior: str, method: str) -> dict[str, Any
     gan = {name: value for name, value in fields.items() if name.startswith("gan_")}
     rest = {name: value for name, value in fields.items() if name not in gan}
     return {"prior": prior} | rest | (gan if prior == "gan" else {})
-
-
-def _key(seed: int, name: str) -> np.ndarray:
-    """Data of an image's own key: the same in whatever batch, order or selection it comes."""
-    digest = hashlib.sha256(f"{seed} {name}".encode(errors="replace")).digest()
-    number = int.from_bytes(digest[:4], "big")
-    return np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), number)))
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

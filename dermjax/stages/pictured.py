@@ -26,6 +26,7 @@ def write(
     failed: Sequence[str],
     facts: Sequence[tuple[str, str]],
     maps: Maps,
+    trust: tuple[Sequence[str], Sequence[report.Table]],
     directory: epath.Path,
     writer: Writer,
 ) -> None:
@@ -34,6 +35,7 @@ def write(
     Args:
       methods: the first is shown, all are compared.
       failed: lines on maps that there are not.
+      trust: findings and tables on noise and weights, see `trusted`; they come last.
     """
     explained = sorted(explained, key=lambda one: (one.sample.label < 0, one.sample.label))
     shown = [found for one in explained if (found := _shown(one, methods[0], maps)) is not None]
@@ -43,8 +45,8 @@ def write(
         title=f"Where the network looks: {report.worded(methods[0])}",
         facts=facts,
         warnings=_warnings(shown, failed),
-        findings=findings,
-        tables=tables,
+        findings=[*findings, *trust[0]],
+        tables=[*tables, *trust[1]],
         definitions=definitions(config, shown[0].heat.shape[0]) if tables and shown else {},
     )
     text = report.render(page, shown[:_MOST], left_out=len(shown[_MOST:]))

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models, stores
-from dermjax.stages import kept, network, pictured, scored
+from dermjax.stages import kept, network, pictured, randomised, repeated, scored, trusted
 from dermjax.stages.explained import Sample, choose, from_files
 from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.stages.kept import Explained, Maps
@@ -55,15 +55,17 @@ def run(config: ConfigDict, workdir: str = "") -> int:
         maps = Maps(directory, results["classes"])
         wanted = (config.method, *(config.compare if config.scores else ()))
         wanted, failed = tuple(dict.fromkeys(wanted)), []
+        statistics = functools.partial(_statistics, config, explainer, dataset, directory, writer)
         for method in wanted:
-            statistics = functools.partial(
-                _statistics, config, explainer, dataset, directory, writer
-            )
             failed += _make(explainer, explained, method, maps, statistics, writer)
         if config.scores:
             scored.score(config, explainer, explained, wanted, maps, writer)
+        checked = randomised.randomise(
+            config, explainer, explained, wanted, maps, statistics, directory, writer
+        )
+        trust = trusted.tell(config, explained, wanted, maps, checked, directory)
         facts = _facts(config, trained, results, explainer, how)
-        pictured.write(config, explained, wanted, failed, facts, maps, directory, writer)
+        pictured.write(config, explained, wanted, failed, facts, maps, trust, directory, writer)
     for line in failed:
         writer.warn(line)
     return 1 if failed else 0
@@ -92,7 +94,8 @@ def _check(config: ConfigDict) -> None:
             f"config.images_per_batch = {config.images_per_batch} must be at least 1, or 0 for as "
             "many as the memory should hold"
         )
-    least = {"per_class": 0, "seed": 0, "resamples": 1, "integrated_gradients.steps": 1}
+    least = {"per_class": 0, "seed": 0, "repeats": 1, "resamples": 1}
+    least |= {"integrated_gradients.steps": 1}
     for field, low in (least | {"input_iba.statistics_images": 2}).items():
         value = config
         for part in field.split("."):
@@ -101,6 +104,7 @@ def _check(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} = {value} must be at least {low}")
     input_iba_settings(config, config.layer, config.prior)
     scored.check(config)
+    randomised.check(config)
 
 
 def _results(source: epath.Path) -> dict[str, Any]:
@@ -193,12 +197,17 @@ def _make(
     explained: list[Explained],
     method: str,
     maps: Maps,
-    statistics: Callable[[], Any],
+    statistics: Callable[..., Any],
     writer: Writer,
 ) -> list[str]:
     """Makes and keeps the maps that are missing; a line for each that cannot be used."""
     settings = explainer.settings(method)
-    todo = [one for one in explained if not maps.is_done(one, method, settings)]
+    todo = [
+        one
+        for one in explained
+        if not maps.is_done(one, method, settings)
+        or not repeated.is_known(maps.record(one, method))
+    ]
     if not todo:
         writer.say(f"{method}: all {len(explained)} maps are there")
         return []
@@ -209,9 +218,14 @@ def _make(
         statistics() if method in WITH_STATISTICS else None,
     )
     failed = []
-    for one, heat in zip(todo, writer.track(found, len(todo), method), strict=True):
+    for one, repeats in zip(todo, writer.track(found, len(todo), method), strict=True):
+        heat = repeats.mean(0)
         if np.isfinite(heat).all():
             maps.write(one, method, settings, heat)
+            alike = repeated.repeatability(repeats, method)
+            if alike:
+                record = maps.record(one, method)
+                maps.update(one, method, record | {"repeatability": alike})
         else:
             maps.remove(one, method)
             failed.append(
@@ -221,23 +235,30 @@ def _make(
     return failed
 
 
-def _statistics(config, explainer: Explainer, dataset: Dataset, directory, writer) -> Any:
-    """Of the layer's output over training images; read where they were written before."""
+def _statistics(
+    config, explainer: Explainer, dataset: Dataset, directory, writer, variables: Any = None
+) -> Any:
+    """Of the layer's output over training images; read where they were written before.
+
+    Args:
+      variables: of a network that is not the trained one; its statistics are not written.
+    """
     rows = dataset.rows("train", labelled=False)
     count = min(config.input_iba.statistics_images, len(rows))
     rows = np.random.default_rng(config.seed).permutation(rows)[:count]
     mark = {"layer": explainer.layer, "image_size": explainer.size, "images": count}
     mark |= {"data": dataset.fingerprint, "network": explainer.fingerprint, "seed": config.seed}
     path = directory / f"statistics-{explainer.layer}.npz"
-    found = kept.read_statistics(path, mark)
+    found = kept.read_statistics(path, mark) if variables is None else None
     if found is None:
         batches = dataset.evaluation_batches(
             rows, size=explainer.size, interpolation=explainer.interpolation, batch_size=16
         )
         real = (batch["image"][batch["id"] >= 0] for batch in batches)
         tracked = writer.track(real, -(-count // 16), f"features of {explainer.layer}, batches")
-        found = explainer.statistics(tracked)
-        kept.write_statistics(path, mark, found)
+        found = explainer.statistics(tracked, variables)
+        if variables is None:
+            kept.write_statistics(path, mark, found)
     return found
 
 

@@ -1,7 +1,7 @@
 """Where a network looks: maps of what in an image speaks for a class."""
 
 from dermjax.analysis.saliency.bottleneck import FeatureStatistics, feature_statistics
-from dermjax.analysis.saliency.input_iba import (
+from dermjax.analysis.saliency.pixels import (
     InputIBASettings,
     forwards_per_image,
     iba,

@@ -111,10 +111,11 @@ def feature_iba(
     settings: FeatureSettings,
     draw: Draw = noise,
 ) -> FeatureBottleneck:
-    """Searches what of a layer's output each image's class needs (IBA, section 3).
+    """Searches what of a layer's output each image's class needs: IBA's per-sample bottleneck.
 
-    The mask is not smoothed, as in InputIBA's code and unlike IBA's. The part before the layer runs
-    once, for its input is the same in all steps.
+    It minimises the cross-entropy of the class plus beta times the information that passes, by Adam
+    on the mask's logits. The mask is not smoothed, as in InputIBA's code and unlike IBA's. The part
+    before the layer runs once, for its input is the same in all steps.
 
     Args:
       model: with `start` and `stop`, see `dermjax.models`; it chooses what it computes in.
@@ -158,7 +159,10 @@ def feature_iba(
 
 
 def feature_kl(logits: jax.Array, standardised: jax.Array) -> jax.Array:
-    """Nats that pass: KL of N(lambda r, (1 - lambda)^2) from N(0, 1) (IBA, section 3).
+    """Nats that pass: KL of N(lambda r, (1 - lambda)^2) from N(0, 1).
+
+    IBA's upper bound on the information that the masked output has of R: the divergence of what
+    passes from pure noise, which knows nothing of the image.
 
     Args:
       logits: of lambda; 1 - lambda is taken from them, for from 17 on lambda is rounded to 1.

@@ -13,7 +13,7 @@ from scipy import ndimage
 from dermjax import models
 from dermjax.analysis import saliency
 from dermjax.analysis.saliency.bottleneck import feature_kl
-from dermjax.analysis.saliency.input_iba import input_bottleneck, input_kl, smooth
+from dermjax.analysis.saliency.pixels import input_bottleneck, input_kl, smooth
 
 # Prices for a patch that is a ninth of the image.
 SETTINGS = saliency.InputIBASettings(layer="pool", beta_feature=1.0, beta_input=5.0)

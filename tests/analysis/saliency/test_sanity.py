@@ -84,7 +84,11 @@ def test_maps_that_need_the_network_change_and_others_do_not(networks):
         return np.asarray(baselines.random_map(model, variables, images, targets, keys=keys))
 
     layers = ["classifier", "blocks_1_0"]
-    found = sanity.cascading_randomisation(cam, trained, fresh, layers)
+    found = dict(sanity.cascading_randomisation(cam, trained, fresh, layers))
     assert all(values.shape == (2,) and values.max() < 0.95 for values in found.values())
-    kept = sanity.cascading_randomisation(by_chance, trained, fresh, layers)
+    kept = dict(sanity.cascading_randomisation(by_chance, trained, fresh, layers))
     assert all(values == pytest.approx(1) for values in kept.values())
+    # Layers that are passed over are drawn anew, too.
+    (only,) = sanity.cascading_randomisation(cam, trained, fresh, layers, at=layers[1:])
+    assert only[0] == layers[1]
+    np.testing.assert_array_equal(only[1], found[layers[1]])

@@ -183,9 +183,10 @@ def input_bottleneck(
 def input_kl(images: jax.Array, drop: jax.Array, prior: jax.Array) -> jax.Array:
     """Nats beyond the prior that pass: KL of the masked pixel from the masked prior's pixel.
 
-    Both are normal: of mean `lambda I` and deviation `1 - lambda`, and of mean
-    `lambda lambda_G I` and deviation `1 - lambda lambda_G`. By logarithms,
-    for the derivative of a quotient squares a deviation that may be as small as 1e-30.
+    InputIBA's information term, per element. Both are normal: of mean `lambda I` and deviation
+    `1 - lambda`, and of mean `lambda lambda_G I` and deviation `1 - lambda lambda_G`.
+    By logarithms, for the derivative of a quotient squares a deviation that may be as small as
+    1e-30.
 
     Args:
       images: I, normalised: the noise is standard normal.
