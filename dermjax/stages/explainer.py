@@ -228,7 +228,7 @@ class Explainer:
 
     def given(self, samples: Sequence[Sample], targets: Sequence[int]) -> dict[str, np.ndarray]:
         """Images, targets and keys of at most as many samples as devices, a row for each device."""
-        return self._put(samples, targets, self.devices.count)
+        return self._keyed(self._put(samples, targets, self.devices.count), samples, 0)
 
     def forwards(self) -> int:
         """Images that a device predicts at once: no more than it can have Grad-CAM maps of."""
