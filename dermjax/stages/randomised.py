@@ -93,7 +93,7 @@ def randomise(
     fresh = functools.cache(lambda: models.initialize(explainer.model, _seed(config.seed)))
     found = {}
     for method in methods:
-        mark = {"settings": explainer.settings(method), "images": [o.identity() for o in some]}
+        mark = {"settings": explainer.settings(method), "images": [o.identity for o in some]}
         known = _Known(directory / f"sanity-{method}.json", json.loads(json.dumps(mark)))
         missing = [row for row in (OTHER_NOISE, *at) if row not in known.rows]
         if missing:
