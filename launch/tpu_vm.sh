@@ -8,8 +8,9 @@
 #   launch/tpu_vm.sh fetch [OPTIONS] FOLDER [TO]
 #
 # run does all in order: creates the VM, installs this checkout on it, starts the command, follows
-# its log and, when the command has ended, deletes the VM. A VM that is preempted is created anew,
-# and the same command continues from its checkpoints. The command does not need the connection:
+# its log and, when the command has ended, deletes the VM. On a slice of several workers all start
+# it, and train together. A VM that is preempted is created anew, a worker that is lost started
+# again, and the same command continues from its checkpoints. It does not need the connection:
 # after Ctrl-C or a lost laptop, the same `run` finds it again. What is still up is said at the end.
 # study shares out the runs of configs/study.py by number, on VMs named NAME-1, NAME-2, ...
 #
@@ -206,15 +207,21 @@ bring_up() {
   done
 }
 
+has_several() { [[ ! $TPU_TYPE =~ -[1-8]$ ]]; } # workers: up to 8 there is one
+
 run() {
   local word folder='' found lines
   for word in "$@"; do [[ $word != --workdir=* ]] || folder=${word#*=}; done
   [[ $folder ]] || refuse "--workdir is missing; add --workdir=gs://BUCKET/RUN, which outlives VMs"
+  [[ $folder == gs://* ]] || ! has_several ||
+    refuse "--workdir = $folder must be gs://..., which all workers of $TPU_TYPE share"
   [[ $folder == gs://* ]] || say "warning: $folder is lost with a preempted VM; gs://... is not"
   while true; do
     bring_up
     found=$(job)
     case $found in
+      # A worker that is gone ends the others: dermjax by 75, JAX itself by 134.
+      ended\ 75 | ended\ 134) [[ ! $started ]] || again "a worker was lost (status ${found#ended })" ;;
       ended*) [[ ! $started ]] || break ;; # otherwise it was an earlier command
       lost) [[ ! $started ]] || again "the command is gone, the VM is not" ;;
       unknown) # a new VM takes a while to answer; a command at work needs no connection
@@ -288,10 +295,11 @@ main() {
   case $verb in
     create | run | study)
       need TPU_TYPE TPU_VERSION
-      # dermjax does not call jax.distributed.initialize yet: each worker of a larger slice would
-      # train for itself, all in one folder. Up to 8 there is one worker.
-      [[ $TPU_TYPE =~ -[1-8]$ ]] ||
-        refuse "--type = $TPU_TYPE must be at most 8, which is one worker; take v4-8 or v5litepod-8"
+      # A study is one process after the other, and no process of a slice with several workers can
+      # use its chips without those on the others.
+      [[ $verb != study ]] || ! has_several ||
+        refuse "--type = $TPU_TYPE must be at most 8, which is one worker, for a study; take v4-8" \
+          "or v5litepod-8, or run with configs/ss.py, whose processes train together"
       ;;
     install | start | follow | stop | fetch | status | delete) up=1 ;;
     *) refuse "$verb is not understood; see --help" ;;

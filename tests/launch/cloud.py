@@ -34,6 +34,10 @@ def event_is_planned():
     return plan.exists() and {{"preempt", "reboot", "hang_up"}} & set(json.loads(plan.read_text()))
 while (cloud / "busy").exists() or event_is_planned():
     time.sleep(0.02)
+lost = cloud / "lost"
+if lost.exists():  # as a process whose others are gone
+    lost.unlink()
+    sys.exit(75)
 fails = cloud / "fails"
 if fails.exists() and fails.read_text() in sys.argv:
     sys.exit(7)

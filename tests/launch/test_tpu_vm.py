@@ -155,6 +155,16 @@ def test_a_lost_connection_ends_nothing(call, cloud):
     assert status == 0 and len(cloud.ran) == 1 and cloud.steps.count("create") == 1
 
 
+def test_workers_of_a_slice_start_together_and_again_when_one_is_lost(call, cloud):
+    (cloud.folder / "lost").touch()
+    status, output = call("run", "--type=v4-16", *COMMAND)
+    assert status == 0 and "a worker was lost (status 75); once more" in output
+    assert [arguments for _, arguments, _ in cloud.ran] == [COMMAND[1:], COMMAND[1:]]
+    starts = [c for c in cloud.calls if any(" start " in word for word in c)]
+    assert len(starts) == 2 and all("--worker=all" in call for call in starts)
+    assert cloud.vms == []
+
+
 def test_a_command_that_fails_is_told_and_the_vm_deleted(call, cloud):
     (cloud.folder / "fails").write_text("--workdir=gs://bucket/run")
     status, output = call("run", *COMMAND)
@@ -320,7 +330,11 @@ def test_a_missing_name_is_refused(call, cloud, name):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["run", "--type=v4-16", *COMMAND], "--type = v4-16 must be at most 8"),
+        (
+            ["run", "--type=v4-16", "python", "--workdir=here"],
+            "--workdir = here must be gs://..., which all workers of v4-16 share",
+        ),
+        (["study", "--type=v4-16", "data=x", "gs://b/s"], "must be at most 8, which is one worker"),
         (["run", "python", "-m", "dermjax.main"], "add --workdir=gs://BUCKET/RUN"),
         (["run"], "run of what?"),
         (["run", "--spott", *COMMAND], "--spott is not understood"),
