@@ -48,6 +48,12 @@ def main(_) -> int:
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
         return command_line.refuse(processes.named() + str(error), error)
     except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return command_line.refuse(
+                f"{processes.named()}the device's memory is too small; a step in parts needs less: "
+                "--config.finetune.accumulate_steps=2 (or pretrain), or a smaller batch_size",
+                error,
+            )
         if processes.alone():
             raise
         watch.leave(f"{processes.named()}another process is gone ({str(error).splitlines()[0]})")

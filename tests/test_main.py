@@ -4,8 +4,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
+from ml_collections import ConfigDict
+
+from dermjax import main
+from dermjax.stages import run
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -86,3 +92,16 @@ def test_all_problems_of_a_manifest_come_together_with_their_rows(tmp_path):
         assert re.search(problem, done.stderr), (problem, done.stderr)
     # Nothing was made, and the folder is free for the manifest once it is mended.
     assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_too_small_is_told_with_the_remedy(monkeypatch, capsys):
+    def train(config, workdir):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
+    monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
+    assert main.main(None) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dermjax: the device's memory is too small") and told.count("\n") == 1
+    assert "accumulate_steps=2" in told
