@@ -63,8 +63,10 @@ def pretrain(
         metrics_file = MetricsFile(directory / "metrics.jsonl", active=writer.active)
         folder = directory / "checkpoints" / STAGE
         with Checkpoints(folder) as checkpoints:
-            done = processes.first_says(checkpoints.latest_step == config.pretrain.steps)
-            if done:
+            trained = None
+            if processes.first_says(checkpoints.latest_step == config.pretrain.steps):
+                trained = _trained_before(config, devices, folder, writer)
+            if trained is not None:
                 writer.say(f"pretrain: done before, taken from {directory}")
                 seconds = metrics_file.read()[-1]["seconds"]
             else:
@@ -72,10 +74,21 @@ def pretrain(
                 seconds = _train(
                     config, dataset, devices, writer, checkpoints, metrics_file, beginning
                 )
-        trained = restore_network(config, devices, folder)
+        if trained is None:
+            trained = restore_network(config, devices, folder)
     if writer.active:
         _link(workdir / "checkpoints" / STAGE, folder)
     return Pretraining(trained, directory, seconds, metrics_file.read())
+
+
+def _trained_before(config, devices, folder: epath.Path, writer: Writer) -> dict | None:
+    """The network of the last checkpoint; None when that is damaged: the loop has older ones."""
+    trained = None
+    try:
+        trained = restore_network(config, devices, folder)
+    except ValueError as error:
+        writer.warn(str(error).partition("; remove ")[0])
+    return trained if processes.all_true(trained is not None) else None
 
 
 def _rows(dataset: Dataset):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -182,6 +183,19 @@ def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
     assert results[0]["n"]["train_labelled"] < results[1]["n"]["train_labelled"]
     # metrics.jsonl tells of the pretraining in both
     assert sum(x["stage"] == "pretrain" for x in read_lines(second / "metrics.jsonl")) == 3
+
+
+def test_a_pretraining_whose_last_checkpoint_is_damaged_is_finished_again(base, capsys):
+    name = next((base / "runs").glob("pretrain-*")).name
+    torn = base / "damaged" / name
+    shutil.copytree(base / "runs" / name, torn)
+    (torn / "checkpoints" / "pretrain" / "6" / "state" / "manifest.ocdbt").write_bytes(b"cut")
+    assert run.run(config_of(base), str(torn.parent / "run")) == 0
+    said = capsys.readouterr().out
+    assert "checkpoints/pretrain/6 cannot be read" in said
+    assert "pretrain: continues at step 4" in said
+    ends = [base / "runs" / "ss", torn.parent / "run"]
+    assert len({(end / "predictions.csv").read_text() for end in ends}) == 1
 
 
 def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flax import struct
 
-from dermjax.training import loop
+import dermjax
+from dermjax.training import checkpoint, loop
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
 from dermjax.training.parallel import all_devices
 from dermjax.training.writer import MetricsFile, Writer
@@ -156,6 +157,61 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, capsys):
     resumed, _ = train(tmp_path / "torn", writer=Writer())
     assert resumed == whole
     assert "torn/checkpoints/8 cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["cut", "removed"])
+def test_a_checkpoint_whose_score_is_damaged_is_passed_over(tmp_path, capsys, how):
+    """Orbax would open none of them, or take another one for the best without a word."""
+    options = dict(evaluate=lambda state: ({}, float(state.step)), evaluate_every=2, save_every=2)
+    whole = train(tmp_path / "whole", **options)
+    torn = tmp_path / "torn"
+    assert train(torn, **options) == whole
+    score = torn / "checkpoints" / "12" / "metrics" / "metrics"
+    if how == "cut":
+        score.write_text(score.read_text()[:5])
+    else:
+        score.unlink()
+    assert train(torn, **options | {"writer": Writer()}) == whole
+    said = capsys.readouterr().out
+    assert "torn/checkpoints/12 cannot be read (its score" in said
+    assert "stage: continues at step 10" in said
+
+
+@struct.dataclass
+class LaterState(State):
+    momentum: jax.Array
+
+
+def test_a_checkpoint_of_another_version_is_refused_by_what_differs(tmp_path, monkeypatch):
+    train(tmp_path)
+    monkeypatch.setattr(checkpoint, "_VERSIONS", {"dermjax": "9.1"})
+    later = LaterState(step=jnp.int32(0), total=jnp.zeros(3), momentum=jnp.ones((2, 5)))
+    devices = all_devices()
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        with pytest.raises(ValueError) as refusal:
+            checkpoints.restore_latest(devices.abstract(devices.replicate(later)), print)
+    said = str(refusal.value)
+    assert f"checkpoints/12 is of another version (dermjax {dermjax.__version__}, jax" in said
+    assert "this is dermjax 9.1" in said and "\n" not in said
+    assert "momentum: none there, float32 [2, 5] here" in said
+    assert "total: float32 [] there, float32 [3] here" in said and "step:" not in said
+    assert (tmp_path / "checkpoints" / "12").is_dir()
+
+
+@pytest.mark.parametrize(("versions", "noted"), [({"jax": "0.1"}, True), (None, False)])
+def test_a_version_that_fits_continues(tmp_path, capsys, monkeypatch, versions, noted):
+    """With a note where the number is another; without one from before it was written down."""
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(Dies):
+        train(tmp_path / "torn", batches=dying(11))
+    meta = tmp_path / "torn" / "checkpoints" / "8" / "meta" / "metadata"
+    content = json.loads(meta.read_text())
+    assert content.pop("versions")["jax"] == jax.__version__
+    meta.write_text(json.dumps(content | ({"versions": versions} if versions else {})))
+    assert train(tmp_path / "torn", writer=Writer())[0] == whole
+    said = capsys.readouterr().out
+    assert "continues at step 8" in said
+    assert ("torn/checkpoints/8 is of jax 0.1, this is dermjax" in said) == noted
 
 
 def test_intervals_that_would_change_a_resumed_run_s_report_are_refused():

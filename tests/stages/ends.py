@@ -1,0 +1,74 @@
+"""All that a finished run has computed, to be compared bit for bit with another's."""
+
+import json
+import pathlib
+import warnings
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+_TEXTS = ("predictions.csv", "validation_predictions.csv", "splits.csv", "data_fingerprint.txt")
+_CLOCKED = {"images_per_second", "seconds_waiting_for_data", "seconds", "monitor_seconds"}
+# Means over the steps since the line before: other steps where a stopped run has a line more.
+_MEANS = {"loss", "accuracy", "grad_norm", "key_std", "queue_filled", "same_image_share"}
+_MEANS |= {"alignment", "positive_similarity", "negative_similarity"}
+
+
+def end_of(workdir: pathlib.Path) -> dict[str, object]:
+    """Name -> array, text or number: both last checkpoints, predictions, results and metrics."""
+    end = {name: (workdir / name).read_text() for name in _TEXTS}
+    for stage in ("pretrain", "finetune"):
+        folder = (workdir / "checkpoints" / stage).resolve()
+        last = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+        with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
+            warnings.simplefilter("ignore")  # that shardings are taken from the checkpoint
+            tree = checkpointer.restore(folder / str(last) / "state")
+        end[f"{stage}: last step"] = last
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            end[f"{stage}{jax.tree_util.keystr(path)}"] = np.asarray(leaf)
+    with np.load(workdir / "test_features.npz") as arrays:
+        end |= {f"features: {name}": array for name, array in arrays.items()}
+    results = json.loads((workdir / "results.json").read_text())
+    del results["seconds"], results["pretraining"]
+    end |= {f"results: {name}": value for name, value in results.items()}
+    return end | _metrics((workdir / "metrics.jsonl").read_text())
+
+
+def _metrics(text: str) -> dict[str, float]:
+    """Stage, step and name -> value; without clocks, and without what a stop has divided anew."""
+    lines, found = [json.loads(line) for line in text.splitlines()], {}
+    reported = {}  # stage -> the steps of its lines
+    for line in lines:
+        reported.setdefault(line["stage"], []).append(line["step"])
+    for line in lines:
+        steps = [step for step in reported[line["stage"]] if step < line["step"]]
+        whole = line["step"] % 2 == 0 and (steps[-1] if steps else 0) == line["step"] - 2
+        left_out = _CLOCKED | (set() if whole else _MEANS)
+        for name, value in line.items():
+            if name not in left_out:
+                found[f"metrics: {line['stage']} {line['step']} {name}"] = value
+    return found
+
+
+def differences(one: dict[str, object], other: dict[str, object]) -> list[str]:
+    """The names of what is not the same, bit for bit; what only a stopped run's metrics have, or
+    lack, is no difference."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        if name not in one or name not in other:
+            left_out = name.rpartition(" ")[2] in _MEANS or _between(name)
+            if not (name.startswith("metrics: ") and left_out):
+                found.append(f"{name}: only in one")
+        elif isinstance(one[name], np.ndarray):
+            a, b = one[name], other[name]
+            if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
+                found.append(name)
+        elif one[name] != other[name]:
+            found.append(name)
+    return found
+
+
+def _between(name: str) -> bool:
+    """Whether it is of a step at which only a stop has a line."""
+    return int(name.split()[2]) % 2 == 1
