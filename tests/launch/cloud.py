@@ -136,14 +136,17 @@ def _gcloud(arguments: list[str], cloud: pathlib.Path) -> int:
         states = plan.get("states", ["ACTIVE"]) if kind == "queued-resources" else ["READY"]
         (vm / "states").write_text(json.dumps(states))
     elif verb == "describe":
-        if not vm.exists():
+        try:
+            states = json.loads((vm / "states").read_text())
+            (vm / "states").write_text(json.dumps(states[1:] or states))
+        except FileNotFoundError:
             print("ERROR: NOT_FOUND: it does not exist", file=sys.stderr)
             return 1
-        states = json.loads((vm / "states").read_text())
-        (vm / "states").write_text(json.dumps(states[1:] or states))
         print("READY" if kind == "tpu-vm" and states[0] == "ACTIVE" else states[0])
     elif verb == "delete":
-        shutil.rmtree(vm)
+        gone = cloud / f"gone-{time.time_ns()}"
+        vm.rename(gone)  # at once: somebody may be looking
+        shutil.rmtree(gone)
     elif verb == "scp":
         return _copy([word for word in [name, *options] if word[:2] != "--"], cloud)
     elif verb == "ssh":

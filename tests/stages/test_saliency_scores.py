@@ -143,7 +143,6 @@ def cheap(base, tmp_path_factory):
     """Random maps of the clinic's test images, scored; `compare` has Grad-CAM's, too."""
     folder = tmp_path_factory.mktemp("cheap")
     config = config_of(base / "runs" / "ss", method="grad_cam", compare=("random",))
-    config.sanity.images = 0
     assert saliency.run(config, str(folder)) == 0
     return config, folder
 
