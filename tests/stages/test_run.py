@@ -3,8 +3,8 @@
 import csv
 import hashlib
 import json
-import shutil
 import pathlib
+import shutil
 
 import jax
 import numpy as np
