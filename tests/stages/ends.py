@@ -15,16 +15,25 @@ _MEANS = {"loss", "accuracy", "grad_norm", "key_std", "queue_filled", "same_imag
 _MEANS |= {"alignment", "positive_similarity", "negative_similarity"}
 
 
+# A pretraining that was done with is damaged where nobody reads any more, in the queue or in the
+# optimizer: the run goes on, and what follows has to be the same.
+_DAMAGED = "pretrain: damaged later"
+
+
 def end_of(workdir: pathlib.Path) -> dict[str, object]:
     """Name -> array, text or number: both last checkpoints, predictions, results and metrics."""
     end = {name: (workdir / name).read_text() for name in _TEXTS}
     for stage in ("pretrain", "finetune"):
         folder = (workdir / "checkpoints" / stage).resolve()
         last = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-        with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
-            warnings.simplefilter("ignore")  # that shardings are taken from the checkpoint
-            tree = checkpointer.restore(folder / str(last) / "state")
         end[f"{stage}: last step"] = last
+        try:
+            tree = _state(folder / str(last) / "state")
+        except Exception:
+            if stage != "pretrain":
+                raise
+            end[_DAMAGED] = True
+            continue
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             end[f"{stage}{jax.tree_util.keystr(path)}"] = np.asarray(leaf)
     with np.load(workdir / "test_features.npz") as arrays:
@@ -33,6 +42,12 @@ def end_of(workdir: pathlib.Path) -> dict[str, object]:
     del results["seconds"], results["pretraining"]
     end |= {f"results: {name}": value for name, value in results.items()}
     return end | _metrics((workdir / "metrics.jsonl").read_text())
+
+
+def _state(path: pathlib.Path):
+    with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
+        warnings.simplefilter("ignore")  # that shardings are taken from the checkpoint
+        return checkpointer.restore(path)
 
 
 def _metrics(text: str) -> dict[str, float]:
@@ -55,7 +70,10 @@ def differences(one: dict[str, object], other: dict[str, object]) -> list[str]:
     """The names of what is not the same, bit for bit; what only a stopped run's metrics have, or
     lack, is no difference."""
     found = []
+    damaged = _DAMAGED in one or _DAMAGED in other
     for name in sorted(one.keys() | other.keys()):
+        if damaged and (name == _DAMAGED or name.startswith("pretrain[")):
+            continue
         if name not in one or name not in other:
             left_out = name.rpartition(" ")[2] in _MEANS or _between(name)
             if not (name.startswith("metrics: ") and left_out):
