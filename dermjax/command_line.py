@@ -1,12 +1,14 @@
 """Flags as users type them: configs found from any folder, mistakes answered in one line."""
 
+import errno
+import logging as python_logging
 import os
 import pathlib
 import platform
 import re
 import sys
 
-from absl import flags
+from absl import flags, logging
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
@@ -32,6 +34,30 @@ def restart_with_huge_pages() -> None:
     if platform.libc_ver()[0] == "glibc" and name not in os.environ:
         os.environ[name] = value
         os.execv(sys.executable, sys.orig_argv)
+
+
+def silence_libraries() -> None:
+    """What counts is raised; the rest would bury it.
+
+    Orbax tells every step of a save and, when a disk is full or a checkpoint damaged, leaves a
+    traceback for every file of it; tensorstore one for each that Orbax does not wait for any more.
+    """
+    logging.set_verbosity(logging.FATAL)
+    python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
+
+    def hook(kind, error, trace):
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def told(error: Exception) -> str:
+    """An error in words; of a full disk, whose words are long, the beginning and the remedy."""
+    text = str(error)
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
+        return f"{' '.join(text.split())[:300]}: make room, and the same command continues"
+    return text
 
 
 def refuse(message: str, error: Exception | None = None) -> int:

@@ -21,7 +21,7 @@ The same command again continues where it stopped.
 
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from dermjax import command_line
@@ -32,7 +32,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results.")
 
 def main(_) -> int:
     """Runs what the flags say; a user's mistake ends as one line, not as a traceback."""
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save
+    command_line.silence_libraries()
     if _CONFIG.value is None:
         return command_line.refuse("--config is missing, as in --config=configs/ss.py:alpha=0.1")
     # Imports jax: help and a mistyped flag need not wait for it.
@@ -46,7 +46,7 @@ def main(_) -> int:
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
-        return command_line.refuse(processes.named() + str(error), error)
+        return command_line.refuse(processes.named() + command_line.told(error), error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             return command_line.refuse(
