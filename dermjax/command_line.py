@@ -45,11 +45,11 @@ def silence_libraries() -> None:
     logging.set_verbosity(logging.FATAL)
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
 
-    def hook(kind, error, trace):
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            sys.__excepthook__(kind, error, trace)
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            sys.__unraisablehook__(unraisable)
 
-    sys.excepthook = hook
+    sys.unraisablehook = hook
 
 
 def told(error: Exception) -> str:

@@ -102,8 +102,10 @@ class Chaos:
         status, what = run.wait(), ""
         self._disk.empty()
         if kind in _DAMAGE:
-            what = run.damage(_DAMAGE[kind], self._random)
-            kind = kind if what else "kill -9"  # there was no checkpoint yet
+            # With results a run is done, and nobody needs its checkpoints to go on.
+            ended = (run.workdir / "results.json").exists()
+            what = "" if ended else run.damage(_DAMAGE[kind], self._random)
+            kind = kind if what else "kill -9"
         self.hits[kind, phase] += 1
         done = self._judge(run, kind, phase, status)
         told = f"{sum(self.hits.values()):4d}  {kind} in {phase}: status {status}"
