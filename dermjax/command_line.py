@@ -53,10 +53,11 @@ def silence_libraries() -> None:
 
 
 def told(error: Exception) -> str:
-    """An error in words; of a full disk, whose words are long, the beginning and the remedy."""
+    """An error in words; of a full disk the remedy, and the beginning of what a library says."""
     text = str(error)
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
-        return f"{' '.join(text.split())[:300]}: make room, and the same command continues"
+        words = " ".join(text.split())
+        return f"the disk is full: make room, and the same command continues ({words[:200]})"
     return text
 
 

@@ -197,7 +197,7 @@ def _one_line(said: str) -> bool:
     """Whether a full disk was told in one line, the last."""
     lines = said.strip().splitlines()
     told = [line for line in lines if line.startswith("dermjax: ")]
-    words = ("No space left", "File too large", "make room", "too small")
+    words = ("the disk is full", "File too large", "too small")
     return len(told) == 1 and told[0] == lines[-1] and any(word in told[0] for word in words)
 
 

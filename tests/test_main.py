@@ -1,5 +1,6 @@
 """The command line: help at once, and every mistake answered by one line."""
 
+import errno
 import pathlib
 import re
 import subprocess
@@ -105,3 +106,22 @@ def test_a_device_that_is_too_small_is_told_with_the_remedy(monkeypatch, capsys)
     told = capsys.readouterr().err
     assert told.startswith("dermjax: the device's memory is too small") and told.count("\n") == 1
     assert "accumulate_steps=2" in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        ValueError(f"RESOURCE_EXHAUSTED: {'x' * 500}\nNo space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_with_the_remedy(monkeypatch, capsys, error):
+    def train(config, workdir):
+        raise error
+
+    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
+    monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
+    assert main.main(None) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dermjax: the disk is full: make room") and told.count("\n") == 1
