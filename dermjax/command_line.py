@@ -46,7 +46,9 @@ def silence_libraries() -> None:
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)
 
     def hook(unraisable):
-        if str(unraisable.exc_value) != "Event loop is closed":
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        ours = code is None or "orbax" not in code.co_filename
+        if ours and str(unraisable.exc_value) != "Event loop is closed":
             sys.__unraisablehook__(unraisable)
 
     sys.unraisablehook = hook

@@ -44,11 +44,14 @@ def hub(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def store():
     """Google Cloud Storage in miniature, which all three of its clients are sent to."""
+    from dermjax import stores
     from tests.bucket import Store
 
     with Store() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
+        # Before any test opens an object: gcsfs keeps what it was first made with.
+        stores.filesystem()
         yield server
 
 

@@ -132,7 +132,9 @@ class Checkpoints:
 
     def _remove_without_score(self) -> None:
         """A lost score would let Orbax select another checkpoint, a damaged one open none."""
-        for folder in self._directory.iterdir():
+        # In a bucket a folder is not there before something lies in it.
+        there = self._directory.iterdir() if self._directory.exists() else ()
+        for folder in list(there):
             if not folder.name.isdigit():
                 continue
             try:
