@@ -134,7 +134,10 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
     which = (
         "the two agree" if half == 1 else f"means over {half} agree with means over {half} others"
     )
+    noise = ""
+    if row["spearman_low"] <= 0:  # NaN, of a single patient, is not
+        noise = ": they are NOT told apart from noise and should not be read"
     return [
         f"Maps by {report.worded(method)} are means over {row['repeats']} noises, of which {which} "
-        f"by {told}."
+        f"by {told}{noise}."
     ]

@@ -55,6 +55,14 @@ def rows_of(folder, method):
     return {row: np.array(values, float) for row, values in found.items()}
 
 
+@pytest.mark.parametrize("low, noise", [(-0.02, True), (0.01, False), (float("nan"), False)])
+def test_maps_that_do_not_repeat_themselves_are_called_noise(low, noise):
+    row = {"method": "input_iba", "repeats": 2, "n": 3, "spearman": 0.02, "spearman_low": low}
+    row |= {"spearman_high": 0.1, "ssim": 0.3, "ssim_low": 0.1, "ssim_high": 0.4}
+    (told,) = repeated.finding(pd.DataFrame([row]), "input_iba")
+    assert ("should not be read" in told) == noise and "Spearman .02" in told
+
+
 def test_a_map_is_the_mean_of_its_repeats_whose_halves_are_compared(done):
     folder, calls = done
     made = next(maps for method, first, *_, maps in calls if method == "input_iba")
