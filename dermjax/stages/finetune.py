@@ -41,7 +41,7 @@ def finetune(
       The selected network's variables, its step, and the stage's seconds.
 
     Raises:
-      loop.Interrupted: stopped by a signal; saved.
+      stop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite.
     """
     stage = config.finetune

@@ -53,7 +53,7 @@ def pretrain(
     """Trains the encoder, or takes the one that a run with the same settings has trained.
 
     Raises:
-      loop.Interrupted: stopped by a signal; saved.
+      stop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite, or the queue does not fit the batch.
     """
     identity = _identity(config, dataset, beginning)
@@ -64,7 +64,7 @@ def pretrain(
         folder = directory / "checkpoints" / STAGE
         with Checkpoints(folder) as checkpoints:
             trained = None
-            if processes.first_says(checkpoints.latest_step == config.pretrain.steps):
+            if processes.first_says(_finished(config, checkpoints, metrics_file)):
                 trained = _trained_before(config, devices, folder, writer)
             if trained is not None:
                 writer.say(f"pretrain: done before, taken from {directory}")
@@ -79,6 +79,12 @@ def pretrain(
     if writer.active:
         _link(workdir / "checkpoints" / STAGE, folder)
     return Pretraining(trained, directory, seconds, metrics_file.read())
+
+
+def _finished(config, checkpoints: Checkpoints, metrics_file: MetricsFile) -> bool:
+    """Whether the last step is saved, and told: a stop may have cut its evaluation short."""
+    told = (metrics_file.read() or [{"step": 0}])[-1]["step"]
+    return checkpoints.latest_step == told == config.pretrain.steps
 
 
 def _trained_before(config, devices, folder: epath.Path, writer: Writer) -> dict | None:

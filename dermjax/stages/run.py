@@ -25,7 +25,7 @@ from dermjax.stages.workdir import (
     default_workdir,
     exclusive_together,
 )
-from dermjax.training import loop, parallel, processes
+from dermjax.training import parallel, processes, stop
 from dermjax.training.writer import MetricsFile, Writer
 
 
@@ -50,8 +50,8 @@ def run(config: ConfigDict, workdir: str = "") -> int:
             return 0
         try:
             writer.say("\n" + summary(_run(config, directory, devices, writer), directory))
-        except loop.Interrupted as stop:
-            writer.say(f"{stop}; the same command continues it")
+        except stop.Interrupted as why:
+            writer.say(f"{why}; the same command continues it")
         processes.finish()
     return 0
 
@@ -90,7 +90,8 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         config, dataset, devices, writer, directory, encoder, beginning.preprocessing
     )
     clock = time.monotonic()
-    measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
+    with stop.heeded():
+        measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
     return write_results(config, dataset, devices, measured | {"best_step": best_step}, **common)
 

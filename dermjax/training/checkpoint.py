@@ -66,7 +66,12 @@ class Checkpoints:
         return self._manager.best_step()
 
     def save(self, state: Any, meta: dict[str, Any], *, score: float | None = None) -> None:
-        """Write `state` under its own step, without waiting for the disk."""
+        """Write `state` under its own step, without waiting for the disk.
+
+        One of the same step, saved before its score was known, is replaced.
+        """
+        if self.latest_step == int(state.step):
+            self._manager.delete(int(state.step))
         if self._scored:
             metrics = {_SCORE: _UNSCORED if score is None else score}
         else:

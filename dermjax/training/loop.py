@@ -2,24 +2,20 @@
 
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 
-from dermjax.training import processes, watch
+from dermjax.training import stop, watch
 from dermjax.training.checkpoint import Checkpoints
-from dermjax.training.writer import MetricsFile, Progress, Writer
+from dermjax.training.writer import MetricsFile, Writer
 
+# In a checkpoint's meta: the line of metrics that an evaluation still has to complete.
+_OWED = "owed"
 # What a line of progress has room for.
 _ON_SCREEN = ("loss", "accuracy", "key_std", "knn_accuracy", "learning_rate", "images_per_second")
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has saved; the same command continues it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,33 +47,6 @@ class Schedule:
     def evaluation_due(self, step: int) -> bool:
         """Whether the state is evaluated after `step`."""
         return step == self.evaluate_first or self.due(self.evaluate_every, step)
-
-
-class StopRequest:
-    """SIGTERM or Ctrl-C turned into a flag that the loop reads between two steps."""
-
-    def __init__(self):
-        self._requested = False
-        self._previous = {}
-
-    def __bool__(self) -> bool:
-        return self._requested
-
-    def __enter__(self):
-        if threading.current_thread() is not threading.main_thread():
-            return self  # Python delivers signals to the main thread alone
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number, _frame):
-        if self._requested and number == signal.SIGINT:
-            raise KeyboardInterrupt  # Ctrl-C twice: the user does not want to wait for a save
-        self._requested = True
 
 
 class Meter:
@@ -162,23 +131,43 @@ class Training:
           The state after the last step, and the seconds the stage has taken over all its runs.
 
         Raises:
-          Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
+          stop.Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
           ValueError: a scalar is not finite; the last good checkpoint is kept.
         """
-        schedule = self.schedule
-        state, seconds = self._resume(state)
-        start = int(state.step)
-        if start >= schedule.steps:
+        state, seconds, owed = self._resume(state)
+        done = int(state.step) >= self.schedule.steps
+        if done and owed is None:
             return state, seconds
         begun = time.monotonic() - seconds
+        with stop.heeded(), watch.watched():
+            if owed is not None:
+                self._close(state, int(state.step), owed, begun=begun)
+            if not done:
+                state = self._train(state, begun=begun)
+        self.checkpoints.wait()
+        return state, time.monotonic() - begun
+
+    def _resume(self, state: Any) -> tuple[Any, float, dict[str, float] | None]:
+        """The newest checkpoint's state and seconds, if there is one; metrics go back with it.
+
+        The third is the line of metrics of a step whose evaluation a stop has cut short.
+        """
+        stage, seconds, owed = self.schedule.stage, 0.0, None
+        restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
+        if restored is not None:
+            state, meta = restored
+            seconds, owed = meta["seconds"], meta.get(_OWED)
+            if int(state.step) < self.schedule.steps or owed is not None:
+                self.writer.say(f"{stage}: continues at step {int(state.step)}")
+        self.metrics_file.rewind(stage, int(state.step) - (owed is not None))
+        return state, seconds, owed
+
+    def _train(self, state: Any, *, begun: float) -> Any:
+        """The steps that are left."""
+        schedule, start = self.schedule, int(state.step)
         iterator = self.batches(start)
         meter = Meter(schedule.stage)
-        with (
-            StopRequest() as asked_to_stop,
-            self.writer.bar(schedule.steps, schedule.stage, start) as bar,
-            watch.watched(),
-        ):
-            vote = processes.Vote(lambda: bool(asked_to_stop))
+        with self.writer.bar(schedule.steps, schedule.stage, start) as bar:
             for step in range(start + 1, schedule.steps + 1):
                 asked = time.monotonic()
                 batch = next(iterator)
@@ -190,42 +179,50 @@ class Training:
                 meter.add(step, scalars)
                 watch.moved()
                 bar.update(1)
-                stop = vote()
-                if schedule.due(schedule.report_every, step) or stop:
-                    self._report(state, step, meter, bar, begun=begun, save=stop)
-                if stop and step < schedule.steps:
-                    self.checkpoints.wait()
-                    raise Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
-        self.checkpoints.wait()
-        return state, time.monotonic() - begun
+                if stop.asked() or schedule.due(schedule.report_every, step):
+                    line = meter.report(schedule.batch_size) | self.host_scalars(step)
+                    paused = time.monotonic()
+                    # The report has read every scalar up to here: what is saved is finite.
+                    bar.note(_brief(self._close(state, step, line, begun=begun)))
+                    meter.exclude(time.monotonic() - paused)
+        return state
 
-    def _resume(self, state: Any) -> tuple[Any, float]:
-        """The newest checkpoint's state and seconds, if there is one; metrics go back with it."""
-        stage, seconds = self.schedule.stage, 0.0
-        restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
-        if restored is not None:
-            state, meta = restored
-            seconds = meta["seconds"]
-            if int(state.step) < self.schedule.steps:
-                self.writer.say(f"{stage}: continues at step {int(state.step)}")
-        self.metrics_file.rewind(stage, int(state.step))
-        return state, seconds
+    def _close(
+        self, state: Any, step: int, line: dict[str, float], *, begun: float
+    ) -> dict[str, float]:
+        """What is due after a step whose line of metrics is made: evaluation, checkpoint, stop.
 
-    def _report(self, state, step, meter: Meter, bar: Progress, *, begun, save: bool) -> None:
-        """A line of metrics; where they are due, an evaluation and a checkpoint."""
+        A stop does not wait for an evaluation: the state is saved with the line, and what is owed
+        to it is made up for when the run goes on.
+
+        Returns:
+          The whole line.
+
+        Raises:
+          stop.Interrupted: asked to stop; saved.
+        """
         schedule, score = self.schedule, None
-        line = meter.report(schedule.batch_size) | self.host_scalars(step)
-        paused = time.monotonic()
+        stopped = stop.Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
         if self.evaluate is not None and schedule.evaluation_due(step):
-            measured, score = self.evaluate(state)
-            line |= measured
+            try:
+                stop.check()
+                measured, score = self.evaluate(state)
+            except stop.Interrupted:
+                if self.checkpoints.latest_step != step:
+                    meta = {"seconds": time.monotonic() - begun, _OWED: line}
+                    self.checkpoints.save(state, meta)
+                    self.checkpoints.wait()
+                raise stopped from None
+            line = line | measured
         seconds = time.monotonic() - begun
         self.metrics_file.append(schedule.stage, step, line | {"seconds": seconds})
-        bar.note(_brief(line))
-        # The report has read every scalar up to here: what is saved now is known to be finite.
-        if save or score is not None or schedule.due(schedule.save_every, step):
+        stopping = stop.asked()
+        if stopping or score is not None or schedule.due(schedule.save_every, step):
             self.checkpoints.save(state, {"seconds": seconds}, score=score)
-        meter.exclude(time.monotonic() - paused)
+        if stopping:
+            self.checkpoints.wait()
+            raise stopped
+        return line
 
 
 def _brief(line: Mapping[str, float]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dermjax.training import watch
+from dermjax.training import stop, watch
 
 
 def predict_all(
@@ -27,10 +27,12 @@ def predict_all(
 
     Raises:
       ValueError: an image is missing or came twice.
+      stop.Interrupted: asked to stop, where that is heeded.
     """
     found, ids = [], []
     with watch.watched():
         for batch in batches:
+            stop.check()
             outputs = predict_step(variables, batch)
             real = outputs["id"] >= 0
             found.append(outputs["output"][real])

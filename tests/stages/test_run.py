@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import json
+import os
 import pathlib
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -12,11 +14,12 @@ import pytest
 from PIL import Image
 
 from dermjax import models
-from dermjax.stages import export, prepare, run
+from dermjax.stages import evaluate, export, finetune, monitor, prepare, run
+from dermjax.stages.predictor import Predictor
 from dermjax.steps import classify, moco
-from dermjax.training import loop
 from dermjax.training.writer import Writer
 from tests.stages.clinic import CLASSES, tiny_config, write_clinic
+from tests.stages.ends import differences, end_of
 
 
 def read_csv(path):
@@ -399,26 +402,38 @@ def test_what_cannot_be_exported_is_said(base, tmp_path):
     assert not list(tmp_path.glob("x.*"))
 
 
-def test_a_stopped_run_says_so_and_the_same_command_finishes_it(base, capsys, monkeypatch):
-    """As after SIGTERM: exit status 0, then the rest of the work, with the same result."""
-    folder = base / "runs" / "stopped"
-    config = config_of(base, "FS", data__trial=5)
-    interrupted = loop.Training._report
-    calls = []
+class StoppedByASignal(Predictor):
+    """Predicts when SIGTERM has just come."""
 
-    def stop_once(self, *args, **kwargs):
-        interrupted(self, *args, **kwargs)
-        calls.append(1)
-        if len(calls) == 2:
-            raise loop.Interrupted("finetune: stopped at step 4, which is saved")
+    def __call__(self, variables, rows):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().__call__(variables, rows)
 
-    monkeypatch.setattr(loop.Training, "_report", stop_once)
+
+@pytest.mark.parametrize("steps", [6, 4])
+def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
+    base, capsys, monkeypatch, steps
+):
+    """It does not finish them first: a machine that is taken away waits for seconds only."""
+    every = dict(data__trial=5, pretrain__steps=steps, finetune__steps=steps)
+    every |= dict(pretrain__monitor__every=4, finetune__evaluate_every=4)
+    config = config_of(base, "SS", pretrain__directory=str(base / f"stopped{steps}"), **every)
+    folder = base / "runs" / f"stopped{steps}"
+    for module, told in (
+        (monitor, "pretrain: stopped at step 4, which is saved; the same command continues it"),
+        (finetune, "finetune: stopped at step 4, which is saved; the same command continues it"),
+        (evaluate, "stopped; the same command continues it"),
+    ):
+        monkeypatch.setattr(module, "Predictor", StoppedByASignal)
+        assert run.run(config, str(folder)) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == told
+        monkeypatch.setattr(module, "Predictor", Predictor)
+        assert not (folder / "results.json").exists()
     assert run.run(config, str(folder)) == 0
-    assert "the same command continues it" in capsys.readouterr().out
-    assert not (folder / "results.json").exists()
-    assert run.run(config, str(folder)) == 0
-    assert "finetune: continues at step 4" in capsys.readouterr().out
-    assert (folder / "results.json").exists()
+
+    quiet = config_of(base, "SS", pretrain__directory=str(base / f"quiet{steps}"), **every)
+    assert run.run(quiet, str(base / "runs" / f"quiet{steps}")) == 0
+    assert not differences(*(end_of(base / "runs" / f"{n}{steps}") for n in ("stopped", "quiet")))
 
 
 @pytest.mark.parametrize(("strategy", "stage"), [("SS", "pretrain"), ("FS", "finetune")])

@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 
 import dermjax
-from dermjax.training import checkpoint, loop
+from dermjax.training import checkpoint, loop, stop
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
 from dermjax.training.parallel import all_devices
 from dermjax.training.writer import MetricsFile, Writer
@@ -109,10 +109,73 @@ def test_a_signal_saves_and_stops(tmp_path, number):
             yield batch
 
     whole, _ = train(tmp_path / "whole")
-    with pytest.raises(loop.Interrupted, match="stopped at step 6"):
+    with pytest.raises(stop.Interrupted, match="stopped at step 6"):
         train(tmp_path / "torn", batches=batches)
     assert (tmp_path / "torn" / "checkpoints" / "6").is_dir()
     assert train(tmp_path / "torn")[0] == whole
+
+
+def evaluation(*, told_at=0, scored=True):
+    """Of three pieces; SIGTERM comes in the second of the one at step `told_at`."""
+    pieces = []
+
+    def evaluate(state):
+        step = int(state.step)
+        for piece in range(3):
+            stop.check()
+            pieces.append((step, piece))
+            if (step, piece) == (told_at, 1):
+                os.kill(os.getpid(), signal.SIGTERM)
+        value = float(np.sin(step))
+        return {"validation": value}, value if scored else None
+
+    return evaluate, pieces
+
+
+@pytest.mark.parametrize("scored", [True, False])
+@pytest.mark.parametrize("at", [4, 8, 12])
+def test_a_stop_does_not_wait_for_an_evaluation_which_is_made_up_for(tmp_path, at, scored):
+    """The state is saved; a stop while it is made up for changes nothing."""
+    options = dict(evaluate_every=4, save_every=6)
+    whole = train(tmp_path / "whole", evaluate=evaluation(scored=scored)[0], **options)
+    torn = tmp_path / "torn"
+    for _ in range(2):
+        evaluate, pieces = evaluation(told_at=at, scored=scored)
+        with pytest.raises(stop.Interrupted, match=f"stage: stopped at step {at}, which is saved"):
+            train(torn, evaluate=evaluate, **options)
+        assert pieces[-1] == (at, 1)
+        assert (torn / "checkpoints" / str(at)).is_dir()
+    evaluate, pieces = evaluation(scored=scored)
+    assert train(torn, evaluate=evaluate, **options) == whole
+    assert pieces[0] == (at, 0)
+    assert lines(torn) == lines(tmp_path / "whole")
+    assert train(torn, evaluate=evaluation(told_at=at)[0], **options) == whole  # nothing is owed
+
+
+def test_a_run_told_to_stop_begins_no_evaluation(tmp_path):
+    def batches(start):
+        for step, batch in enumerate(numbers(start)):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    evaluate, pieces = evaluation()
+    with pytest.raises(stop.Interrupted, match="stopped at step 4"):
+        train(tmp_path, batches=batches, evaluate=evaluate, evaluate_every=4)
+    assert not pieces
+
+
+def test_a_signal_outside_of_what_heeds_it_ends_the_process_as_ever():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop.heeded():
+        assert signal.getsignal(signal.SIGTERM) != before
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(stop.Interrupted):
+            stop.check()
+    assert signal.getsignal(signal.SIGTERM) == before
+    stop.check()
+    with stop.heeded():  # a new one: the wish was heeded
+        assert not stop.asked()
 
 
 def test_a_loss_that_is_not_finite_stops_by_name_and_keeps_the_last_good_state(tmp_path):

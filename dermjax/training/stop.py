@@ -1,0 +1,63 @@
+"""SIGTERM and Ctrl-C as a wish, which all processes of a run heed at the same place."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+from dermjax.training import processes
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and nothing is lost: the same command continues it."""
+
+
+class _Request:
+    """Whether a signal has come to any process; once it is known it stays."""
+
+    def __init__(self):
+        self._here, self._anywhere = False, False
+        self._vote = processes.Vote(lambda: self._here)
+
+    def asked(self) -> bool:
+        self._anywhere = self._anywhere or self._vote()
+        return self._anywhere
+
+    def on_signal(self, number, _frame) -> None:
+        if self._here and number == signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C twice: the user does not want to wait for a save
+        self._here = True
+
+
+_request: _Request | None = None  # None: a signal ends the process, as it does others
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Inside, a signal ends nothing by itself; the work asks for it between two pieces."""
+    global _request
+    _request, handlers = _Request(), {}
+    if threading.current_thread() is threading.main_thread():  # Python tells no other of signals
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handlers[number] = signal.signal(number, _request.on_signal)
+    try:
+        yield
+    finally:
+        _request = None
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def asked() -> bool:
+    """Whether to stop here; all processes have to ask alike, and get the same answer."""
+    return _request is not None and _request.asked()
+
+
+def check() -> None:
+    """For work that is lost when it is cut short, and made again when the run goes on.
+
+    Raises:
+      Interrupted: asked to stop.
+    """
+    if asked():
+        raise Interrupted("stopped")
