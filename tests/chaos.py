@@ -1,12 +1,13 @@
 """A tiny run is disturbed again and again; its end has to be, bit for bit, that of a quiet one.
 
-    python tests/chaos.py --kills=100 --seed=0 [--folder=FOLDER] [--disk=MEGABYTES]
+    python tests/chaos.py --kills=100 --seed=0 [--processes=2] [--folder=FOLDER] [--disk=MEGABYTES]
 
 Kills, signals, a killed worker, a full disk and damaged checkpoints, at moments drawn over all
 phases of preparation, pretraining, fine-tuning and evaluation; what a disturbed run leaves behind
-is continued by the same command. Status 1: an end differs, a process outlives its run, or a start
-ends otherwise than it should. The full disk is a tmpfs, which takes root; for others it is a bound
-on the size of files (RLIMIT_FSIZE), where making a folder or a small file does not fail.
+is continued by the same command. Of several processes that train as one (launch/local.sh) one is
+hit, and the others have to end, too. Status 1: an end differs, a process outlives its run, or a
+start ends otherwise than it should. The full disk is a tmpfs, which takes root; for others it is a
+bound on the size of files (RLIMIT_FSIZE), where making a folder or a small file does not fail.
 """
 
 import argparse
@@ -39,6 +40,7 @@ KINDS = {
 _DAMAGE = {"file cut": "cut", "file removed": "remove", "checkpoint removed": "all"}
 _WORKING = ("drawing", "checking", "preparing")  # with worker processes
 _SAVED = PHASES.index("pretraining: saving")  # from here on there are checkpoints
+_HEEDING = ("pretraining", "pretraining: monitor", "fine-tuning", "fine-tuning: validation")
 _CONTINUES = "the same command continues"
 _PER_RUN = 9  # disturbances, then a run is left alone
 _AHEAD = 5  # phases, so that a run does not come to its end at once
@@ -48,17 +50,21 @@ _LONGEST = 2.0  # seconds of a phase over which moments are drawn: some compile 
 class Chaos:
     """Disturbed runs, one after the other, in a room where a quiet one has ended."""
 
-    def __init__(self, room: pathlib.Path, disk: Disk, seed: int, *, say=print):
+    def __init__(self, room: pathlib.Path, disk: Disk, seed: int, *, processes=1, say=print):
         self._room, self._disk, self._say = room, disk, say
+        self._processes = processes
         self._random = random.Random(seed)
         self.hits = collections.Counter()  # (kind, phase)
         self.faults: list[str] = []
         self.ends = 0
         self._lasting = dict.fromkeys(PHASES, 0.3)
 
+    def run(self, name: str) -> Run:
+        return Run(self._room, name, processes=self._processes)
+
     def quiet(self) -> None:
         """The run that nobody disturbs."""
-        run = Run(self._room, "quiet")
+        run = self.run("quiet")
         run.start()
         before, since = "starting", time.monotonic()
         while run.running():
@@ -75,7 +81,7 @@ class Chaos:
         number = 0
         while sum(self.hits.values()) < kills:
             number += 1
-            run = Run(self._room, f"disturbed-{number}")
+            run = self.run(f"disturbed-{number}")
             if number > 1 and self._random.random() < 0.7:
                 run.forget(compiled=self._random.random() < 0.2)
             left = min(kills - sum(self.hits.values()), _PER_RUN)
@@ -128,26 +134,18 @@ class Chaos:
             run.signal(self._random.choice(run.workers() or run.members()), signal.SIGKILL)
         elif kind == "full disk":
             self._disk.fill(run, self._random.choice([0, 4096, 65536]))
-        elif kind == "SIGTERM":
-            run.signal(run.process.pid, signal.SIGTERM)
-        elif kind == "SIGINT":  # a terminal sends it to all
-            for number in run.members():
+        elif kind == "SIGINT":  # a terminal sends it to all; launch/local.sh passes it on
+            for number in run.members() if run.processes == 1 else [run.process.pid]:
                 run.signal(number, signal.SIGINT)
         else:
-            run.signal(run.process.pid, signal.SIGKILL)
+            one = self._random.choice(run.trainers() or run.members())
+            run.signal(one, signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
 
     def _judge(self, run: Run, kind: str, phase: str, status: int) -> bool:
         """Whether the run is done; what is not as it should be becomes a fault."""
         done = status == 0 and (run.workdir / "results.json").exists()
         told = f"{kind} in {phase}: status {status}"
-        expected = done or {
-            "SIGTERM": status == -signal.SIGTERM or (status == 0 and _CONTINUES in run.said),
-            "SIGINT": status in (0, 130) and _CONTINUES in run.said or phase == "starting",
-            "full disk": status == 2 and _one_line(run.said),
-            "kill -9 of a worker": status == 2 and "worker processes was killed" in run.said,
-            "nothing": False,
-        }.get(kind, status == -signal.SIGKILL)
-        if not expected:
+        if not (done or self._expected(run, kind, phase, status)):
             self._fault(f"{told}, and it said:\n{run.said}")
         elif "Traceback" in run.said and phase != "starting" and kind not in _DAMAGE:
             self._fault(f"{told}, with a traceback:\n{run.said}")
@@ -155,6 +153,21 @@ class Chaos:
         if orphans:
             self._fault(f"{told}: processes {orphans} live on")
         return done
+
+    @staticmethod
+    def _expected(run: Run, kind: str, phase: str, status: int) -> bool:
+        """Whether a disturbed run has ended as it should."""
+        stopped = status == 0 and _CONTINUES in run.said
+        if run.processes > 1 and kind != "nothing":
+            # Who is hit ends in its own way, and the others because they miss it.
+            return stopped if status == 0 else kind != "SIGTERM" or phase not in _HEEDING
+        return {
+            "SIGTERM": status == -signal.SIGTERM or stopped,
+            "SIGINT": status in (0, 130) and _CONTINUES in run.said or phase == "starting",
+            "full disk": status == 2 and _one_line(run.said),
+            "kill -9 of a worker": status == 2 and "worker processes was killed" in run.said,
+            "nothing": False,
+        }.get(kind, status == -signal.SIGKILL)
 
     def finish(self, run: Run) -> None:
         """Continues a run to its end, and compares."""
@@ -205,6 +218,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="that train as one")
     parser.add_argument("--folder", type=pathlib.Path)
     parser.add_argument("--disk", type=int, default=256, help="MB of the small disk")
     options = parser.parse_args()
@@ -217,7 +231,7 @@ def main() -> int:
         def say(line):
             print(f"{time.monotonic() - began:6.0f} s {line}", flush=True)
 
-        chaos = Chaos(room, disk, options.seed, say=say)
+        chaos = Chaos(room, disk, options.seed, processes=options.processes, say=say)
         chaos.quiet()
         say("the quiet run has ended")
         chaos.disturb(options.kills)

@@ -45,14 +45,19 @@ PHASES = (
     *("picturing", "fine-tuning", "fine-tuning: validation", "fine-tuning: saving"),
     *("evaluating", "writing results"),
 )
+_MARK = "DERMJAX_DISTURBED"  # in the environment of all processes of one start
 _PREPARED = ("synthetic", "scans", "prepared")  # folders of the cache
 
 
 class Run:
     """One run in `room / name`, with the cache of the room; started once or many times."""
 
-    def __init__(self, room: pathlib.Path, name: str):
+    def __init__(self, room: pathlib.Path, name: str, *, processes: int = 1):
+        """Args:
+        processes: that train as one, by launch/local.sh.
+        """
         self.workdir, self.cache = room / name / "run", room / "cache"
+        self.processes, self._mark = processes, ""
         self.process: subprocess.Popen | None = None
         self.said = ""  # by the newest start, stdout and stderr
         self._began, self._listener = 0.0, None
@@ -64,13 +69,19 @@ class Run:
             "JAX_NUM_CPU_DEVICES": "1",
             "DERMJAX_CACHE": str(self.cache),
             "PYTHONUNBUFFERED": "1",
+            "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         command = [
             *(sys.executable, "-m", "dermjax.main", f"--workdir={self.workdir}"),
             "--config=configs/ss.py:alpha=0.5,scale=demo",
             *(f"--config.{name}={value}" for name, value in FIELDS.items()),
         ]
+        if self.processes > 1:
+            script = str(REPOSITORY / "launch" / "local.sh")
+            command = ["bash", script, str(self.processes), *command, "--config.patience=20"]
         self.said, self._began = "", time.time()
+        self._mark = f"{_MARK}={self.workdir}-{self._began}"  # names all that belongs to it
+        environment[_MARK] = self._mark.partition("=")[2]
         self.process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
@@ -78,7 +89,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # its number names all that belongs to it
+            start_new_session=True,  # a terminal's Ctrl-C is for us alone
         )
         self._listener = threading.Thread(target=self._listen, args=[self.process.stdout])
         self._listener.start()
@@ -101,10 +112,18 @@ class Run:
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
-                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if int(session) == self.process.pid and state not in "ZX":
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                if self._mark.encode() in environment and state not in "ZX":
                     found.append(int(entry.name))
         return found
+
+    def trainers(self) -> list[int]:
+        """Those that train, without their workers; of one process it is that."""
+        if self.processes == 1:
+            return [self.process.pid]
+        own = f"--workdir={self.workdir}"
+        return [n for n in self.members() if (words := _command(n))[1:2] == ["-m"] and own in words]
 
     def signal(self, number: int, which: signal.Signals) -> None:
         """To one of its processes, if that is still there."""
@@ -113,13 +132,7 @@ class Run:
 
     def workers(self) -> list[int]:
         """Those that prepare photographs, not the tracker that multiprocessing has beside them."""
-        found = []
-        for number in self.members():
-            with contextlib.suppress(OSError):
-                command = pathlib.Path(f"/proc/{number}/cmdline").read_bytes()
-                if b"spawn_main" in command:
-                    found.append(number)
-        return found
+        return [n for n in self.members() if any("spawn_main" in word for word in _command(n))]
 
     def orphans(self, seconds: float = 15) -> list[int]:
         """What still lives so long after the end; it is ended."""
@@ -207,6 +220,14 @@ class Run:
         """The next run draws, checks and prepares its photographs anew; compiles too, if asked."""
         for name in (*_PREPARED, *(["xla"] if compiled else [])):
             shutil.rmtree(self.cache / name, ignore_errors=True)
+
+
+def _command(number: int) -> list[str]:
+    """The words that a process was started with; none of one that is gone."""
+    try:
+        return pathlib.Path(f"/proc/{number}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 class Disk:
