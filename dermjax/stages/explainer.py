@@ -29,6 +29,7 @@ WITH_STATISTICS = WITH_NOISE = ("input_iba", "input_iba_gan", "iba")
 _PREDICTED = 16  # images in a batch of plain predictions
 # Images in a batch for each device: more gain no speed, and a kill would lose more.
 _MOST, _MOST_ON_CPU = 64, 8
+_MOST_GANS_ON_CPU = 1  # minutes each, and their 32 samples are a batch
 _ANY = 10**9  # more images than any batch
 # Bytes that a backward pass to the image keeps, per byte of all outputs of layers: the inputs of
 # activations and gates, not those of convolutions, whose kernels have no gradient here.
@@ -211,9 +212,10 @@ class Explainer:
         most = _MOST_ON_CPU if self._devices.platform == "cpu" else _MOST
         if method == "random":
             return most * self._devices.count
-        draws = {"grad_cam": 1, "integrated_gradients": 1, "input_iba_gan": 32}.get(method, 10)
-        if method == "input_iba" and self._config.prior == "gan":
+        draws = {"grad_cam": 1, "integrated_gradients": 1}.get(method, 10)
+        if method.startswith("input_iba") and self._prior(method) == "gan":
             draws = 32
+            most = min(most, _MOST_GANS_ON_CPU) if self._devices.platform == "cpu" else most
         shape = jax.ShapeDtypeStruct((1, self.size, self.size, 3), np.float32)
         outputs = jax.eval_shape(
             lambda v, x: self.model.apply(

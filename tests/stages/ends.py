@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import warnings
 
 import jax
 import numpy as np
@@ -28,14 +27,13 @@ def end_of(workdir: pathlib.Path) -> dict[str, object]:
         last = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
         end[f"{stage}: last step"] = last
         try:
-            tree = _state(folder / str(last) / "state")
+            leaves = read_state(folder / str(last) / "state")
         except Exception:
             if stage != "pretrain":
                 raise
             end[_DAMAGED] = True
             continue
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            end[f"{stage}{jax.tree_util.keystr(path)}"] = np.asarray(leaf)
+        end |= {f"{stage}{name}": leaf for name, leaf in leaves.items()}
     with np.load(workdir / "test_features.npz") as arrays:
         end |= {f"features: {name}": array for name, array in arrays.items()}
     results = json.loads((workdir / "results.json").read_text())
@@ -44,10 +42,14 @@ def end_of(workdir: pathlib.Path) -> dict[str, object]:
     return end | _metrics((workdir / "metrics.jsonl").read_text())
 
 
-def _state(path: pathlib.Path):
-    with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
-        warnings.simplefilter("ignore")  # that shardings are taken from the checkpoint
-        return checkpointer.restore(path)
+def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All leaves of a saved state, whatever devices it was on."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        shapes = checkpointer.metadata(path).item_metadata.tree
+        as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
+        wanted = ocp.args.PyTreeRestore(restore_args=jax.tree.map(lambda _: as_numpy, shapes))
+        leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(path, args=wanted))
+    return {jax.tree_util.keystr(name): np.asarray(leaf) for name, leaf in leaves}
 
 
 def _metrics(text: str) -> dict[str, float]:

@@ -13,15 +13,14 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 
 from dermjax.training.cluster import LOCAL
 from dermjax.training.watch import GONE
 from tests.stages.clinic import write_clinic
+from tests.stages.ends import read_state
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STEPS, EVERY = 40, 4
@@ -111,13 +110,7 @@ def state(folder, name, stage):
     """All leaves of a stage's last checkpoint, and its step."""
     checkpoints = (folder / name / "run" / "checkpoints" / stage).resolve()
     step = max(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        path = checkpoints / str(step) / "state"
-        shapes = checkpointer.metadata(path).item_metadata.tree
-        as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
-        wanted = ocp.args.PyTreeRestore(restore_args=jax.tree.map(lambda _: as_numpy, shapes))
-        leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(path, args=wanted))
-    return step, {jax.tree_util.keystr(name): np.asarray(leaf) for name, leaf in leaves}
+    return step, read_state(checkpoints / str(step) / "state")
 
 
 def saved_step(folder, name):
