@@ -4,16 +4,16 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
 from dermjax.training import stop, watch
 from dermjax.training.checkpoint import Checkpoints
-from dermjax.training.writer import MetricsFile, Writer
+from dermjax.training.writer import MetricsFile, Progress, Writer
 
-# In a checkpoint's meta: the line of metrics that an evaluation still has to complete.
-_OWED = "owed"
+# In the meta of a checkpoint that a stop has made: what no line of metrics tells yet.
+_UNTOLD = "untold"
 # What a line of progress has room for.
 _ON_SCREEN = ("loss", "accuracy", "key_std", "knn_accuracy", "learning_rate", "images_per_second")
 
@@ -56,13 +56,27 @@ class Meter:
     of the step before are there.
     """
 
-    def __init__(self, stage: str):
+    def __init__(self, stage: str, untold: Mapping[str, Any] | None = None):
+        """Args:
+        untold: of the meter of a run that was stopped and goes on here.
+        """
         self._stage = stage
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
+        self._begin()
+        if untold:
+            self._sums, self._count = dict(untold["sums"]), untold["steps"]
+            self.waited = untold["waited"]
+            self._since -= untold["seconds"]
+
+    def _begin(self) -> None:
         self._sums: dict[str, float] = {}
         self._count = 0
         self.waited = 0.0  # seconds spent waiting for data
         self._since = time.monotonic()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to report."""
+        return bool(self._count or self._pending)
 
     def add(self, step: int, scalars: Mapping[str, jax.Array]) -> None:
         """Take the scalars of `step`; read those of the step before."""
@@ -88,16 +102,28 @@ class Meter:
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
 
-    def report(self, batch_size: int) -> dict[str, float]:
-        """Means since the last report, and the pace; starts anew."""
+    def untold(self) -> dict[str, Any]:
+        """All that a meter needs that goes on from here; every scalar is read and finite."""
         self.flush()
         seconds = time.monotonic() - self._since
-        scalars = {name: total / self._count for name, total in self._sums.items()}
-        scalars["images_per_second"] = batch_size * self._count / seconds
-        scalars["seconds_waiting_for_data"] = self.waited
-        self._sums, self._count, self.waited = {}, 0, 0.0
-        self._since = time.monotonic()
+        return {
+            "sums": dict(self._sums),
+            "steps": self._count,
+            "waited": self.waited,
+            "seconds": seconds,
+        }
+
+    def report(self, batch_size: int) -> dict[str, float]:
+        """Means since the last report, and the pace."""
+        untold = self.untold()
+        scalars = {name: total / untold["steps"] for name, total in untold["sums"].items()}
+        scalars["images_per_second"] = batch_size * untold["steps"] / untold["seconds"]
+        scalars["seconds_waiting_for_data"] = untold["waited"]
         return scalars
+
+    def told(self) -> None:
+        """The report is written: the next one starts here."""
+        self._begin()
 
     def exclude(self, seconds: float) -> None:
         """Leave time that was not training (compiling, evaluating, saving) out of the pace."""
@@ -134,95 +160,90 @@ class Training:
           stop.Interrupted: asked to stop by SIGTERM or Ctrl-C; saved before.
           ValueError: a scalar is not finite; the last good checkpoint is kept.
         """
-        state, seconds, owed = self._resume(state)
-        done = int(state.step) >= self.schedule.steps
-        if done and owed is None:
+        state, seconds, meter = self._resume(state)
+        schedule, start = self.schedule, int(state.step)
+        if start >= schedule.steps and not meter:
             return state, seconds
         begun = time.monotonic() - seconds
-        with stop.heeded(), watch.watched():
-            if owed is not None:
-                self._close(state, int(state.step), owed, begun=begun)
-            if not done:
-                state = self._train(state, begun=begun)
+        with (
+            stop.heeded(),
+            self.writer.bar(schedule.steps, schedule.stage, start) as bar,
+            watch.watched(),
+        ):
+            if meter and schedule.due(schedule.report_every, start):
+                self._report(state, start, meter, bar, begun=begun)  # a stop has cut it short
+            if start < schedule.steps:
+                state = self._train(state, start, meter, bar, begun=begun)
         self.checkpoints.wait()
         return state, time.monotonic() - begun
 
-    def _resume(self, state: Any) -> tuple[Any, float, dict[str, float] | None]:
-        """The newest checkpoint's state and seconds, if there is one; metrics go back with it.
-
-        The third is the line of metrics of a step whose evaluation a stop has cut short.
-        """
-        stage, seconds, owed = self.schedule.stage, 0.0, None
+    def _resume(self, state: Any) -> tuple[Any, float, Meter]:
+        """The newest checkpoint's state and seconds, if there is one; metrics go back with it."""
+        stage, seconds, meter = self.schedule.stage, 0.0, Meter(self.schedule.stage)
         restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
         if restored is not None:
             state, meta = restored
-            seconds, owed = meta["seconds"], meta.get(_OWED)
-            if int(state.step) < self.schedule.steps or owed is not None:
+            seconds, meter = meta["seconds"], Meter(stage, meta.get(_UNTOLD))
+            if int(state.step) < self.schedule.steps or meter:
                 self.writer.say(f"{stage}: continues at step {int(state.step)}")
-        self.metrics_file.rewind(stage, int(state.step) - (owed is not None))
-        return state, seconds, owed
+        self.metrics_file.rewind(stage, int(state.step) - bool(meter))
+        return state, seconds, meter
 
-    def _train(self, state: Any, *, begun: float) -> Any:
-        """The steps that are left."""
-        schedule, start = self.schedule, int(state.step)
-        iterator = self.batches(start)
-        meter = Meter(schedule.stage)
-        with self.writer.bar(schedule.steps, schedule.stage, start) as bar:
-            for step in range(start + 1, schedule.steps + 1):
-                asked = time.monotonic()
-                batch = next(iterator)
-                dispatched = time.monotonic()
-                meter.waited += dispatched - asked
-                state, scalars = self.train_step(state, batch)
-                if step == start + 1:
-                    meter.exclude(time.monotonic() - dispatched)  # the first call compiles
-                meter.add(step, scalars)
-                watch.moved()
-                bar.update(1)
-                if stop.asked() or schedule.due(schedule.report_every, step):
-                    line = meter.report(schedule.batch_size) | self.host_scalars(step)
-                    paused = time.monotonic()
-                    # The report has read every scalar up to here: what is saved is finite.
-                    bar.note(_brief(self._close(state, step, line, begun=begun)))
-                    meter.exclude(time.monotonic() - paused)
+    def _train(self, state: Any, start: int, meter: Meter, bar: Progress, *, begun: float) -> Any:
+        """The steps after `start`."""
+        schedule, iterator = self.schedule, self.batches(start)
+        for step in range(start + 1, schedule.steps + 1):
+            asked = time.monotonic()
+            batch = next(iterator)
+            dispatched = time.monotonic()
+            meter.waited += dispatched - asked
+            state, scalars = self.train_step(state, batch)
+            if step == start + 1:
+                meter.exclude(time.monotonic() - dispatched)  # the first call compiles
+            meter.add(step, scalars)
+            watch.moved()
+            bar.update(1)
+            if schedule.due(schedule.report_every, step):
+                self._report(state, step, meter, bar, begun=begun)
+            if stop.asked():
+                self._stop(state, step, meter, begun=begun)
         return state
 
-    def _close(
-        self, state: Any, step: int, line: dict[str, float], *, begun: float
-    ) -> dict[str, float]:
-        """What is due after a step whose line of metrics is made: evaluation, checkpoint, stop.
-
-        A stop does not wait for an evaluation: the state is saved with the line, and what is owed
-        to it is made up for when the run goes on.
-
-        Returns:
-          The whole line.
-
-        Raises:
-          stop.Interrupted: asked to stop; saved.
-        """
+    def _report(self, state: Any, step: int, meter: Meter, bar: Progress, *, begun: float) -> None:
+        """A line of metrics; where they are due, an evaluation and a checkpoint."""
         schedule, score = self.schedule, None
-        stopped = stop.Interrupted(f"{schedule.stage}: stopped at step {step}, which is saved")
+        line = meter.report(schedule.batch_size) | self.host_scalars(step)
+        paused = time.monotonic()
         if self.evaluate is not None and schedule.evaluation_due(step):
             try:
                 stop.check()
                 measured, score = self.evaluate(state)
-            except stop.Interrupted:
-                if self.checkpoints.latest_step != step:
-                    meta = {"seconds": time.monotonic() - begun, _OWED: line}
-                    self.checkpoints.save(state, meta)
-                    self.checkpoints.wait()
-                raise stopped from None
-            line = line | measured
+            except stop.Interrupted:  # it may take longer than a machine is left to us
+                meter.exclude(time.monotonic() - paused)
+                self._stop(state, step, meter, begun=begun)
+            line |= measured
         seconds = time.monotonic() - begun
         self.metrics_file.append(schedule.stage, step, line | {"seconds": seconds})
-        stopping = stop.asked()
-        if stopping or score is not None or schedule.due(schedule.save_every, step):
+        bar.note(_brief(line))
+        # The report has read every scalar up to here: what is saved now is known to be finite.
+        if score is not None or schedule.due(schedule.save_every, step):
             self.checkpoints.save(state, {"seconds": seconds}, score=score)
-        if stopping:
+        meter.told()
+
+    def _stop(self, state: Any, step: int, meter: Meter, *, begun: float) -> NoReturn:
+        """Saves what is not saved, with what no line of metrics tells yet.
+
+        Raises:
+          stop.Interrupted: always.
+        """
+        self.checkpoints.wait()
+        if self.checkpoints.latest_step != step:
+            meta = {"seconds": time.monotonic() - begun}
+            if meter:
+                meta[_UNTOLD] = meter.untold()
+            self.checkpoints.save(state, meta)
             self.checkpoints.wait()
-            raise stopped
-        return line
+        raise stop.Interrupted(f"{self.schedule.stage}: stopped at step {step}, which is saved")
 
 
 def _brief(line: Mapping[str, float]) -> str:

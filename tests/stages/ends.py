@@ -9,9 +9,6 @@ import orbax.checkpoint as ocp
 
 _TEXTS = ("predictions.csv", "validation_predictions.csv", "splits.csv", "data_fingerprint.txt")
 _CLOCKED = {"images_per_second", "seconds_waiting_for_data", "seconds", "monitor_seconds"}
-# Means over the steps since the line before: other steps where a stopped run has a line more.
-_MEANS = {"loss", "accuracy", "grad_norm", "key_std", "queue_filled", "same_image_share"}
-_MEANS |= {"alignment", "positive_similarity", "negative_similarity"}
 
 
 # A pretraining that was done with is damaged where nobody reads any more, in the queue or in the
@@ -53,33 +50,24 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _metrics(text: str) -> dict[str, float]:
-    """Stage, step and name -> value; without clocks, and without what a stop has divided anew."""
-    lines, found = [json.loads(line) for line in text.splitlines()], {}
-    reported = {}  # stage -> the steps of its lines
-    for line in lines:
-        reported.setdefault(line["stage"], []).append(line["step"])
-    for line in lines:
-        steps = [step for step in reported[line["stage"]] if step < line["step"]]
-        whole = line["step"] % 2 == 0 and (steps[-1] if steps else 0) == line["step"] - 2
-        left_out = _CLOCKED | (set() if whole else _MEANS)
-        for name, value in line.items():
-            if name not in left_out:
-                found[f"metrics: {line['stage']} {line['step']} {name}"] = value
-    return found
+    """Stage, step and name -> value, without clocks."""
+    return {
+        f"metrics: {line['stage']} {line['step']} {name}": value
+        for line in map(json.loads, text.splitlines())
+        for name, value in line.items()
+        if name not in _CLOCKED
+    }
 
 
 def differences(one: dict[str, object], other: dict[str, object]) -> list[str]:
-    """The names of what is not the same, bit for bit; what only a stopped run's metrics have, or
-    lack, is no difference."""
+    """The names of what is not the same, bit for bit."""
     found = []
     damaged = _DAMAGED in one or _DAMAGED in other
     for name in sorted(one.keys() | other.keys()):
         if damaged and (name == _DAMAGED or name.startswith("pretrain[")):
             continue
         if name not in one or name not in other:
-            left_out = name.rpartition(" ")[2] in _MEANS or _between(name)
-            if not (name.startswith("metrics: ") and left_out):
-                found.append(f"{name}: only in one")
+            found.append(f"{name}: only in one")
         elif isinstance(one[name], np.ndarray):
             a, b = one[name], other[name]
             if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
@@ -87,8 +75,3 @@ def differences(one: dict[str, object], other: dict[str, object]) -> list[str]:
         elif one[name] != other[name]:
             found.append(name)
     return found
-
-
-def _between(name: str) -> bool:
-    """Whether it is of a step at which only a stop has a line."""
-    return int(name.split()[2]) % 2 == 1

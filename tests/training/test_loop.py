@@ -101,18 +101,39 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops(tmp_path, number):
+@pytest.mark.parametrize("at", [1, 5, 6, 7, 8, 11, 12])
+def test_a_signal_saves_and_stops_and_leaves_no_trace(tmp_path, number, at):
+    """Reports are every two steps, also of a run that was stopped between two of them."""
+
     def batches(start):
-        for step, batch in enumerate(numbers(start), start):
-            if step == 5:
+        for step, batch in enumerate(numbers(start), start + 1):
+            if step == at:
                 os.kill(os.getpid(), number)
             yield batch
 
     whole, _ = train(tmp_path / "whole")
-    with pytest.raises(stop.Interrupted, match="stopped at step 6"):
+    with pytest.raises(stop.Interrupted, match=f"stopped at step {at}, which is saved"):
         train(tmp_path / "torn", batches=batches)
-    assert (tmp_path / "torn" / "checkpoints" / "6").is_dir()
+    assert (tmp_path / "torn" / "checkpoints" / str(at)).is_dir()
     assert train(tmp_path / "torn")[0] == whole
+    assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
+
+
+def test_a_stop_s_means_and_pace_go_on(tmp_path):
+    meter = loop.Meter("stage")
+    meter.waited = 3.0
+    meter.exclude(-100)
+    for step, loss in enumerate((1.0, 2.0)):
+        meter.add(step, {"loss": jnp.float32(loss)})
+    later = loop.Meter("stage", json.loads(json.dumps(meter.untold())))
+    assert later
+    later.exclude(-100)
+    later.add(2, {"loss": jnp.float32(6)})
+    line = later.report(10)
+    assert line["loss"] == 3 and line["seconds_waiting_for_data"] == 3
+    assert line["images_per_second"] == pytest.approx(10 * 3 / 200, rel=0.05)
+    later.told()
+    assert not later and later.waited == 0
 
 
 def evaluation(*, told_at=0, scored=True):
