@@ -53,8 +53,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
             samples, how = choose(config, dataset, source)
         explained = _explained(config, results, explainer, samples)
         maps = Maps(directory, results["classes"])
-        wanted = (config.method, *(config.compare if config.scores else ()))
-        wanted, failed = tuple(dict.fromkeys(wanted)), []
+        wanted, failed = _wanted(config), []
         statistics = functools.partial(_statistics, config, explainer, dataset, directory, writer)
         for method in wanted:
             failed += _make(explainer, explained, method, maps, statistics, writer)
@@ -69,6 +68,15 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     for line in failed:
         writer.warn(line)
     return 1 if failed else 0
+
+
+def _wanted(config: ConfigDict) -> tuple[str, ...]:
+    """The method and those that it is compared with."""
+    wanted = dict.fromkeys((config.method, *(config.compare if config.scores else ())))
+    same = [name for name in wanted if name in ("input_iba", "input_iba_gan")]
+    if config.prior == "gan" and len(same) == 2:  # two names of one method, minutes an image
+        del wanted[same[1]]
+    return tuple(wanted)
 
 
 def _check(config: ConfigDict) -> None:

@@ -247,6 +247,15 @@ def test_the_exact_mode_can_be_compared_with_the_fast_one(base, tmp_path):
     assert "Agreement" in (folder / "saliency.html").read_text()
 
 
+@pytest.mark.parametrize("method", ["input_iba", "input_iba_gan"])
+def test_the_exact_mode_is_not_made_twice_under_two_names(tmp_path, method):
+    config = config_of(tmp_path, method=method, prior="gan")
+    config.compare = ("input_iba", "input_iba_gan", "grad_cam")
+    assert saliency._wanted(config) == (method, "grad_cam")
+    config.prior = "iba"
+    assert set(saliency._wanted(config)) == set(config.compare)
+
+
 def test_maps_that_are_not_finite_are_named_and_the_others_kept(
     base, tmp_path, monkeypatch, capsys
 ):
