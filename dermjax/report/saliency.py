@@ -129,7 +129,7 @@ def sheets(shown: Sequence[Shown]) -> list[Figure]:
       shown: at least one, those of a class one after the other; every class begins a row.
 
     Returns:
-      Figures of a page's width, at most twelve rows each.
+      Figures of a page's width (half of it where no class has two), at most twelve rows each.
     """
     rows = list(_rows(shown))
     return [_sheet(rows[first : first + _ROWS]) for first in range(0, len(rows), _ROWS)]
@@ -146,17 +146,21 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
     across = len(_PANELS)
     gaps = 2 * _MARGIN + _BETWEEN + _ACROSS * (across - 1) * _GAP
     side = (WIDTH - gaps) / (_ACROSS * across)
+    sample = across * side + (across - 1) * _GAP
+    # Half as wide where no class has a second sample.
+    samples = max(map(len, rows))
+    width = 2 * _MARGIN + samples * sample + (samples - 1) * _BETWEEN
     height = len(rows) * (side + _TITLE) + _FOOT
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
 
     def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
-        return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
+        return figure.add_axes((left / width, bottom / height, wide / width, high / height))
 
     for r, row in enumerate(rows):
         bottom = height - (r + 1) * (side + _TITLE)
         for s, one in enumerate(row):
-            first = _MARGIN + s * (across * side + (across - 1) * _GAP + _BETWEEN)
+            first = _MARGIN + s * (sample + _BETWEEN)
             axes = [axes_at(first + p * (side + _GAP), bottom, side, side) for p in range(across)]
             _draw(axes, one)
             if r == len(rows) - 1:
@@ -164,7 +168,7 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
                     ax.text(0.5, -0.03, name, transform=ax.transAxes, **_BELOW)
     bar = figure.colorbar(
         ScalarMappable(cmap=COLOURS),
-        cax=axes_at(WIDTH / 4, 0.36, WIDTH / 2, 0.13),
+        cax=axes_at(width / 4, 0.36, width / 2, 0.13),
         orientation="horizontal",
     )
     bar.set_ticks([0, 0.5, 1], labels=["0, least informative", "0.5", "1, most informative"])

@@ -95,6 +95,17 @@ def test_the_sheet_has_photograph_map_and_overlay_of_two_samples_in_a_row():
     assert "1, most informative" in ticks
 
 
+def test_a_sheet_is_half_as_wide_where_no_class_has_two_samples():
+    (two,) = saliency.sheets([shown("acne"), shown("acne"), shown("lupus")])
+    (one,) = saliency.sheets([shown("acne"), shown("lupus")])
+    assert one.get_figwidth() == pytest.approx(two.get_figwidth() / 2, abs=0.1)
+    panels = [axes.get_window_extent().width for axes in (two.axes[0], one.axes[0])]
+    assert panels[0] == pytest.approx(panels[1])
+    for figure in (two, one):
+        inside = [figure.bbox.contains(*axes.get_window_extent().max - 1) for axes in figure.axes]
+        assert all(inside)
+
+
 def test_many_samples_make_several_sheets():
     figures = saliency.sheets([shown(f"class {i}") for i in range(30)])
     assert [len(panels(figure)) // 3 for figure in figures] == [12, 12, 6]
