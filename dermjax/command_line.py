@@ -6,7 +6,10 @@ import os
 import pathlib
 import platform
 import re
+import signal
 import sys
+import warnings
+from collections.abc import Callable
 
 from absl import flags, logging
 
@@ -52,6 +55,18 @@ def silence_libraries() -> None:
             sys.__unraisablehook__(unraisable)
 
     sys.unraisablehook = hook
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def ended_quietly(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """`main`, after which Ctrl-C ends the process without tracebacks of libraries' last words."""
+
+    def run(arguments: list[str]) -> int:
+        status = main(arguments)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return status
+
+    return run
 
 
 def told(error: Exception) -> str:

@@ -68,7 +68,7 @@ def cli() -> None:
         print(__doc__)
         return
     command_line.restart_with_huge_pages()
-    app.run(main, flags_parser=command_line.parse)
+    app.run(command_line.ended_quietly(main), flags_parser=command_line.parse)
 
 
 if __name__ == "__main__":

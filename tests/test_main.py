@@ -41,6 +41,24 @@ def test_help_waits_for_nothing():
     assert "imported []" in done.stdout
 
 
+def test_nothing_of_libraries_comes_after_the_end():
+    """Ctrl-C in their clean-up, and what they left unfinished when a disk was full."""
+    script = (
+        "import atexit, os, signal, sys, time; sys.argv = ['dermjax']\n"
+        "def clean_up(): os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        "atexit.register(clean_up)\n"
+        "async def unfinished(): pass\n"
+        "left = unfinished()\n"
+        "from dermjax import main; main.cli()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines() == [
+        "dermjax: --config is missing, as in --config=configs/ss.py:alpha=0.1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
