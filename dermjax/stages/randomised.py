@@ -259,6 +259,9 @@ def _finding(checked: Checked, method: str, resamples: int, seed: int) -> str:
     if below:
         only = "" if len(below) == len(falls) else f" by {below[0]} only"
         words = f"depend on what the network has learned{only}"
+        ranks = bootstrap.mean(checked.column(method, OTHER_NOISE, "spearman"), weights)
+        if ranks.low <= 0:  # what does not repeat itself has nothing that could depend on weights
+            words = "are NOT told apart from noise, whatever the network has learned"
     return (
         f"Maps by {report.worded(method)} {words}: likeness to the maps shown by a network drawn "
         f"wholly anew against the trained one under other noise is {', '.join(said)}."

@@ -238,6 +238,9 @@ def test_the_finding_compares_with_the_noise_of_the_method():
     assert "learned by SSIM only:" in told((nothing, high), (nothing[::-1], low))
     assert "are NOT shown to depend" in told((low, nothing), (low[::-1], nothing[::-1]))
     assert "are NOT shown to depend" in told((low, low), (high, high))
+    around_zero = [0.01, -0.02, 0.02, -0.01]
+    assert "are NOT told apart from noise" in told((around_zero, high), (around_zero, low))
+    assert "are NOT shown to depend" in told((around_zero, low), (low, high))
     one_unknown = ([0.6, None, 0.7, 0.8], [0.6] * 4), ([0.1, 0.1, 0.2, 0.3], [0.1] * 4)
     assert "Spearman .20 against .70 (fall +0.50 [+0.50, +0.50])" in told(*one_unknown)
     alone = told((high[:2], high[:2]), (low[:2], low[:2]), "aa")
