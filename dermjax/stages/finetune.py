@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
@@ -44,23 +45,48 @@ def finetune(
       stop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite.
     """
-    stage = config.finetune
-    model = network.make_classifier(config, devices, len(dataset.classes))
     # The trial changes the labelled subset and all that is random in this stage.
     seed = config.seed + 1000 * (config.data.trial + 1)
+    model = network.make_classifier(config, devices, len(dataset.classes))
     if encoder is None:
         variables = models.initialize(model, seed)
     else:
         variables = models.with_classifier(encoder, model, seed)
+    schedule, adamw = _optimizer(config.finetune)
+    steps = _steps(config, dataset, devices, model, adamw, preprocessing, seed)
+    folder = workdir / "checkpoints" / STAGE
+    with Checkpoints(folder, scored=True) as checkpoints:
+        training = loop.Training(
+            **steps,
+            schedule=_when(config.finetune),
+            checkpoints=checkpoints,
+            metrics_file=MetricsFile(workdir / "metrics.jsonl", active=writer.active),
+            writer=writer,
+            abstract=devices.abstract,
+            evaluate=_validation(config, dataset, devices, model, preprocessing),
+            host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
+        )
+        state = devices.replicate(classify.create_state(variables, adamw, seed=seed))
+        state, seconds = training.run(state)
+        best_step = checkpoints.best_step
+    target = devices.abstract(state.variables)
+    return restore_subtree(folder, best_step, target), best_step, seconds
+
+
+def _optimizer(stage: ConfigDict):
+    """The learning rate schedule, and what follows it."""
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,
         schedule=stage.schedule,
         warmup_steps=stage.warmup_steps,
     )
-    adamw = optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
-    rows = dataset.rows("train", labelled=True)
-    state = devices.replicate(classify.create_state(variables, adamw, seed=seed))
+    return schedule, optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+
+
+def _steps(config, dataset, devices, model, adamw, preprocessing, seed: int) -> dict[str, Callable]:
+    """The loop's `train_step` and `batches`."""
+    stage, rows = config.finetune, dataset.rows("train", labelled=True)
     step = functools.partial(
         classify.train_step,
         apply=model.apply,
@@ -77,31 +103,19 @@ def finetune(
         )
         return map(devices.put, shares)
 
-    predictor = _make_predictor(config, dataset, devices, preprocessing)
-    folder = workdir / "checkpoints" / STAGE
-    with Checkpoints(folder, scored=True) as checkpoints:
-        training = loop.Training(
-            train_step=devices.map_train_step(step),
-            batches=batches,
-            schedule=loop.Schedule(
-                STAGE,
-                stage.steps,
-                stage.report_every,
-                save_every=stage.evaluate_every,
-                evaluate_every=stage.evaluate_every,
-                batch_size=stage.batch_size,
-            ),
-            checkpoints=checkpoints,
-            metrics_file=MetricsFile(workdir / "metrics.jsonl", active=writer.active),
-            writer=writer,
-            abstract=devices.abstract,
-            evaluate=_validation(config, dataset, predictor),
-            host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
-        )
-        state, seconds = training.run(state)
-        best_step = checkpoints.best_step
-    target = devices.abstract(state.variables)
-    return restore_subtree(folder, best_step, target), best_step, seconds
+    return {"train_step": devices.map_train_step(step), "batches": batches}
+
+
+def _when(stage: ConfigDict) -> loop.Schedule:
+    """A checkpoint with every evaluation: its score selects."""
+    return loop.Schedule(
+        STAGE,
+        stage.steps,
+        stage.report_every,
+        save_every=stage.evaluate_every,
+        evaluate_every=stage.evaluate_every,
+        batch_size=stage.batch_size,
+    )
 
 
 def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
@@ -130,25 +144,22 @@ def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
     return functools.partial(losses.cross_entropy, label_smoothing=smoothing, **options)
 
 
-def _make_predictor(
+def _validation(
     config: ConfigDict,
     dataset: Dataset,
     devices: parallel.Devices,
+    model: nn.Module,
     preprocessing: models.Preprocessing,
-) -> Predictor:
-    """Logits of stage 2's classifier."""
-    return Predictor(
-        network.make_classifier(config, devices, len(dataset.classes)),
+):
+    """state -> scalars of the validation set, and the score that selects a checkpoint."""
+    predictor = Predictor(
+        model,
         dataset,
         devices,
         preprocessing,
         image_size=config.finetune.image_size,
         batch_size=config.evaluate.batch_size,
     )
-
-
-def _validation(config: ConfigDict, dataset: Dataset, predictor: Predictor):
-    """state -> scalars of the validation set, and the score that selects a checkpoint."""
     rows = dataset.rows("validation", labelled=True)
     labels = dataset.labels[rows]
 
