@@ -8,6 +8,7 @@ import platform
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -59,23 +60,42 @@ def silence_libraries() -> None:
 
 
 def ended_quietly(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
-    """`main`, after which Ctrl-C ends the process without tracebacks of libraries' last words."""
+    """`main`, after which no library keeps the process, or speaks.
+
+    Ctrl-C in their clean-up would print tracebacks, and where a part of a checkpoint could not be
+    written Orbax's threads wait ten minutes for it.
+    """
 
     def run(arguments: list[str]) -> int:
         status = main(arguments)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        kept = [thread for thread in threading.enumerate() if not thread.daemon]
+        if status and len(kept) > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
         return status
 
     return run
 
 
 def told(error: Exception) -> str:
-    """An error in words; of a full disk the remedy, and the beginning of what a library says."""
+    """An error in words; of a full disk, and of a bucket, the beginning of what a library says."""
     text = str(error)
+    words = " ".join(text.split())[:200]
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
-        words = " ".join(text.split())
-        return f"the disk is full: make room, and the same command continues ({words[:200]})"
+        return f"the disk is full: make room, and the same command continues ({words})"
+    if is_of_store(error):
+        return f"the bucket cannot be used: the same command continues when it can be ({words})"
     return text
+
+
+def is_of_store(error: Exception) -> bool:
+    """Whether an object store has refused, or cannot be reached any more."""
+    library = type(error).__module__.partition(".")[0]
+    return library in ("gcsfs", "aiohttp", "google") or (
+        isinstance(error, OSError) and str(error).startswith("Forbidden: ")
+    )
 
 
 def refuse(message: str, error: Exception | None = None) -> int:

@@ -57,6 +57,10 @@ def main(_) -> int:
         if processes.alone():
             raise
         watch.leave(f"{processes.named()}another process is gone ({str(error).splitlines()[0]})")
+    except Exception as error:
+        if not command_line.is_of_store(error):
+            raise
+        return command_line.refuse(processes.named() + command_line.told(error), error)
     except KeyboardInterrupt:
         print("dermjax: stopped; the same command continues it", file=sys.stderr)
         return 130  # as a shell has it for Ctrl-C

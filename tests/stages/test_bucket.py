@@ -201,3 +201,27 @@ def test_what_cannot_work_is_refused_at_once(store, base):
     config.data.cache_dir = f"gs://{BUCKET}/cache"
     with pytest.raises(ValueError, match="cache folder gs://.*: name one of a disk"):
         run.run(config, f"gs://{BUCKET}/runs/b")
+
+
+@pytest.mark.parametrize("part", ["/metrics.jsonl", "/finetune/4/"])
+def test_a_bucket_that_is_taken_away_is_one_line_at_once(store, there, part):
+    """Orbax's threads would keep the process for ten minutes."""
+    command = [
+        *(sys.executable, "-m", "dermjax.main", f"--workdir=gs://{BUCKET}/taken{part}"),
+        f"--config=configs/fs.py:alpha=0.5,scale=demo,data={DATA},model=efficientnet_tiny",
+        *("--config.data.max_side=32", "--config.data.workers=1"),
+        *("--config.finetune.image_size=16", "--config.finetune.batch_size=8"),
+        *("--config.finetune.warmup_steps=1", "--config.finetune.steps=6"),
+        *("--config.finetune.report_every=2", "--config.finetune.evaluate_every=2"),
+    ]
+    store.on_write = lambda name: store.denied.add(BUCKET) if part in name else None
+    try:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, timeout=200
+        )
+    finally:
+        store.on_write = lambda name: None
+        store.denied.discard(BUCKET)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dermjax: the bucket cannot be used: the same command continues")
