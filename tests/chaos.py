@@ -163,7 +163,9 @@ class Chaos:
             return stopped if status == 0 else kind != "SIGTERM" or phase not in _HEEDING
         return {
             "SIGTERM": status == -signal.SIGTERM or stopped,
-            "SIGINT": status in (0, 130) and _CONTINUES in run.said or phase == "starting",
+            "SIGINT": (status in (0, 130) and _CONTINUES in run.said)
+            or phase == "starting"
+            or (status == -signal.SIGINT and (run.workdir / "results.json").exists()),
             "full disk": status == 2 and _one_line(run.said),
             "kill -9 of a worker": status == 2 and "worker processes was killed" in run.said,
             "nothing": False,
