@@ -46,6 +46,8 @@ def main(_) -> int:
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
+        if processes.waited_in_vain(error):
+            watch.leave(f"{processes.named()}another process is gone ({error})")
         return command_line.refuse(processes.named() + command_line.told(error), error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):

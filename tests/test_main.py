@@ -1,6 +1,7 @@
 """The command line: help at once, and every mistake answered by one line."""
 
 import errno
+import os
 import pathlib
 import re
 import subprocess
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 
 from dermjax import main
 from dermjax.stages import run
+from dermjax.training import processes, watch
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -143,3 +145,28 @@ def test_a_full_disk_is_told_with_the_remedy(monkeypatch, capsys, error):
     assert main.main(None) == 2
     told = capsys.readouterr().err
     assert told.startswith("dermjax: the disk is full: make room") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [
+    ValueError("Timed out while waiting for async_write_complete barrier."),  # Orbax, saving
+    jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllReduce failed: Connection reset by peer"),
+])  # fmt: skip
+def test_who_loses_another_process_ends_with_the_status_of_that(monkeypatch, capsys, error):
+    def train(config, workdir):
+        raise error
+
+    class Left(Exception):
+        pass
+
+    def leave(status):
+        raise Left(status)
+
+    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
+    monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
+    monkeypatch.setattr(processes, "alone", lambda: False)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Left, match=f"^{watch.GONE}$"):
+        main.main(None)
+    told = capsys.readouterr().err
+    assert "another process is gone" in told and told.count("\n") == 1

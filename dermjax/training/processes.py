@@ -149,6 +149,11 @@ def _from_first(text: str) -> str:
     return np.asarray(told, np.uint8).tobytes().decode(errors="replace").rstrip()
 
 
+def waited_in_vain(error: Exception) -> bool:
+    """Whether another process has not come to where all of them meet, as Orbax tells it."""
+    return not alone() and "Timed out while waiting for" in str(error)
+
+
 class Vote:
     """Whether any process wants to stop: asked once a step, and answered alike in all of them.
 
