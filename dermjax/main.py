@@ -39,15 +39,17 @@ def main(_) -> int:
     import jax
 
     from dermjax.stages import probe, run, saliency, study
-    from dermjax.training import processes, watch
+    from dermjax.training import processes
 
     stages = {"probe": probe, "saliency": saliency, "study": study}
     stage = stages.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
-        if processes.waited_in_vain(error):
-            watch.leave(f"{processes.named()}another process is gone ({error})")
+        if processes.is_lost(error):
+            watch.leave(
+                f"{processes.named()}another process is gone ({str(error).splitlines()[0]})"
+            )
         return command_line.refuse(processes.named() + command_line.told(error), error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
@@ -58,7 +60,7 @@ def main(_) -> int:
             )
         if processes.alone():
             raise
-        watch.leave(f"{processes.named()}another process is gone ({str(error).splitlines()[0]})")
+        processes.leave(error)
     except Exception as error:
         if not command_line.is_of_store(error):
             raise

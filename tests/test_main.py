@@ -149,6 +149,7 @@ def test_a_full_disk_is_told_with_the_remedy(monkeypatch, capsys, error):
 
 @pytest.mark.parametrize("error", [
     ValueError("Timed out while waiting for async_write_complete barrier."),  # Orbax, saving
+    ValueError("UNKNOWN: Gloo AllGather failed: pair.cc:538\nConnection reset by peer"),
     jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllReduce failed: Connection reset by peer"),
 ])  # fmt: skip
 def test_who_loses_another_process_ends_with_the_status_of_that(monkeypatch, capsys, error):

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -22,6 +22,8 @@ from dermjax.training import cluster, watch
 _JOIN_SECONDS = 300  # until all processes have come
 _HEARTBEAT_SECONDS = 60  # without a sign of life, after which JAX ends all others (status 134)
 _SHUTDOWN_SECONDS = 20
+# Orbax where all have to meet; collectives, whose errors are ValueErrors where a value is read.
+_LOST = ("Timed out while waiting for", "Gloo ", "NCCL", "Connection reset by peer")
 _LONGEST = 4096  # bytes of a message from the first process
 
 
@@ -149,9 +151,14 @@ def _from_first(text: str) -> str:
     return np.asarray(told, np.uint8).tobytes().decode(errors="replace").rstrip()
 
 
-def waited_in_vain(error: Exception) -> bool:
-    """Whether another process has not come to where all of them meet, as Orbax tells it."""
-    return not alone() and "Timed out while waiting for" in str(error)
+def is_lost(error: Exception) -> bool:
+    """Whether it tells, in the words of a library, that another process is gone."""
+    return not alone() and any(words in str(error) for words in _LOST)
+
+
+def leave(error: Exception) -> NoReturn:
+    """Ends this process, because another one is gone."""
+    watch.leave(f"{named()}another process is gone ({str(error).splitlines()[0]})")
 
 
 class Vote:

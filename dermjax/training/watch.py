@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 GONE = 75  # exit status (EX_TEMPFAIL): the same again may go well
 
@@ -56,7 +57,7 @@ def moved() -> None:
     _watch.since = time.monotonic()
 
 
-def leave(why: str) -> None:
+def leave(why: str) -> NoReturn:
     """Ends this process at once, with a line; a clean end would wait for the others, too."""
     print(
         f"dermjax: {why}. This one ends; the same command on all of them continues at the last "
