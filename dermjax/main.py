@@ -47,9 +47,7 @@ def main(_) -> int:
         return stage.run(_CONFIG.value, _WORKDIR.value)
     except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
         if processes.is_lost(error):
-            watch.leave(
-                f"{processes.named()}another process is gone ({str(error).splitlines()[0]})"
-            )
+            processes.leave(error)
         return command_line.refuse(processes.named() + command_line.told(error), error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
@@ -62,6 +60,8 @@ def main(_) -> int:
             raise
         processes.leave(error)
     except Exception as error:
+        if processes.is_lost(error):
+            processes.leave(error)
         if not command_line.is_of_store(error):
             raise
         return command_line.refuse(processes.named() + command_line.told(error), error)
