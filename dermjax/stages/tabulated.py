@@ -20,6 +20,9 @@ from dermjax.stages.kept import Explained, Maps, visible
 from dermjax.stages.workdir import write_text
 
 _AGREEMENT = ("spearman", "ssim")
+# Patients of a comparison with random maps: of fewer all differences have the same sign by chance
+# more often than once in twenty, whatever an interval over them says.
+_LEAST_COMPARED = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +204,13 @@ def _findings(counted: Scored, every: Scored, weights) -> list[str]:
     if "random" not in counted.methods[1:] or weights is None:
         return []
     first, told = counted.methods[0], {"better": [], "worse": [], "open": []}
+    patients = len(set(counted.patients()))
+    if patients < _LEAST_COMPARED:
+        return [
+            f"Whether maps by {report.worded(first)} are better than random maps cannot be said of "
+            f"{patients} patients: {_LEAST_COMPARED} are the least. More images: "
+            "--config.per_class=5"
+        ]
     for name, (title, more) in SCORES.items():
         if more is None:
             continue

@@ -3,6 +3,7 @@
 import functools
 import html
 import json
+import re
 import shutil
 
 import jax
@@ -16,7 +17,7 @@ from dermjax import models
 from dermjax.analysis import measures
 from dermjax.analysis.saliency import baselines, perturbation
 from dermjax.report import study as report
-from dermjax.stages import defined, explainer, perturbed, saliency, scored
+from dermjax.stages import defined, explainer, perturbed, saliency, scored, tabulated
 from dermjax.training import parallel
 from tests.analysis.saliency import score_oracle as oracle
 from tests.analysis.saliency.patch_network import NETWORK, SIDE, VARIABLES
@@ -180,13 +181,16 @@ def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
     page = text_of(tmp_path / "copy")
     assert "4 of 6 images count: those to whose explained class" in page
     assert f"at least {report.number(least)} (InputIBA's authors have .60); 2 are left out" in page
-    assert ", over 4 of 6 images (see Scores)." in page
+    assert re.search(r"better than random maps cannot be said of [234] patients: 6 are", page)
     curve = read(tmp_path / "copy", "sensitivity_n")
     assert list(curve) == ["method", "n", "mean", "low", "high", "images"]
     assert (curve["images"] == 4).all() and set(curve["n"]) == {2, 22, 204}
     by_method = means[means["score"] == "sensitivity_n"].set_index("method")["mean"]
     for method, part in curve.groupby("method"):
         assert part["mean"].mean() == pytest.approx(by_method[method], rel=1e-4)
+    monkeypatch.setattr(tabulated, "_LEAST_COMPARED", 2)
+    assert saliency.run(config, str(tmp_path / "copy")) == 0
+    assert ", over 4 of 6 images (see Scores)." in text_of(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("kept", [0, 1])
