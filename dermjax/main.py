@@ -45,10 +45,6 @@ def main(_) -> int:
     stage = stages.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)
-    except (ValueError, OSError) as error:  # OSError: a full disk, a file that may not be read
-        if processes.is_lost(error):
-            processes.leave(error)
-        return command_line.refuse(processes.named() + command_line.told(error), error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             return command_line.refuse(
@@ -62,7 +58,8 @@ def main(_) -> int:
     except Exception as error:
         if processes.is_lost(error):
             processes.leave(error)
-        if not command_line.is_of_store(error):
+        # OSError: a full disk, a file that may not be read
+        if not (isinstance(error, ValueError | OSError) or command_line.is_of_store(error)):
             raise
         return command_line.refuse(processes.named() + command_line.told(error), error)
     except KeyboardInterrupt:

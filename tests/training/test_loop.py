@@ -119,7 +119,7 @@ def test_a_signal_saves_and_stops_and_leaves_no_trace(tmp_path, number, at):
     assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
 
 
-def test_a_stop_s_means_and_pace_go_on(tmp_path):
+def test_a_stop_s_means_and_pace_go_on():
     meter = loop.Meter("stage")
     meter.waited = 3.0
     meter.exclude(-100)
