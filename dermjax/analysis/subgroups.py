@@ -4,15 +4,10 @@ Letters: B images, N classes, T trials.
 """
 
 import dataclasses
-import re
 
 import numpy as np
 
-from dermjax.analysis import bootstrap
-
-UNKNOWN = "(unknown)"
-_MANY = 10  # distinct numbers that are still categories, as skin types and grades are
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+from dermjax.analysis import bootstrap, subgroup_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +65,7 @@ def break_down(
     numbers are suppressed: they say little, and can point at a person.
 
     Args:
-      values: `[B]` strings, of one attribute; '' is unknown. More than 10 different numbers are
-        binned, see `binned`.
+      values: `[B]` strings, of one attribute; `subgroup_values.group` makes subgroups of them.
       labels: `[B]` int in [0, N).
       predicted: `[T, B]` of the trials, or `[B]`.
       weights: of the B images.
@@ -84,8 +78,8 @@ def break_down(
       ValueError: not as many values as images, a minimum below 1, or see `bootstrap.resample`.
     """
     labels, predicted = np.asarray(labels), np.atleast_2d(predicted)
-    values = binned(values)
-    if values.shape != labels.shape:
+    grouped = subgroup_values.group(values)
+    if grouped.names.shape != labels.shape:
         raise ValueError(
             f"{len(values)} values of {len(labels)} images; each image needs one, '' if unknown"
         )
@@ -93,7 +87,7 @@ def break_down(
         raise ValueError(f"minimum = {minimum} must be at least 1; 20 is usual")
 
     def subgroup(value):
-        rows = np.flatnonzero(values == value)
+        rows = np.flatnonzero(grouped.names == value)
         own = weights.of(rows)
         n, patients = len(rows), len(np.unique(own.inverse))
         few = ""
@@ -107,31 +101,4 @@ def break_down(
         accuracy, macro = (found.estimate(m, level) for m in ("accuracy", "macro_sensitivity"))
         return Subgroup(value, n, patients, accuracy, macro, "")
 
-    return Breakdown(tuple(subgroup(value) for value in sorted(set(values.tolist()), key=_order)))
-
-
-def binned(values: np.ndarray) -> np.ndarray:
-    """`[B]` strings -> `[B]` names of subgroups.
-
-    '' becomes '(unknown)'. When all others are numbers and more than 10 differ, as ages do, they
-    are binned in tens, '30-39' being [30, 40); in hundreds, thousands, ... when tens would be more
-    than 20 bins.
-    """
-    names = np.array([str(value).strip() or UNKNOWN for value in values], object)
-    known = names != UNKNOWN
-    distinct = set(names[known])
-    if len(distinct) <= _MANY or not all(_NUMBER.fullmatch(name) for name in distinct):
-        return names
-    numbers = names[known].astype(np.float64)
-    width = 10
-    while (numbers.max() - numbers.min()) / width > 20:
-        width *= 10
-    lows = (numbers // width * width).astype(np.int64)
-    names[known] = [f"{low}-{low + width - 1}" for low in lows]
-    return names
-
-
-def _order(value: str):
-    """Numbers and bins by size, then words, then unknown."""
-    number = _NUMBER.match(value)
-    return (value == UNKNOWN, float(number[0]) if number else np.inf, value)
+    return Breakdown(tuple(subgroup(value) for value in grouped.order))

@@ -9,6 +9,7 @@ look alike, and what a share of the labels leaves of each class.
 """
 
 import argparse
+import collections
 import dataclasses
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
+from dermjax.analysis import subgroup_values
 from dermjax.data import splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
 SEVERITIES = ("refuse", "allowed", "warn", "info")  # `allowed`: refused but for the user's leave
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
-_UNKNOWN = "(unknown)"
 _MOST_ROWS = 1000
 _MOST_VALUES = 50  # of a column that is counted; ids and free text have more
 
@@ -51,11 +52,13 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         pairs: Of the manifest, as `alike` returns them.
 
     Returns:
-        A dict for JSON: findings, images, alike, classes, columns, labelled.
+        A dict for JSON: findings, images, alike, classes, columns, merged (spellings that were
+        counted together), labelled.
     """
     manifest = dataclasses.replace(manifest, frame=manifest.frame.assign(split=split))
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
+    further = _further(kept)
     return {
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
@@ -64,7 +67,8 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         "images": _images(frame, kept),
         "alike": _named(frame, pairs),
         "classes": _classes(kept),
-        "columns": _columns(kept),
+        "columns": _columns(further),
+        "merged": {name: list(one.notes) for name, one in further.items() if one.notes},
         "labelled": _labelled(kept),
     }
 
@@ -277,28 +281,23 @@ def _classes(frame) -> dict:
     }
 
 
-def _columns(frame) -> dict[str, dict[str, int]]:
-    """Rows per value of the further columns of few values; numbers are counted in tens."""
-    counted = {
-        name: _binned(frame[name]).value_counts().sort_index()
-        for name in frame
-        if name not in (*KNOWN, *OURS)
+def _further(frame) -> dict[str, subgroup_values.Grouped]:
+    """The columns that are neither ours nor the manifest's, as the subgroups that they make.
+
+    Those of many values, such as ids and free text, are left out.
+    """
+    found = {
+        name: subgroup_values.group(frame[name]) for name in frame if name not in (*KNOWN, *OURS)
     }
+    return {name: one for name, one in found.items() if len(one.order) <= _MOST_VALUES}
+
+
+def _columns(further: dict[str, subgroup_values.Grouped]) -> dict[str, dict[str, int]]:
+    """Rows by subgroup of each further column; numbers are counted in tens."""
+    counts = {name: collections.Counter(one.names.tolist()) for name, one in further.items()}
     return {
-        name: {str(value): int(count) for value, count in values.items()}
-        for name, values in counted.items()
-        if len(values) <= _MOST_VALUES
+        name: {value: counts[name][value] for value in one.order} for name, one in further.items()
     }
-
-
-def _binned(values: pd.Series) -> pd.Series:
-    """Numbers of many values, such as ages, in tens; what is blank is a value of its own."""
-    number = pd.to_numeric(values, errors="coerce")
-    blank = values.isin(["", "nan", "NaN", "NA", "unknown"])
-    if number.nunique() > 10 and (number.notna() | blank).all():
-        low = (number // 10 * 10).fillna(0).astype(int)
-        values = low.astype(str).str.zfill(2) + " to " + (low + 9).astype(str).str.zfill(2)
-    return values.mask(blank, _UNKNOWN)
 
 
 def _labelled(frame) -> dict:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from dermjax.analysis import calibration
+from dermjax.analysis import calibration, subgroup_values
 from dermjax.report import charts, published
 from dermjax.report import study as page
 from dermjax.stages.beside import Beside
@@ -184,7 +184,7 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
             charts.subgroups(rows[rows["alpha"] == alpha], minimum),
             f"By {column}, at {page.percent(alpha)} of the labels",
             "Means over trials with 95 % intervals over patients; of parts with fewer than "
-            f"{minimum} images nothing is shown.",
+            f"{minimum} images nothing is shown.{_counted_together(outcomes.columns[column])}",
         )
         for column, rows in subgroups.groupby("column", sort=False)
     ]
@@ -194,6 +194,12 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
         drawn,
         [page.gaps_table(subgroups)],
     )
+
+
+def _counted_together(values: pd.Series) -> str:
+    """Which spellings of a column were taken for one subgroup."""
+    notes = subgroup_values.group(values).notes
+    return f" Counted together: {'; '.join(notes)}." if notes else ""
 
 
 def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = "") -> list[Drawn]:

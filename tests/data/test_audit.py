@@ -59,7 +59,7 @@ def test_a_clean_table_has_counts_and_nothing_to_refuse(clinic, tmp_path, capsys
     assert report["images"]["width_px"] == {"least": 40, "median": 51.5, "most": 63}
     assert report["columns"]["sex"] == {"(unknown)": 8, "f": 8, "m": 8}
     ages = report["columns"]["age"]
-    assert sum(ages.values()) == 24 and ages["(unknown)"] == 1 and ages["20 to 29"] == 5
+    assert sum(ages.values()) == 24 and ages["(unknown)"] == 1 and ages["20-29"] == 5
     for sets in report["classes"].values():
         assert set(sets) == {"train", "validation", "test", "all"}
         whole = sets.pop("all")
