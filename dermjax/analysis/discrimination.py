@@ -87,7 +87,9 @@ def by_class(
     Raises:
       ValueError: not as many patients as images, or see `auroc`.
     """
-    value, influence = {"auroc": (auroc, _auroc_influence), "auprc": (auprc, _auprc_influence)}[name]
+    value, influence = {"auroc": (auroc, _auroc_influence), "auprc": (auprc, _auprc_influence)}[
+        name
+    ]
     probabilities = np.asarray(probabilities)
     trials = probabilities.reshape(-1, *probabilities.shape[-2:])
     values = np.array([value(labels, run) for run in trials])
@@ -119,7 +121,9 @@ def by_class(
     )
 
 
-def top_k(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, k: int) -> Measurement:
+def top_k(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, k: int
+) -> Measurement:
     """The top-k accuracy of the trials, with the patients' influences.
 
     Args:

@@ -28,7 +28,9 @@ class Clinic:
         """Labels and patients `[B]` of a test set."""
         labels, patients = [], []
         for label, patient in zip(
-            np.repeat(np.arange(self.classes), self.patients), range(sum(self.patients)), strict=True
+            np.repeat(np.arange(self.classes), self.patients),
+            range(sum(self.patients)),
+            strict=True,
         ):
             own = [label] * (1 + rng.poisson(self.images - 1))
             if self.second and rng.random() < self.second:
