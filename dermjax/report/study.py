@@ -115,8 +115,8 @@ _OVER = (
 _INTERVALS = f", in brackets the 95 % interval {_OVER}"
 _BOLD = "in bold, ties included; none where strategies have other trials"
 _ERRORS = (
-    " Those of ECE and classwise ECE are over test patients alone. Chance alone makes ECE and classwise ECE larger; their intervals take that off, so that a "
-    "value may lie above its own."
+    " Those of ECE and classwise ECE are over test patients alone. Chance alone makes both larger; "
+    "their intervals take that off, so that a value may lie above its own."
 )
 
 

@@ -86,8 +86,8 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        "test patients and trainings (of a single trial: over test patients alone). The paper's points, where the classes are its own, are of its photographs, "
-        "which are others.",
+        "test patients and trainings (of a single trial: over test patients alone). The paper's "
+        "points, where the classes are its own, are of its photographs, which are others.",
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
@@ -184,8 +184,8 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
             f"subgroups_{column}",
             charts.subgroups(rows[rows["alpha"] == alpha], minimum),
             f"By {column}, at {page.percent(alpha)} of the labels",
-            "Means over trials with 95 % intervals over patients and trainings (of a single trial: over "
-            "patients alone); of parts with fewer than "
+            "Means over trials with 95 % intervals over patients and trainings (of a single trial: "
+            "over patients alone); of parts with fewer than "
             f"{minimum} images nothing is shown.{_counted_together(outcomes.columns[column])}",
         )
         for column, rows in subgroups.groupby("column", sort=False)
@@ -227,7 +227,8 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
 def _beside(other: Beside) -> Section:
     return Section(
         f"Beside it: {other.network}",
-        f"Another study ({other.name}) of the same test images; its methods stand in its own report.",
+        f"Another study ({other.name}) of the same test images; its methods stand in its own "
+        "report.",
         _feature_maps(other.network, other.outcomes, other.maps, f"{other.name}_"),
         [page.overall_table(other.overall, OVERALL)],
     )
