@@ -1,0 +1,123 @@
+"""The mean over images of several patients, with its interval and test, whatever their numbers.
+
+Images of one patient resemble each other, so patients are the units that vary. The mean over images
+is a ratio of two sums over patients; its error is that of the ratio's linear approximation
+(Cochran 1977, section 6.5). Two corrections make it hold for few patients and for patients of whom
+one has many images: the variance is the "bias-reduced" one and the t distribution has as many
+degrees of freedom as that variance is worth (Bell & McCaffrey 2002; "CR2" in Pustejovsky & Tipton
+2018). If every patient has as many images, both are the usual: a t interval of the patients' means,
+with one degree of freedom fewer than patients.
+
+Simulated coverage: see `tests/benchmarks/_saliency_null.py`.
+
+Letters: B images, G patients, w_g the fraction of the images that are of patient g.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+LEAST_PATIENTS = 5  # Of fewer, 95 % intervals of skewed values were found to cover 82 to 92 %.
+_ROUNDING = 1e-10  # of the largest value: a standard error below is no spread but rounding
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusteredMean:
+    """A mean over images. NaN where nothing defines a number; low, high and p go together."""
+
+    value: float  # mean over the images that have a value
+    low: float  # of the interval
+    high: float
+    p: float  # two-sided, of the hypothesis that the mean is 0
+    patients: int  # of the images that have a value
+    images: int  # that have a value
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the values say how far other patients could move the mean."""
+        return not math.isnan(self.low)
+
+    @property
+    def difference_from_zero(self) -> int:
+        """1 or -1 if the interval lies above or below 0, 0 if it does not or there is none."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def clustered_mean(
+    values: np.ndarray,
+    patients: np.ndarray,
+    level: float = 0.95,
+    *,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    least_patients: int = LEAST_PATIENTS,
+) -> ClusteredMean:
+    """Estimates the mean of `values`, taking all images of a patient as one observation.
+
+    There is no interval (low, high and p are NaN) where the values cannot tell how far other
+    patients would move the mean: with fewer than `least_patients` patients, and where all patients
+    have the same mean, say a bounded score that is 1 for everyone. An interval of no width would
+    claim that nothing can move it. Only if that common mean is 0 there is a p, which is 1.
+
+    Args:
+      values: `[B]`; images whose value is NaN or infinite are left out.
+      patients: `[B]`, the patient of each image; any type that sorts.
+      level: of the interval, in (0, 1).
+      bounds: within which every possible value lies; the interval is cut to them.
+      least_patients: of an interval, at least 2.
+
+    Raises:
+      ValueError: as many patients as values are needed, or an argument is out of its bounds.
+    """
+    values, patients = np.asarray(values, np.float64), np.asarray(patients)
+    if values.ndim != 1 or values.shape != patients.shape:
+        raise ValueError(
+            f"values {values.shape} and patients {patients.shape} must both be [B]: one of each "
+            "for every image"
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} must lie in (0, 1); .95 is usual")
+    if least_patients < 2:
+        raise ValueError(f"least_patients = {least_patients} must be at least 2")
+    defined = np.isfinite(values)
+    values, patients = values[defined], patients[defined]
+    if not len(values):
+        return ClusteredMean(*[math.nan] * 4, patients=0, images=0)
+    value = float(values.mean())
+    _, of_patient, counts = np.unique(patients, return_inverse=True, return_counts=True)
+    found = {"value": value, "patients": len(counts), "images": len(values)}
+    if len(counts) < least_patients:
+        return ClusteredMean(low=math.nan, high=math.nan, p=math.nan, **found)
+    residuals = np.bincount(of_patient, values - value) / len(values)
+    error, freedom = _error(residuals, counts / len(values))
+    rounding = _ROUNDING * np.abs(values).max()
+    if error <= rounding:
+        p = 1.0 if abs(value) <= rounding else math.nan
+        return ClusteredMean(low=math.nan, high=math.nan, p=p, **found)
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
+    return ClusteredMean(
+        low=float(max(value - reach, bounds[0])),
+        high=float(min(value + reach, bounds[1])),
+        p=float(2 * stats.t.sf(abs(value) / error, freedom)),
+        **found,
+    )
+
+
+def _error(residuals: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """The mean's standard error and its degrees of freedom.
+
+    Bell & McCaffrey's for a model that has a mean only. Working model: independent images of equal
+    variance, for which the squared error's expectation is exact and its first two moments are those
+    of a scaled chi-squared distribution with that many degrees of freedom.
+
+    Args:
+      residuals: `[G]`, sums of a patient's deviations from the mean, over all B images.
+      weights: `[G]`, w_g; they sum to 1.
+    """
+    left = 1 - weights
+    squared_error = (residuals**2 / left).sum()
+    # 1 / sum of the squared entries of the quadratic form's matrix, whose trace is 1.
+    pairs = weights**2 / left
+    freedom = 1 / ((weights**2).sum() + pairs.sum() ** 2 - (pairs**2).sum())
+    return math.sqrt(squared_error), float(freedom)
