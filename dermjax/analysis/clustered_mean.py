@@ -20,9 +20,15 @@ Letters: B images, G patients, w_g the fraction of the images that are of patien
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
+
+from dermjax.analysis import comparison
+
+_Name = TypeVar("_Name")
 
 LEAST_PATIENTS = 5  # of fewer, nothing shows how skewed values are, and 95 % intervals miss often
 _ROUNDING = 1e-10  # of the largest value: a standard error below is no spread but rounding
@@ -107,6 +113,17 @@ def clustered_mean(
         p=float(2 * stats.t.sf(abs(_symmetric(value / error, skewness)), freedom)),
         **found,
     )
+
+
+def adjusted_p(family: Mapping[_Name, ClusteredMean]) -> dict[_Name, float]:
+    """Holm's adjusted p of all hypotheses that are looked at together.
+
+    Returns:
+      A p by name; NaN for a mean that has none, which takes no part.
+    """
+    tested = [name for name, found in family.items() if not math.isnan(found.p)]
+    adjusted = comparison.holm(np.array([family[name].p for name in tested]))
+    return dict.fromkeys(family, math.nan) | dict(zip(tested, adjusted.tolist(), strict=True))
 
 
 def _spread(residuals: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
