@@ -254,31 +254,6 @@ def over_trials(
     return Resampled(kind.mean(points), kind.mean(resamples), weights.fingerprint)
 
 
-def mean(values: np.ndarray, weights: PatientWeights | None, level: float = 0.95) -> Estimate:
-    """Mean over images, every resample of patients giving one; NaN in `values` is left out.
-
-    Args:
-      values: `[B]`.
-      weights: of the same images; None where they cannot be resampled: then there is no interval.
-
-    Returns:
-      NaN where nothing is defined, or for the interval of a single patient's values.
-    """
-    values = np.asarray(values, np.float64)
-    defined = np.isfinite(values)
-    if not defined.any():
-        return Estimate(np.nan, np.nan, np.nan)
-    point = float(values[defined].mean())
-    if weights is None or len(np.unique(weights.inverse[defined])) < 2:
-        return Estimate(point, np.nan, np.nan)
-    size = weights.counts.shape[1]
-    sums = np.bincount(weights.inverse[defined], values[defined], minlength=size)
-    images = np.bincount(weights.inverse[defined], minlength=size)
-    drawn = weights.counts @ images
-    resampled = np.where(drawn > 0, weights.counts @ sums / np.maximum(drawn, 1), np.nan)
-    return Estimate(point, *interval(resampled, level))
-
-
 def interval(values: np.ndarray, level: float = 0.95) -> tuple:
     """Percentile interval over the first axis (Davison & Hinkley 1997, eq. 5.18).
 

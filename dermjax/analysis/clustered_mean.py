@@ -2,14 +2,14 @@
 
 Images of one patient resemble each other, so patients are the units that vary. The mean over images
 is a ratio of two sums over patients; its error is that of the ratio's linear approximation
-(Cochran 1977, section 6.5). Two corrections make the interval hold for few patients:
+(Cochran 1977, chapter 6). Two corrections make the interval hold for few patients:
 
 - for patients of whom one has many images, the variance is the bias-reduced one, and the t
   distribution has as many degrees of freedom as that variance is worth (Bell & McCaffrey 2002; CR2
   with Satterthwaite's degrees of freedom in Pustejovsky & Tipton 2018);
 - for skewed values, say a loss or a share that mostly is near 0, the t statistic is first made
   symmetric by Hall's cubic transformation (Hall 1992, "On the removal of skewness by
-  transformation", equation 2.5), of which less is taken the fewer degrees of freedom there are.
+  transformation"), of which less is taken the fewer degrees of freedom there are [ours].
 
 With values symmetric about their mean and as many images of every patient this is the usual t
 interval of the patients' means. `tests/benchmarks/_saliency_null.py` simulates how often intervals
@@ -36,7 +36,7 @@ _ROUNDING = 1e-10  # of the largest value: a standard error below is no spread b
 
 @dataclasses.dataclass(frozen=True)
 class ClusteredMean:
-    """A mean over images. NaN where nothing defines a number."""
+    """A mean over images; NaN where nothing defines a number. See `clustered_mean`."""
 
     value: float  # mean over the images that have a value
     low: float  # of the interval
@@ -49,11 +49,6 @@ class ClusteredMean:
     def has_interval(self) -> bool:
         """Whether the values say how far other patients could move the mean."""
         return not math.isnan(self.low)
-
-    @property
-    def difference_from_zero(self) -> int:
-        """1 or -1 if the interval lies above or below 0, 0 if it does not or there is none."""
-        return int(self.low > 0) - int(self.high < 0)
 
 
 def clustered_mean(

@@ -130,9 +130,8 @@ def _told(config: ConfigDict, count: int) -> str:
     if not config.per_class:
         return f"All: {report.counted(count, 'test image')}, {which}."
     return (
-        f"{report.counted(count, 'test image')}: of every class that has such, at most "
-        f"{config.per_class} drawn at random (seed {config.seed}), {which}; of different patients "
-        "where there are enough."
+        f"{report.counted(count, 'test image')}: at most {config.per_class} of every class, drawn "
+        f"at random (seed {config.seed}), {which}; of different patients where there are enough."
     )
 
 

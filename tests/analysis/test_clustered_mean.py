@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, optimize, stats
 
-from dermjax.analysis.clustered_mean import LEAST_PATIENTS, clustered_mean
+from dermjax.analysis import comparison
+from dermjax.analysis.clustered_mean import LEAST_PATIENTS, adjusted_p, clustered_mean
 
 
 def by_matrices(values, patients, level=0.95):
@@ -71,7 +72,7 @@ def test_it_is_what_the_papers_state(drawn):
     values, patients = drawn
     found = clustered_mean(values, patients)
     assert (found.low, found.high, found.p) == pytest.approx(by_matrices(values, patients))
-    assert (found.p < 0.05) == (found.difference_from_zero != 0)
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
 
 
 @given(clusters(), st.randoms(use_true_random=False))
@@ -161,11 +162,18 @@ def test_bounds_cut_the_interval():
     assert (cut.low, cut.high, cut.value, cut.p) == (0, 1, free.value, free.p)
 
 
-def test_it_says_on_which_side_of_zero_the_interval_lies():
-    values = np.random.default_rng(0).normal(size=20)
-    for shift, side in ((9, 1), (-9, -1), (0, 0)):
-        assert clustered_mean(values + shift, np.arange(20)).difference_from_zero == side
-    assert clustered_mean(values[:2] + 9, np.arange(2)).difference_from_zero == 0
+def test_a_familys_p_are_holms_and_who_has_none_takes_no_part():
+    rng = np.random.default_rng(0)
+    family = {
+        shift: clustered_mean(rng.normal(size=9) + shift, np.arange(9)) for shift in (0, 1, 2)
+    }
+    of_two = clustered_mean(np.array([9.0, 9.1]), np.arange(2))
+    found = adjusted_p(family | {"of two": of_two})
+    assert math.isnan(found.pop("of two"))
+    assert list(found.values()) == pytest.approx(
+        comparison.holm([one.p for one in family.values()])
+    )
+    assert adjusted_p({}) == {}
 
 
 @pytest.mark.parametrize(

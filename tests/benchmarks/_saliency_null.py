@@ -124,15 +124,16 @@ def _finds(differences, owners) -> bool:
 
 
 def _found_before(rng, differences, owners) -> bool:
-    spans = (_percentiles(rng, difference, owners) for difference in differences)
-    return any(low > 0 or high < 0 for low, high in spans)
+    low, high = _percentiles(rng, differences, owners)
+    return bool((low > 0).any() or (high < 0).any())
 
 
 def _percentiles(rng, values, owners) -> np.ndarray:
-    """Of means over resampled patients."""
-    images, sums = np.bincount(owners), np.bincount(owners, values)
+    """Of means `[..., B]` over resampled patients: `[2, ...]`."""
+    images = np.bincount(owners)
+    sums = np.add.reduceat(values, np.cumsum(images) - images, axis=-1)  # owners are in order
     drawn = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), _RESAMPLES)
-    return np.quantile((drawn @ sums) / (drawn @ images), [0.025, 0.975])
+    return np.quantile((sums @ drawn.T) / (drawn @ images), [0.025, 0.975], axis=-1)
 
 
 def main() -> None:
