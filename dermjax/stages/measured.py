@@ -18,7 +18,7 @@ from dermjax.stages.outcomes import Outcome, Outcomes
 OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 BY_CLASS = ("precision", "sensitivity", "specificity", "npv", "f1")
 COMPARED = ("accuracy", "macro_precision", "macro_sensitivity")
-_RANKING = {"macro_auroc": "macro_auroc", "macro_auprc": "macro_auprc", "top3": "top_k"}
+_RANKING = {"macro_auroc": "macro_auroc", "macro_auprc": "macro_auprc"}
 _CALIBRATION = ("ece", "classwise_ece", "brier", "log_loss")
 _TOP = 3
 
@@ -60,10 +60,15 @@ def _cell(outcomes: Outcomes, weights: bootstrap.PatientWeights, strategy, alpha
         alpha,
         runs,
         bootstrap.resample(labels, predicted, weights, classes),
-        discrimination.resample(labels, probabilities, weights, min(_TOP, classes)),
+        discrimination.resample(labels, probabilities, weights, _top(classes)),
         calibration.resample(labels, probabilities, weights),
         calibration.resample(labels, scaled, weights),
     )
+
+
+def _top(classes: int) -> int:
+    """k of the top-k accuracy: always fewer than the classes."""
+    return min(_TOP, classes - 1)
 
 
 def overall(outcomes: Outcomes, cells: list[Cell]) -> pd.DataFrame:
@@ -74,7 +79,9 @@ def overall(outcomes: Outcomes, cells: list[Cell]) -> pd.DataFrame:
         for name in OVERALL:
             trials = [getattr(_alone(outcomes, run), name) for run in cell.runs]
             row |= _estimated(name, cell.resampled.estimate(name)) | {f"{name}_sd": _sd(trials)}
-        for name, measure in _RANKING.items():
+        k = _top(len(outcomes.classes))
+        # Of two classes there is none beside the accuracy: both together are always right.
+        for name, measure in (_RANKING | ({f"top{k}": "top_k"} if k > 1 else {})).items():
             row |= _estimated(name, cell.ranking.estimate(measure))
         row["temperature"] = float(np.mean([run.temperature for run in cell.runs]))
         for when, resampled in (("", cell.calibration), ("_scaled", cell.scaled)):
