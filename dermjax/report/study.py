@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ TITLES = {
     "macro_f1": "macro F1",
     "macro_auroc": "macro AUROC",
     "macro_auprc": "macro AUPRC",
+    "top2": "top-2 accuracy",
     "top3": "top-3 accuracy",
     "precision": "precision (PPV)",
     "sensitivity": "sensitivity",
@@ -67,6 +69,7 @@ DEFINITIONS = {
     ),
     "macro_auroc": "Unweighted mean of the classes' AUROC.",
     "macro_auprc": "Unweighted mean of the classes' AUPRC.",
+    "top2": "Share of the test images whose true class is among the two likeliest.",
     "top3": "Share of the test images whose true class is among the three likeliest.",
     "ece": (
         "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
@@ -129,6 +132,7 @@ class Plot:
     png: bytes
     alt: str
     width: int = 920  # CSS px
+    key: Mapping[int, str] = dataclasses.field(default_factory=dict)  # whole names by number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +164,7 @@ def render(
     sections: Sequence[Section],
     methods: Mapping[str, Sequence[tuple[str, str]]],
     checklist: Sequence[tuple[str, str]],
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The page as HTML.
 
@@ -170,7 +175,14 @@ def render(
       methods: by heading, what was done, as names and values.
       checklist: what a reader of such a study asks, and where the answer is; '' for what only the
         authors can say.
+      left_out: other studies that were to be shown beside it and are not, and why.
     """
+    linked = {name for section in sections for one in section.tables for _, name in one.header}
+    defined = {
+        name: text
+        for name, text in DEFINITIONS.items()
+        if name in linked or name not in ("top2", "top3")
+    }
     return pages.render(
         "study.html",
         title=title,
@@ -180,7 +192,8 @@ def render(
         sections=sections,
         methods=methods,
         checklist=checklist,
-        definitions=[(name, TITLES.get(name, name), text) for name, text in DEFINITIONS.items()],
+        left_out=left_out,
+        definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
         png=lambda file: figures.data_uri(file, "png"),
     )
 

@@ -45,10 +45,11 @@ def write_report(
         title=f"Study of {len(outcomes.images):,} test images: {', '.join(outcomes.strategies())}",
         facts=_facts(runs, outcomes),
         findings=_findings(frames, outcomes),
-        missing=missing | left_out,
+        missing=missing,
+        left_out=left_out,
         sections=[section.on_page() for section in sections],
         methods=methods.describe(config, outcomes),
-        checklist=methods.checklist(outcomes),
+        checklist=methods.checklist(config, outcomes),
     )
     write_text(directory / "report.html", text)
     writer.say(f"{directory / 'report.html'}, tables/, figures/")
@@ -91,8 +92,7 @@ def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:
         ("runs", f"{len(outcomes.runs)} of {len(runs)}"),
         (
             "test images",
-            f"{len(outcomes.images):,} of {len(set(outcomes.groups)):,} patients, or whatever else "
-            "is kept together where patients are not known",
+            f"{len(outcomes.images):,} of {methods.groups_in_words(outcomes.groups)}",
         ),
         ("classes", ", ".join(outcomes.classes)),
         ("data", outcomes.runs[0].results["data_fingerprint"]),

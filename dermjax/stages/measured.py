@@ -95,8 +95,9 @@ def _overall(cell: Cell) -> dict:
     for name in _AREAS:
         found = discrimination.by_class(name, labels, cell.probabilities, patients).macro()
         row |= _measured(f"macro_{name}", found)
-    if classes > _TOP:  # of fewer classes all are among the three likeliest
-        row |= _measured("top3", discrimination.top_k(labels, cell.probabilities, patients, _TOP))
+    k = min(_TOP, classes - 1)  # all of them together are always right
+    if k > 1:  # and of two classes there is none beside the accuracy
+        row |= _measured(f"top{k}", discrimination.top_k(labels, cell.probabilities, patients, k))
     row["temperature"] = float(np.mean([run.temperature for run in cell.runs]))
     scaled = np.stack([run.scaled for run in cell.runs])
     for when, probabilities in (("", cell.probabilities), ("_scaled", scaled)):

@@ -171,11 +171,21 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
 
 
 def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
-    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it."""
+    """K, of the data set's training images."""
+    return queue_length(stage, len(_rows(dataset)))
+
+
+def queue_length(stage: ConfigDict, images: int) -> int:
+    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it.
+
+    Args:
+      stage: `config.pretrain`.
+      images: that are trained on.
+    """
     if stage.queue_size:
         return stage.queue_size
     keys = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
-    return keys * (2 if 2 * keys <= len(_rows(dataset)) - stage.batch_size else 1)
+    return keys * (2 if 2 * keys <= images - stage.batch_size else 1)
 
 
 def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
