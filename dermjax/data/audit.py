@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import splits
+from dermjax.data import links, splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
@@ -60,6 +60,7 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
+        "near_duplicates_looked_for": manifest.pairs is not None,
         "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs)],
         "images": _images(frame, kept),
         "alike": _named(frame, pairs),
@@ -90,18 +91,18 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
 
 def _torn(frame, allow) -> Iterator[Finding]:
     """What lies in two sets."""
-    for name, rows in splits.torn(frame).items():
-        excepted = splits.excepted(name, rows["shared"], allow)
+    for name, rows in links.torn(frame).items():
+        excepted = links.excepted(name, rows, allow)
         for severity, part in (("refuse", rows[~excepted]), ("allowed", rows[excepted])):
             if len(part):
-                yield _finding(severity, f"{name} in two sets", part, "shared")
+                kind = f"{name.replace('_', ' ')} in two sets"
+                yield _finding(severity, kind, part, "shared")
 
 
 def _near(frame) -> Iterator[Finding]:
     """Photographs that are taken for one although their files differ."""
     files = frame[frame["near"] != ""].drop_duplicates(["path", "label", "patient"])
     for severity, kind, column in (
-        ("warn", "near duplicates in two sets", "split"),
         ("warn", "near duplicates of two labels", "label"),
         ("warn", "near duplicates of two patients", "patient"),
         ("info", "near duplicates", "content"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from dermjax import stores
+from dermjax.data import links, masks, near_duplicates, redactions, remote, scan, splits
 from dermjax.data import manifest as tables
-from dermjax.data import masks, near_duplicates, redactions, remote, scan, splits
 from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
@@ -54,7 +54,7 @@ def examine(
             notes, as long as they are few; 'refuse' makes problems of them.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
             duplicates stay in one set; 0: they are not looked for.
-        allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
+        allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
         cache_dir: Folder for the scan's results.
         workers: Processes that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
@@ -74,7 +74,7 @@ def examine(
     frame, left_out, bad = _bad_files(frame, error, on_bad_image)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
-    frame["group"] = splits.merge_groups(frame)
+    frame["group"] = links.merge_groups(frame)
     problems += bad + _box_problems(frame) + redactions.outside(frame)
     problems += splits.group_problems(frame, allow)
     notes = (*manifest.notes, *left_out, *_copies(frame), *_near(frame), *_unvalidated(frame))
@@ -219,7 +219,7 @@ def _officially(frame, source: Path, name: str, wanted: bool):
 
 def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
     """Before a photograph is opened."""
-    splits.check_allow(allow)
+    links.check_allow(allow)
     if on_bad_image not in POLICIES:
         raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
 
@@ -302,7 +302,7 @@ def _copies(frame) -> list[str]:
     differ = f", {(labels > 1).sum()} of them with different labels" if (labels > 1).any() else ""
     return [
         f"photographs present under several names: {copies['content'].nunique()}{differ} "
-        f"({quoted(copies['image'])}); the copies stay in one set"
+        f"({quoted(copies['image'])}); {_kept(frame)}"
     ]
 
 
@@ -314,8 +314,15 @@ def _near(frame) -> list[str]:
         return []
     return [
         f"near duplicates: {copies['near'].nunique()} photographs are there more than once, saved "
-        f"or cut anew ({quoted(copies['image'])}); they stay in one set"
+        f"or cut anew ({quoted(copies['image'])}); {_kept(frame)}"
     ]
+
+
+def _kept(frame) -> str:
+    """What becomes of copies, which only a given split can tear apart."""
+    if (frame.loc[frame["exclude"] != "all", "split"] != "").any():
+        return "the given split may tear none of them without leave"
+    return "they stay in one set"
 
 
 def _unvalidated(frame) -> list[str]:

@@ -15,6 +15,7 @@ from dermjax.data import (
     builder,
     cifar10,
     layouts,
+    links,
     pipeline,
     redactions,
     remote,
@@ -167,7 +168,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         fingerprint=manifest.fingerprint,
         manifest=manifest,
         excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
-        allowed=splits.accepted(manifest.frame, config.data.allow),
+        allowed=links.accepted(manifest.frame, config.data.allow),
     )
 
 

@@ -160,7 +160,7 @@ def test_near_duplicates_are_found_and_stay_in_one_set(clinic, tmp_path):
     assert "near duplicates" not in kinds(report)
 
 
-def test_near_duplicates_in_two_given_sets_are_a_warning(clinic, tmp_path):
+def test_near_duplicates_in_two_given_sets_are_refused_or_allowed_by_name(clinic, tmp_path):
     path = clinic()
     sets = ["split", *(("train", "validation", "test")[i // 4 % 3] for i in range(24))]
     lines = [
@@ -171,7 +171,12 @@ def test_near_duplicates_in_two_given_sets_are_a_warning(clinic, tmp_path):
     smooth(path.parent / "one.png", 7)
     smooth(path.parent / "two.jpg", 7)
     status, report = audited(path, tmp_path)
-    assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "warn"
+    assert status == 1 and kinds(report)["near duplicates in two sets"]["severity"] == "refuse"
+    (told,) = report["problems"]
+    assert told.startswith("rows 26, 27: ") and "near_duplicate:one.png" in told
+    assert not any("stay in one set" in note for note in report["notes"])
+    status, report = audited(path, tmp_path, "--allow", "near_duplicate:two.jpg")
+    assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "allowed"
 
 
 def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, capsys):
