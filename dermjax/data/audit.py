@@ -11,13 +11,13 @@ look alike, and what a share of the labels leaves of each class.
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import links, splits
+from dermjax.data import balance, links, splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
@@ -53,6 +53,7 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
     Returns:
         A dict for JSON: findings, images, alike, classes, columns, labelled.
     """
+    uneven = balance.uneven(manifest.frame, split)
     manifest = dataclasses.replace(manifest, frame=manifest.frame.assign(split=split))
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -61,7 +62,7 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
         "near_duplicates_looked_for": manifest.pairs is not None,
-        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs)],
+        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs, uneven)],
         "images": _images(frame, kept),
         "alike": _named(frame, pairs),
         "classes": _classes(kept),
@@ -70,12 +71,15 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
     }
 
 
-def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
+def findings(
+    manifest: Manifest, pairs: pd.DataFrame, uneven: Sequence[balance.Uneven] = ()
+) -> list[Finding]:
     """What is wrong or worth a look, the gravest first.
 
     Args:
         manifest: With the sets in the column `split`.
         pairs: Of the manifest, as `alike` returns them.
+        uneven: Of the sets, as `balance.uneven` returns them.
     """
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -84,6 +88,7 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
         *_contradictions(kept),
         *_near(kept),
         *_alike(frame, pairs),
+        *(Finding("warn", "uneven sets", u.text, len(u.rows), _rows(u.rows)) for u in uneven),
         *_gaps(frame),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -61,7 +61,8 @@ def examine(
         **of_table: layout, official_split and redact, as `read` takes them.
 
     Returns:
-        (manifest, problems): the manifest with `fingerprint` and the columns of the scan. Rows
+        (manifest, problems): the manifest with `fingerprint` and the columns of the scan, its rows
+        in the same order however the table is sorted (`row` is their line in it). Rows
         left out everywhere are not opened: width = height = 0, the others ''.
 
     Raises:
@@ -78,11 +79,10 @@ def examine(
     problems += bad + _box_problems(frame) + redactions.outside(frame)
     problems += splits.group_problems(frame, allow)
     notes = (*manifest.notes, *left_out, *_copies(frame), *_near(frame), *_unvalidated(frame))
-    key = tables.fingerprint(frame)
     manifest = dataclasses.replace(
-        manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes, fingerprint=key
+        manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes
     )
-    return manifest, problems
+    return tables.settled(manifest), problems
 
 
 def read(

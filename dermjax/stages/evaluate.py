@@ -99,6 +99,7 @@ def write_results(
         "n": dataset.counts(),
         "excluded": dataset.excluded,
         "allowed": dataset.allowed,
+        "without_patient": dataset.without_patient,
         **measured,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "weights": weights,

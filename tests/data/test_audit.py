@@ -179,6 +179,18 @@ def test_near_duplicates_in_two_given_sets_are_refused_or_allowed_by_name(clinic
     assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "allowed"
 
 
+def test_one_patient_with_most_images_is_told_with_the_sets(clinic, tmp_path):
+    path = clinic()
+    lines = path.read_text().splitlines()
+    lines += [f"more{i}.png,{'acne' if i % 2 else 'eczema'},p0,," for i in range(60)]
+    for i in range(60):
+        smooth(path.parent / f"more{i}.png", 100 + i)
+    path.write_text("\n".join(lines))
+    _, report = audited(path, tmp_path)
+    found = kinds(report)["uneven sets"]
+    assert found["severity"] == "warn" and "of 84 labelled images" in found["text"]
+
+
 def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, capsys):
     path = clinic()
     lines = path.read_text().splitlines()
@@ -202,7 +214,8 @@ def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, c
 def test_findings_count_things_not_rows(clinic, tmp_path):
     manifest = layouts.load(clinic(), cache_dir=tmp_path)
     sets = np.where(np.arange(24) % 2, "train", "test")
-    torn = dataclasses.replace(manifest, frame=manifest.frame.assign(split=sets))
+    frame = manifest.frame.sort_values("row", ignore_index=True)
+    torn = dataclasses.replace(manifest, frame=frame.assign(split=sets))
     (found,) = [f for f in audit.findings(torn, audit.alike(torn)) if f.severity == "refuse"]
     assert (found.kind, found.count, len(found.rows)) == ("patients in two sets", 12, 24)
     assert str(found).startswith("refuse patients in two sets: 12 (p0, p1, p2 ...)")
