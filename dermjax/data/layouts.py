@@ -1,13 +1,23 @@
 """The one door for data: recognises what a user brings and tells everything that is wrong."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from dermjax import stores
-from dermjax.data import links, masks, near_duplicates, redactions, remote, scan, splits
+from dermjax.data import (
+    file_names,
+    links,
+    masks,
+    near_duplicates,
+    redactions,
+    remote,
+    scan,
+    splits,
+)
 from dermjax.data import manifest as tables
 from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
@@ -15,6 +25,7 @@ from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 POLICIES = ("refuse", "skip")
+_NAMED = 5  # missing files whose neighbours are looked for
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
 
 
@@ -61,8 +72,7 @@ def examine(
         **of_table: layout, official_split and redact, as `read` takes them.
 
     Returns:
-        (manifest, problems): the manifest with `fingerprint` and the columns of the scan, its rows
-        in the same order however the table is sorted (`row` is their line in it). Rows
+        (manifest, problems): the manifest with `fingerprint` and the columns of the scan. Rows
         left out everywhere are not opened: width = height = 0, the others ''.
 
     Raises:
@@ -72,17 +82,26 @@ def examine(
     _check_options(on_bad_image, allow)
     manifest, problems = read(source, cache_dir=cache_dir, track=track, **of_table)
     frame, error = _scanned(manifest.frame, cache_dir, workers, track)
+    frame, error, more, renamed = _spelled_otherwise(frame, error, cache_dir, workers, track)
     frame, left_out, bad = _bad_files(frame, error, on_bad_image)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
     frame["group"] = links.merge_groups(frame)
-    problems += bad + _box_problems(frame) + redactions.outside(frame)
+    problems += bad + more + _box_problems(frame) + redactions.outside(frame)
     problems += splits.group_problems(frame, allow)
-    notes = (*manifest.notes, *left_out, *_copies(frame), *_near(frame), *_unvalidated(frame))
-    manifest = dataclasses.replace(
-        manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes
+    notes = (
+        *manifest.notes,
+        *renamed,
+        *left_out,
+        *_copies(frame),
+        *_near(frame),
+        *_unvalidated(frame),
     )
-    return tables.settled(manifest), problems
+    key = tables.fingerprint(frame)
+    manifest = dataclasses.replace(
+        manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes, fingerprint=key
+    )
+    return manifest, problems
 
 
 def read(
@@ -241,13 +260,39 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
     return frame.assign(**sizes, **words), found["error"].fillna("").to_numpy(object)
 
 
+def _spelled_otherwise(frame, error, cache_dir, workers: int, track: scan.Track):
+    """Files whose names the disk has in another form: (frame, errors, problems, notes)."""
+    found = file_names.find(frame.loc[error == scan.NOT_FOUND, "path"])
+    if not found:
+        return frame, error, [], []
+    rows = frame["path"].isin(list(found))
+    own = frame[rows].assign(path=frame.loc[rows, "path"].map(found))
+    own, errors = _scanned(own, cache_dir, workers, track)
+    frame, error = pd.concat([frame[~rows], own]).sort_index(), error.copy()
+    error[rows.to_numpy()] = errors
+    # Two rows of a table may have named one file in two ways.
+    problems = tables.duplicates(frame[frame["path"].isin(own["path"])])
+    text = (
+        "files found under another form of their names, as the disk has them: "
+        f"{quoted(map(os.path.basename, own['path']))}"
+    )
+    return frame, error, problems, [at_rows(own["row"], text)]
+
+
+def _neighbours(paths) -> str:
+    """What a person may have meant by files that are not there."""
+    near = [name for path in paths[:_NAMED] for name in file_names.neighbours(path)]
+    return f" (in their folders there are {quoted(near)}: is that meant?)" if near else ""
+
+
 def _bad_files(frame, error, on_bad_image: str):
     """The frame without missing and unreadable photographs where they may be skipped; then they
     are notes, else problems, one line per reason."""
     bad = []
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
-            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}"))
+            near = _neighbours(part["path"].tolist()) if reason == scan.NOT_FOUND else ""
+            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}"))
     if on_bad_image == "refuse":
         return frame, [], bad
     if (error != "").sum() > _FEW * (frame["exclude"] != "all").sum():

@@ -350,12 +350,29 @@ def _notes(frame, no_patient) -> list[str]:
     return notes + ([f"further columns kept: {', '.join(further)}"] if further else [])
 
 
-def identities(frame: pd.DataFrame) -> list[str]:
-    """All that training depends on, as one line for each row; its name stands first.
+def fingerprint(frame: pd.DataFrame) -> str:
+    """First 16 hex digits of a sha256 over what training depends on.
 
     Args:
         frame: A scanned manifest's table. Folders, times and the order of rows do not count.
     """
+    return hashlib.sha256("\n".join(sorted(_identities(frame))).encode()).hexdigest()[:16]
+
+
+def in_order(manifest: Manifest) -> Manifest:
+    """The scanned manifest with its rows in the order of their identities.
+
+    Whatever is drawn, cached or batched goes by a row's place from here on, so that the place must
+    not depend on how the user has sorted the table.
+    """
+    lines, names = _identities(manifest.frame), manifest.frame["name"].tolist()
+    order = sorted(range(len(lines)), key=lambda place: (lines[place], names[place]))
+    frame = manifest.frame.iloc[order].reset_index(drop=True)
+    return dataclasses.replace(manifest, frame=frame)
+
+
+def _identities(frame: pd.DataFrame) -> list[str]:
+    """All that training depends on, as one line for each row; its name stands first."""
     # An absolute path in the manifest would make the same data differ between machines.
     if (absolute := frame["image"].map(os.path.isabs)).any():
         last = r"^(photo:)?.*/"
@@ -369,22 +386,6 @@ def identities(frame: pd.DataFrame) -> list[str]:
     table = frame[["name", "label", "group", "split", "exclude", *BOX, "redact", "content"]]
     columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
     return ["\x1f".join(map(str, row)) for row in zip(*columns, strict=True)]
-
-
-def settled(manifest: Manifest) -> Manifest:
-    """The scanned manifest with its fingerprint, and its rows in the order of their identities.
-
-    Whatever is drawn, cached or batched goes by a row's place from here on, so that the place must
-    not depend on how the user has sorted the table.
-    """
-    lines, names = identities(manifest.frame), manifest.frame["name"].tolist()
-    order = sorted(range(len(lines)), key=lambda place: (lines[place], names[place]))
-    lines = "\n".join(lines[place] for place in order)
-    return dataclasses.replace(
-        manifest,
-        frame=manifest.frame.iloc[order].reset_index(drop=True),
-        fingerprint=hashlib.sha256(lines.encode()).hexdigest()[:16],
-    )
 
 
 def write_csv(manifest: Manifest, path) -> None:

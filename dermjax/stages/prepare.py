@@ -23,7 +23,7 @@ from dermjax.data import (
     splits,
     synthetic,
 )
-from dermjax.data.manifest import KNOWN, OURS, Manifest
+from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order
 from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
 
@@ -168,8 +168,8 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
 
 
 def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> Manifest:
-    """The checked table, every photograph having been looked at once."""
-    return layouts.load(
+    """The checked table in an order of its own, every photograph having been looked at once."""
+    manifest = layouts.load(
         source,
         layout=config.data.layout,
         official_split=config.data.official_split,
@@ -181,6 +181,7 @@ def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> 
         workers=workers,
         track=writer.track,
     )
+    return in_order(manifest)
 
 
 def fingerprint(config: ConfigDict, writer: Writer) -> str:

@@ -182,13 +182,15 @@ def test_near_duplicates_in_two_given_sets_are_refused_or_allowed_by_name(clinic
 def test_one_patient_with_most_images_is_told_with_the_sets(clinic, tmp_path):
     path = clinic()
     lines = path.read_text().splitlines()
-    lines += [f"more{i}.png,{'acne' if i % 2 else 'eczema'},p0,," for i in range(60)]
+    lines += [f"more{i}.png,{'acne' if i % 2 else 'rosacea'},p0,,," for i in range(60)]
     for i in range(60):
         smooth(path.parent / f"more{i}.png", 100 + i)
     path.write_text("\n".join(lines))
     _, report = audited(path, tmp_path)
-    found = kinds(report)["uneven sets"]
-    assert found["severity"] == "warn" and "of 84 labelled images" in found["text"]
+    uneven = [found for found in report["findings"] if found["kind"] == "uneven sets"]
+    assert {found["severity"] for found in uneven} == {"warn"}
+    assert "patient:p0 has 62 of 84 labelled images" in uneven[0]["text"]
+    assert uneven[0]["rows"][:3] == [2, 3, 26] and len(uneven) == 3
 
 
 def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, capsys):
@@ -214,8 +216,7 @@ def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, c
 def test_findings_count_things_not_rows(clinic, tmp_path):
     manifest = layouts.load(clinic(), cache_dir=tmp_path)
     sets = np.where(np.arange(24) % 2, "train", "test")
-    frame = manifest.frame.sort_values("row", ignore_index=True)
-    torn = dataclasses.replace(manifest, frame=frame.assign(split=sets))
+    torn = dataclasses.replace(manifest, frame=manifest.frame.assign(split=sets))
     (found,) = [f for f in audit.findings(torn, audit.alike(torn)) if f.severity == "refuse"]
     assert (found.kind, found.count, len(found.rows)) == ("patients in two sets", 12, 24)
     assert str(found).startswith("refuse patients in two sets: 12 (p0, p1, p2 ...)")

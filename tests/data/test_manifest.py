@@ -418,11 +418,7 @@ def _print(tmp_path, change=None, header=BOXED):
     frame = _read(tmp_path, "c.jpg,a,p,1,2,3,4", header=header)[0].frame.assign(content="0" * 64)
     if change:
         frame.loc[6, change[0]] = change[1]
-    return _fingerprint(frame)
-
-
-def _fingerprint(frame):
-    return manifest.settled(Manifest(frame, "table.csv", "folder")).fingerprint
+    return manifest.fingerprint(frame)
 
 
 def test_fingerprint(tmp_path):
@@ -447,17 +443,17 @@ def test_fingerprint_forgets_absolute_paths(tmp_path):
     for place in ("one", "two"):
         rows = [f"/{place}/{i}.jpg,{'ab'[i % 2]}" for i in range(6)]
         table, _ = _read(tmp_path, *rows, header="image,label", good=False)
-        prints.add(_fingerprint(table.frame.assign(content="0")))
+        prints.add(manifest.fingerprint(table.frame.assign(content="0")))
     assert len(prints) == 1
 
 
-def test_the_rows_of_a_settled_table_do_not_depend_on_how_it_is_sorted(tmp_path):
+def test_the_order_of_identities_does_not_depend_on_how_a_table_is_sorted(tmp_path):
     rows = [f"{i % 5}.jpg,{'ab'[i % 2]},p{i % 3},{i},2,3,4" for i in range(12)]
     settled = []
     for order in (rows, rows[::-1], sorted(rows, key=lambda row: row[::-1])):
         table, _ = _read(tmp_path, *order, header=BOXED, good=False)
-        found = manifest.settled(dataclasses.replace(table, frame=table.frame.assign(content="0")))
-        settled.append((found.frame.drop(columns="row"), found.fingerprint))
+        found = manifest.in_order(dataclasses.replace(table, frame=table.frame.assign(content="0")))
+        settled.append((found.frame.drop(columns="row"), manifest.fingerprint(found.frame)))
         assert found.frame.index.tolist() == list(range(12))
         lines = dict(zip(table.frame["name"], table.frame["row"], strict=True))
         assert dict(zip(found.frame["name"], found.frame["row"], strict=True)) == lines
