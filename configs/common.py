@@ -111,10 +111,12 @@ def _paper() -> ConfigDict:
     config.data.official_split = False  # take the sets that a public data set's folder names
     config.data.on_bad_image = "refuse"  # or skip: leave unreadable files out and list them
     # Bits of 256 by which the perceptual hashes of one photograph may differ when it was saved, cut
-    # or brightened anew; such near duplicates stay in one set; 0: they are not looked for.
+    # or brightened anew; such near duplicates stay in one set, and a given split may tear them by
+    # leave alone (`allow`); 0: they are not looked for.
     config.data.near_duplicates = 32
     # What a given split may tear apart, by name: "['lesions']" for all, "['patient:p17']" for one;
-    # there are patients, lesions, files, chains. What was found is written into results.json.
+    # there are patients, lesions, files, near_duplicates, chains. What was found is written into
+    # results.json.
     config.data.allow = ()
     # A CSV image,x,y,w,h of what is blacked out; by default the one beside the data: redact.csv in
     # a folder, photos.redact.csv beside photos.csv.

@@ -12,14 +12,14 @@ import argparse
 import collections
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from dermjax import command_line
 from dermjax.analysis import subgroup_values
-from dermjax.data import splits
+from dermjax.data import balance, links, splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
@@ -55,6 +55,7 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         A dict for JSON: findings, images, alike, classes, columns, merged (spellings that were
         counted together), labelled.
     """
+    uneven = balance.uneven(manifest.frame, split)
     manifest = dataclasses.replace(manifest, frame=manifest.frame.assign(split=split))
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -63,7 +64,8 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
-        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs)],
+        "near_duplicates_looked_for": manifest.pairs is not None,
+        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs, uneven)],
         "images": _images(frame, kept),
         "alike": _named(frame, pairs),
         "classes": _classes(kept),
@@ -73,12 +75,15 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
     }
 
 
-def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
+def findings(
+    manifest: Manifest, pairs: pd.DataFrame, uneven: Sequence[balance.Uneven] = ()
+) -> list[Finding]:
     """What is wrong or worth a look, the gravest first.
 
     Args:
         manifest: With the sets in the column `split`.
         pairs: Of the manifest, as `alike` returns them.
+        uneven: Of the sets, as `balance.uneven` returns them.
     """
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -87,6 +92,7 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
         *_contradictions(kept),
         *_near(kept),
         *_alike(frame, pairs),
+        *(Finding("warn", "uneven sets", u.text, len(u.rows), _rows(u.rows)) for u in uneven),
         *_gaps(frame),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
@@ -94,18 +100,18 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
 
 def _torn(frame, allow) -> Iterator[Finding]:
     """What lies in two sets."""
-    for name, rows in splits.torn(frame).items():
-        excepted = splits.excepted(name, rows["shared"], allow)
+    for name, rows in links.torn(frame).items():
+        excepted = links.excepted(name, rows, allow)
         for severity, part in (("refuse", rows[~excepted]), ("allowed", rows[excepted])):
             if len(part):
-                yield _finding(severity, f"{name} in two sets", part, "shared")
+                kind = f"{name.replace('_', ' ')} in two sets"
+                yield _finding(severity, kind, part, "shared")
 
 
 def _near(frame) -> Iterator[Finding]:
     """Photographs that are taken for one although their files differ."""
     files = frame[frame["near"] != ""].drop_duplicates(["path", "label", "patient"])
     for severity, kind, column in (
-        ("warn", "near duplicates in two sets", "split"),
         ("warn", "near duplicates of two labels", "label"),
         ("warn", "near duplicates of two patients", "patient"),
         ("info", "near duplicates", "content"),

@@ -1,20 +1,31 @@
 """The one door for data: recognises what a user brings and tells everything that is wrong."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from dermjax import stores
+from dermjax.data import (
+    file_names,
+    links,
+    masks,
+    near_duplicates,
+    redactions,
+    remote,
+    scan,
+    splits,
+)
 from dermjax.data import manifest as tables
-from dermjax.data import masks, near_duplicates, redactions, remote, scan, splits
 from dermjax.data.importers import LAYOUTS, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 POLICIES = ("refuse", "skip")
+_NAMED = 5  # missing files whose neighbours are looked for
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
 
 
@@ -54,7 +65,7 @@ def examine(
             notes, as long as they are few; 'refuse' makes problems of them.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
             duplicates stay in one set; 0: they are not looked for.
-        allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
+        allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
         cache_dir: Folder for the scan's results.
         workers: Processes that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
@@ -71,13 +82,21 @@ def examine(
     _check_options(on_bad_image, allow)
     manifest, problems = read(source, cache_dir=cache_dir, track=track, **of_table)
     frame, error = _scanned(manifest.frame, cache_dir, workers, track)
+    frame, error, more, renamed = _spelled_otherwise(frame, error, cache_dir, workers, track)
     frame, left_out, bad = _bad_files(frame, error, on_bad_image)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
-    frame["group"] = splits.merge_groups(frame)
-    problems += bad + _box_problems(frame) + redactions.outside(frame)
+    frame["group"] = links.merge_groups(frame)
+    problems += bad + more + _box_problems(frame) + redactions.outside(frame)
     problems += splits.group_problems(frame, allow)
-    notes = (*manifest.notes, *left_out, *_copies(frame), *_near(frame), *_unvalidated(frame))
+    notes = (
+        *manifest.notes,
+        *renamed,
+        *left_out,
+        *_copies(frame),
+        *_near(frame),
+        *_unvalidated(frame),
+    )
     key = tables.fingerprint(frame)
     manifest = dataclasses.replace(
         manifest, frame=frame, pairs=pairs, allow=tuple(allow), notes=notes, fingerprint=key
@@ -219,7 +238,7 @@ def _officially(frame, source: Path, name: str, wanted: bool):
 
 def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
     """Before a photograph is opened."""
-    splits.check_allow(allow)
+    links.check_allow(allow)
     if on_bad_image not in POLICIES:
         raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
 
@@ -241,13 +260,39 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
     return frame.assign(**sizes, **words), found["error"].fillna("").to_numpy(object)
 
 
+def _spelled_otherwise(frame, error, cache_dir, workers: int, track: scan.Track):
+    """Files whose names the disk has in another form: (frame, errors, problems, notes)."""
+    found = file_names.find(frame.loc[error == scan.NOT_FOUND, "path"])
+    if not found:
+        return frame, error, [], []
+    rows = frame["path"].isin(list(found))
+    own = frame[rows].assign(path=frame.loc[rows, "path"].map(found))
+    own, errors = _scanned(own, cache_dir, workers, track)
+    frame, error = pd.concat([frame[~rows], own]).sort_index(), error.copy()
+    error[rows.to_numpy()] = errors
+    # Two rows of a table may have named one file in two ways.
+    problems = tables.duplicates(frame[frame["path"].isin(own["path"])])
+    text = (
+        "files found under another form of their names, as the disk has them: "
+        f"{quoted(map(os.path.basename, own['path']))}"
+    )
+    return frame, error, problems, [at_rows(own["row"], text)]
+
+
+def _neighbours(paths) -> str:
+    """What a person may have meant by files that are not there."""
+    near = [name for path in paths[:_NAMED] for name in file_names.neighbours(path)]
+    return f" (in their folders there are {quoted(near)}: is that meant?)" if near else ""
+
+
 def _bad_files(frame, error, on_bad_image: str):
     """The frame without missing and unreadable photographs where they may be skipped; then they
     are notes, else problems, one line per reason."""
     bad = []
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
-            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}"))
+            near = _neighbours(part["path"].tolist()) if reason == scan.NOT_FOUND else ""
+            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}"))
     if on_bad_image == "refuse":
         return frame, [], bad
     if (error != "").sum() > _FEW * (frame["exclude"] != "all").sum():
@@ -302,7 +347,7 @@ def _copies(frame) -> list[str]:
     differ = f", {(labels > 1).sum()} of them with different labels" if (labels > 1).any() else ""
     return [
         f"photographs present under several names: {copies['content'].nunique()}{differ} "
-        f"({quoted(copies['image'])}); the copies stay in one set"
+        f"({quoted(copies['image'])}); {_kept(frame)}"
     ]
 
 
@@ -314,8 +359,15 @@ def _near(frame) -> list[str]:
         return []
     return [
         f"near duplicates: {copies['near'].nunique()} photographs are there more than once, saved "
-        f"or cut anew ({quoted(copies['image'])}); they stay in one set"
+        f"or cut anew ({quoted(copies['image'])}); {_kept(frame)}"
     ]
+
+
+def _kept(frame) -> str:
+    """What becomes of copies, which only a given split can tear apart."""
+    if (frame.loc[frame["exclude"] != "all", "split"] != "").any():
+        return "the given split may tear none of them without leave"
+    return "they stay in one set"
 
 
 def _unvalidated(frame) -> list[str]:

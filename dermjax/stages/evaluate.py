@@ -100,6 +100,7 @@ def write_results(
         "excluded": dataset.excluded,
         "allowed": dataset.allowed,
         "sets": _origin_of_sets(dataset),
+        "without_patient": dataset.without_patient,
         **measured,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "weights": weights,

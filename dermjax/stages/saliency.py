@@ -16,7 +16,7 @@ from dermjax.stages import kept, network, pictured, randomised, repeated, scored
 from dermjax.stages.explained import Sample, choose, from_files
 from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.stages.kept import Explained, Maps
-from dermjax.stages.prepare import Dataset, prepare
+from dermjax.stages.prepare import Dataset, as_recorded, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import RESULTS, cache_dir, exclusive, read_config
 from dermjax.training import parallel, processes
@@ -46,7 +46,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     explainer = _explainer(config, trained, results, source, devices, writer)
     scored.check_size(config, explainer.size)
     with exclusive(directory, writer, wait=False):
-        dataset = prepare(trained, writer)
+        dataset = as_recorded(prepare(trained, writer), source)
         _check_classes(dataset, results)
         if config.images:
             samples, how = from_files(config, dataset, trained.data)

@@ -12,6 +12,7 @@ from sklearn import metrics
 from dermjax.analysis import calibration
 from dermjax.report import lettering
 from dermjax.stages import compare, planned
+from dermjax.stages.outcomes import collect
 from dermjax.training.writer import Writer
 from tests.stages.made_up import write_study
 
@@ -360,3 +361,23 @@ def test_finished_runs_are_found_as_they_were_planned(tmp_path):
     (runs[3].directory / "results.json").unlink()
     expected = [run.title for run in runs if run is not runs[3]]
     assert [run.title for run in planned.finished(epath.Path(tmp_path))] == expected
+
+
+def test_runs_of_another_labelled_subset_or_test_set_are_left_out(tmp_path):
+    """Such as an older version drew by the order of the table's rows."""
+    _, runs = write_study(tmp_path, argument="alphas=0.1,trials=2", images=40)
+    first, second = (next(run for run in runs if run.trial == trial) for trial in (1, 0))
+    for run, part in ((first, "train"), (second, "test")):
+        sets = pd.read_csv(run.directory / "splits.csv", dtype=str, keep_default_na=False)
+        if part == "train":
+            sets.loc[sets["split"] == "train", "labelled"] = list(
+                sets.loc[sets["split"] == "train", "labelled"][::-1]
+            )
+        else:
+            sets.loc[sets.index[-1], "split"] = "train"
+        sets.to_csv(run.directory / "splits.csv", index=False)
+    found, missing = collect(runs)
+    assert {one.planned.name for one in found.runs} == {
+        run.name for run in runs if run.name not in (first.name, second.name)
+    }
+    assert "labels" in missing[first.name] and "test images" in missing[second.name]
