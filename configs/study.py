@@ -29,8 +29,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.strategies = tuple(given["strategies"].split("+"))
     config.alphas = tuple(common.numbers("alphas", given["alphas"]))
     config.trials = given["trials"]
-    shared = ",".join(f"{name}={given[name]}" for name in ("scale", "data", "model") if given[name])
+    shared = ",".join(f"{name}={given[name]}" for name in ("scale", "model") if given[name])
     config.run = common.make_config("SS", shared)  # SS has every field that a run can have
+    config.run.data.source = given["data"]
     config.dry_run = False  # list the runs, their state and cost, and do nothing
     config.only = -1  # number of the one run to do, as an array of a scheduler counts; -1: all
     config.report = ConfigDict(

@@ -127,7 +127,8 @@ def _resolve(value: str) -> str:
     path, colon, argument = value.partition(":")
     relative = path.removeprefix("configs/")
     folders = [_PACKAGE / "configs", _PACKAGE.parent / "configs"]
-    for candidate in [pathlib.Path(path), *(folder / relative for folder in folders)]:
+    named = pathlib.Path(os.path.expanduser(path))
+    for candidate in [named, *(folder / relative for folder in folders)]:
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
     known = sorted(p.name for f in folders for p in f.glob("*.py") if p.name[0] != "_")

@@ -10,6 +10,7 @@ look alike, and what a share of the labels leaves of each class.
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 
@@ -338,7 +339,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from dermjax.stages import audit as stage
 
-    source, out = given.pop("source").removeprefix("data="), epath.Path(given.pop("out"))
+    source = given.pop("source").removeprefix("data=")
+    out = epath.Path(os.path.expanduser(given.pop("out")))
     try:
         report = stage.run(source, out, **given)
     except (ValueError, OSError) as error:

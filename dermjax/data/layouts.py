@@ -115,6 +115,7 @@ def read(
     names = ["auto", "csv", *LAYOUTS]
     if layout not in names:
         raise ValueError(f"layout {layout!r} is unknown: use one of {', '.join(names)}")
+    source, redact = stores.expanded(source), stores.expanded(redact)
     if not stores.is_remote(source):
         return _read(Path(source), cache_dir, layout, official_split, redact)
     copies = remote.Copies(cache_dir, track)

@@ -417,9 +417,9 @@ def main(arguments: list[str] | None = None) -> int:
     from dermjax.data import layouts  # which imports this module
 
     try:
-        beside = Path(given.out).parent
-        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=beside)
-        write_csv(manifest, given.out)
+        out = Path(os.path.expanduser(given.out))
+        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=out.parent)
+        write_csv(manifest, out)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
     for note in manifest.notes:
