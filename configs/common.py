@@ -128,7 +128,9 @@ def _paper() -> ConfigDict:
     config.data.source = ""
     config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
     config.data.official_split = False  # take the sets that a public data set's folder names
-    config.data.on_bad_image = "refuse"  # or skip: leave unreadable files out and list them
+    # Files that are missing, unreadable, or cut short so that a part is grey: refuse; skip: leave
+    # them out; use: take those that are cut as they are. Both list them.
+    config.data.on_bad_image = "refuse"
     # Bits of 256 by which the perceptual hashes of one photograph may differ when it was saved, cut
     # or brightened anew; such near duplicates stay in one set; 0: they are not looked for.
     config.data.near_duplicates = 32

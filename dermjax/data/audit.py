@@ -331,6 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--near", type=int, default=SURE, help=f"bits of {BITS} that one photograph may differ by"
     )
     parser.add_argument("--allow", nargs="*", default=[], help="as --config.data.allow of a run")
+    parser.add_argument("--on-bad-image", default="refuse", help="as of a run")
     parser.add_argument("--redact", default="", help="a CSV of redactions: image,x,y,w,h")
     parser.add_argument("--encoder", default="", help="a run whose encoder finds look-alikes, too")
     given = vars(parser.parse_args(arguments))

@@ -204,7 +204,13 @@ def read_csv(path) -> tuple[Manifest, list[str]]:
 
 
 def build(
-    frame: pd.DataFrame, *, root, source: str, notes=(), redact: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    *,
+    root,
+    source: str,
+    notes=(),
+    redact: pd.DataFrame | None = None,
+    labelled: bool = True,
 ) -> tuple[Manifest, list[str]]:
     """Turns a table of strings under the known headers (plus `row`) into a manifest.
 
@@ -214,6 +220,7 @@ def build(
         source: What the user named, for messages.
         notes: Notes so far.
         redact: A table of redactions, as `redactions.located` returns it.
+        labelled: Labels are needed; where they are not, what is wrong with them is a note.
 
     Returns:
         (manifest, problems).
@@ -223,7 +230,10 @@ def build(
     """
     frame, notes = _rename(frame.reset_index(drop=True), list(notes))
     found = [name for name in frame.columns if name != "row"]
-    problems = [_no_column(name, found) for name in ("image", "label") if name not in frame]
+    problems = [_no_column("image", found)] if "image" not in frame else []
+    about_labels = problems if labelled else notes  # where what is wrong with labels is told
+    if "label" not in frame:
+        about_labels.append(_no_column("label", found))
     if "image" not in frame:
         raise ManifestError(source, problems)
     present = [name for name in BOX if name in frame]
@@ -251,7 +261,8 @@ def build(
         if empty.any():
             found = quoted(frame.loc[empty, name])
             text = f"{name} {found} is no {name}: leave the cell blank where there is none"
-            problems.append(at_rows(frame.loc[empty, "row"], text))
+            told = about_labels if name == "label" else problems
+            told.append(at_rows(frame.loc[empty, "row"], text))
             frame[name] = frame[name].mask(empty, "")
     for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
@@ -261,9 +272,10 @@ def build(
     frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box")
     frame, hidden = redactions.take(frame, redact)
     problems += more + hidden
-    frame["name"] = _names(frame)
+    frame["name"] = names(frame)
     bad = given & frame["x"].isna()  # told above; without its box it may look like another row
-    problems += _duplicates(frame[~bad]) + _spellings(frame)
+    problems += _duplicates(frame[~bad])
+    about_labels += _spellings(frame)
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
     frame["group"] = splits.merge_groups(frame)
@@ -308,16 +320,16 @@ def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
     return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
 
 
-def _names(frame) -> pd.Series:
+def names(frame: pd.DataFrame) -> pd.Series:
     """The image, made unique by `#xywh=` where a photo has several rows."""
     several = frame["path"].duplicated(keep=False) & frame["x"].notna()
     boxes = frame.loc[several, list(BOX)].itertuples(index=False)
-    names = frame["image"].to_numpy(object, copy=True)
-    names[several.to_numpy()] = [
+    found = frame["image"].to_numpy(object, copy=True)
+    found[several.to_numpy()] = [
         f"{image}#xywh={','.join(f'{side:.10g}' for side in box)}"
-        for image, box in zip(names[several.to_numpy()], boxes, strict=True)
+        for image, box in zip(found[several.to_numpy()], boxes, strict=True)
     ]
-    return pd.Series(names, index=frame.index, dtype="str")
+    return pd.Series(found, index=frame.index, dtype="str")
 
 
 def _duplicates(frame) -> list[str]:

@@ -62,7 +62,11 @@ class Sample:
         if not self.mask and not self.boxes:
             return {}
         whole = images.read_rgb(self.crop.path).size
-        lesion = masks.read(self.mask, whole) if self.mask else masks.of_boxes(self.boxes, whole)
+        if self.mask:
+            turn = images.orientation_of(self.crop.path)
+            lesion = masks.read(self.mask, whole, turn)
+        else:
+            lesion = masks.of_boxes(self.boxes, whole)
         lesion = masks.cut(lesion, self.crop.box, size)
         parts = synthetic.regions_of(self.crop.path) or {_ELSEWHERE: np.ones(whole[::-1], bool)}
         found = {"lesion": lesion}
