@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 
 from dermjax import stores
+from dermjax.data import (
+    boxes,
+    masks,
+    near_duplicates,
+    orientation,
+    redactions,
+    remote,
+    scan,
+    splits,
+)
 from dermjax.data import manifest as tables
-from dermjax.data import masks, near_duplicates, orientation, redactions, remote, scan, splits
 from dermjax.data.importers import LAYOUTS, WITHOUT_LABELS, WITHOUT_TABLE, dermamnist
 from dermjax.data.importers.folders import Absent, NoTable, files, left_behind
 from dermjax.data.manifest import BOX, Manifest
@@ -96,6 +105,7 @@ def examine(
         *later,
         *left_out,
         *turned,
+        *boxes.small(frame),
         *_frames(frame, seen),
         *_copies(frame),
         *_near(frame),
@@ -366,6 +376,7 @@ def _box_problems(frame) -> list[str]:
             frame.loc[outside, "row"],
             f"box outside the image ({box} in {first['image']} of {first['width']} x "
             f"{first['height']} px): correct it, counted on the upright photograph",
+            frame.loc[outside, "image"],
         )
     ]
 

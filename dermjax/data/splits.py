@@ -333,6 +333,7 @@ def group_problems(frame: pd.DataFrame, allow=(), *, labelled: bool = True) -> l
                     f"each for train, validation and test ({quoted(groups)}): add patients, "
                     "merge the "
                     "class into another or exclude it",
+                    part["image"],
                 )
             )
         elif (part["exclude"] == "test").all():
@@ -341,6 +342,7 @@ def group_problems(frame: pd.DataFrame, allow=(), *, labelled: bool = True) -> l
                     part["row"],
                     f"class {name!r} has no image that may be tested: "
                     "clear 'exclude' on one patient at least",
+                    part["image"],
                 )
             )
     return problems
@@ -370,7 +372,7 @@ def _torn_problem(name: str, rows: pd.DataFrame) -> str:
     exception = name if count > 1 else f"{one}:{rows['shared'].iloc[0]}"
     remedy = "give each one set" if count > 1 else "give it one set"
     text = f"{remedy}, leave the split out, or accept it: --config.data.allow=\"['{exception}']\""
-    return at_rows(rows["row"], f"the split leaks: {named}{more}: {text}")
+    return at_rows(rows["row"], f"the split leaks: {named}{more}: {text}", rows["image"])
 
 
 def _split_problems(frame, allow, labelled: bool) -> list[str]:
@@ -384,6 +386,7 @@ def _split_problems(frame, allow, labelled: bool) -> list[str]:
                 frame.loc[blank, "row"],
                 "split is blank here but filled on other "
                 "rows: fill it everywhere or leave the column out",
+                frame.loc[blank, "image"],
             )
         )
     for name, rows in torn(everything).items():

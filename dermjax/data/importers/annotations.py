@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import yaml
 
-from dermjax.data import images
+from dermjax.data import encodings, images
 from dermjax.data.importers import folders
 from dermjax.data.manifest import BOX
 from dermjax.data.problems import ManifestError
@@ -163,8 +163,8 @@ def _yolo_names(folder: Path) -> list[str]:
         if not path.is_file():
             continue
         if path.suffix not in (".yaml", ".yml"):
-            return [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-        found = (yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}).get("names", [])
+            return [line.strip() for line in encodings.read_text(path)[0].splitlines()]
+        found = (yaml.safe_load(encodings.read_text(path)[0]) or {}).get("names", [])
         if isinstance(found, dict):
             return [str(found.get(number, "")) for number in range(max(found, default=-1) + 1)]
         return [str(label) for label in found]
@@ -181,7 +181,7 @@ def _yolo_rows(path: Path, photo: Path, names: list[str]) -> list[tuple]:
     except (ValueError, OSError):
         return [()]  # the scan of all photographs says what is wrong with it
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(encodings.read_text(path)[0].splitlines(), start=1):
         if not line.strip():
             continue
         try:
