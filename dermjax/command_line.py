@@ -110,7 +110,7 @@ def _with_resolved_config(arguments: list[str]) -> list[str]:
     """`configs/ss.py` is looked for here first, then beside the package."""
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
-        match = re.fullmatch(r"--?config=(.*)", argument)
+        match = re.fullmatch(r"--?config=(.*)", argument, re.DOTALL)
         if match:
             resolved[i] = f"--config={_resolve(match[1])}"
         elif argument in ("--config", "-config") and i + 1 < len(arguments):

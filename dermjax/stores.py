@@ -82,9 +82,14 @@ def writable_folder(path: os.PathLike | str) -> epath.Path:
     Raises:
       ValueError: as `folder`, or tensorstore, which writes the checkpoints, cannot take the name.
     """
+    if is_remote(path):
+        if set(os.fspath(path)) & set("[]*?"):
+            raise ValueError(
+                f"{path}: names with [, ], * or ? are taken for patterns by what reads "
+                "checkpoints in a bucket: take another folder"
+            )
+        return folder(path)
     found = folder(path)
-    if is_remote(found):
-        return found
     whole = os.path.abspath(found)
     try:
         length = len(whole.encode())

@@ -46,6 +46,12 @@ def test_a_name_that_checkpoints_cannot_have_is_refused_before_work(tmp_path, na
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a [1]", "st*r", "wh?t"])
+def test_a_pattern_is_no_folder_of_a_bucket(name):
+    with pytest.raises(ValueError, match="take another folder"):
+        stores.writable_folder(f"gs://bucket/{name}/run")
+
+
 def test_a_default_workdir_can_be_written_whatever_the_data_are_called():
     for name in ("back\\slash.csv", "x" * 250 + ".csv", "not\udcffutf8.csv", "a [1].csv"):
         config = common.make_config("FS", None)

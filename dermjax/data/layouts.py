@@ -1,6 +1,7 @@
 """The one door for data: recognises what a user brings and tells everything that is wrong."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dermjax.data import (
 )
 from dermjax.data import manifest as tables
 from dermjax.data.importers import LAYOUTS, WITHOUT_LABELS, WITHOUT_TABLE, dermamnist
-from dermjax.data.importers.folders import Absent, NoTable, files, left_behind
+from dermjax.data.importers.folders import Absent, NoTable, check_names, files, left_behind
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
@@ -90,7 +91,7 @@ def examine(
     )
     frame, seen = _scanned(manifest.frame, cache_dir, workers, track)
     frame, left_out, bad = _bad_files(frame, seen, on_bad_image)
-    frame, undrawn, turned = orientation.undo(frame, seen["orientation"].to_numpy(int))
+    frame, undrawn, turned = orientation.turn_boxes(frame, seen["orientation"].to_numpy(int))
     frame["name"] = tables.names(frame)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
@@ -181,6 +182,7 @@ def _files(manifest: Manifest) -> list[str]:
 
 def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: str, labelled: bool):
     """`read` of a file or folder of this machine."""
+    check_names(source, [Path(os.path.abspath(source))])
     if not source.exists():
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():

@@ -15,7 +15,9 @@ from dermjax.data.problems import at_rows, quoted
 DECLARED = ("given_width", "given_height")
 
 
-def undo(frame: pd.DataFrame, orientation: np.ndarray) -> tuple[pd.DataFrame, list, list]:
+def turn_boxes(
+    frame: pd.DataFrame, orientation: np.ndarray
+) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Turns boxes that were drawn on unturned photographs.
 
     Args:
@@ -38,24 +40,24 @@ def undo(frame: pd.DataFrame, orientation: np.ndarray) -> tuple[pd.DataFrame, li
     problems = _other_sizes(frame, declared, known & ~as_upright & ~as_stored)
     decided = as_upright != as_stored
     turned = decided & as_stored
-    open_ = boxed & (orientation != 1) & ~decided & ~(known & ~as_upright & ~as_stored)
+    undecided = boxed & (orientation != 1) & ~decided & ~(known & ~as_upright & ~as_stored)
     notes = []
     if turned.any():
         notes.append(
             f"boxes drawn on the unturned photograph, as its declared size shows, and turned with "
             f"it: {turned.sum()} ({quoted(frame.loc[turned, 'image'])})"
         )
-        if open_.any() and not (decided & as_upright).any():  # one program drew them all
+        if undecided.any() and not (decided & as_upright).any():  # one program drew them all
             notes.append(
                 "boxes turned likewise, as every declared size that decides says so: "
-                f"{open_.sum()} ({quoted(frame.loc[open_, 'image'])})"
+                f"{undecided.sum()} ({quoted(frame.loc[undecided, 'image'])})"
             )
-            turned, open_ = turned | open_, np.zeros(len(frame), bool)
-    if open_.any():
+            turned, undecided = turned | undecided, np.zeros(len(frame), bool)
+    if undecided.any():
         notes.append(
-            f"boxes on photographs that EXIF turns, where nothing tells on which they were drawn: "
-            f"{open_.sum()} ({quoted(frame.loc[open_, 'image'])}); taken as drawn on the upright "
-            "photograph, so look at them in the audit"
+            "boxes on photographs that EXIF turns, where nothing tells whether they were drawn on "
+            f"the turned one: {undecided.sum()} ({quoted(frame.loc[undecided, 'image'])}); taken "
+            "as drawn on the upright photograph, so look at them in the audit"
         )
     hidden = (frame["redact"] != "").to_numpy() & (orientation != 1) & (frame["width"] > 0)
     if hidden.any():

@@ -98,14 +98,14 @@ def _prefixes(arrays, expected: Collection[str]) -> list[str]:
     if not most:
         return []
     # What is trained goes before its slow copy, an average before what it is of.
-    return sorted((p for p in counts if counts[p] == most), key=lambda p: (_copy(p), len(p), p))
+    return sorted((p for p in counts if counts[p] == most), key=lambda p: (_rank(p), len(p), p))
 
 
 def _is_block(name: str) -> bool:
     return _BLOCK.fullmatch(name) is not None
 
 
-def _copy(prefix: str) -> int:
+def _rank(prefix: str) -> int:
     """Which of two networks of one shape: 0 for the one that is meant to be used."""
     words = set(re.split(r"[._]", prefix.lower()))
     if words & {"q", "query", "online", "ema", "teacher", "average"}:

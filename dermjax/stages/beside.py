@@ -42,7 +42,7 @@ def look(
         if reason:
             left_out[str(folder)] = reason
             continue
-        name = pathlib.PurePath(str(folder)).name
+        name = pathlib.PurePath(stores.absolute(stores.folder(folder))).name
         writer.say(f"beside it: {folder}, {len(other.runs)} runs")
         weights = bootstrap.patient_weights(
             other.groups, config.report.resamples, config.report.seed

@@ -220,3 +220,16 @@ def test_utf8_is_never_a_guess(tmp_path_factory, word):
     path = tmp_path_factory.getbasetemp() / "t.txt"
     path.write_bytes(word.encode())
     assert encodings.read_text(path) == (word, [])
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "above"])
+def test_names_that_are_not_utf8_are_refused_in_words(tmp_path, place):
+    """As archives of another system unpack: no table can hold them."""
+    folder = tmp_path / ("above\udce4" if place == "above" else "data")
+    for index in range(6):
+        label = ("acne", "eczema\udce4" if place == "folder" else "eczema")[index % 2]
+        name = f"{index}\udcfc.jpg" if place == "file" else f"{index}.jpg"
+        write_photo(folder / label / "x.jpg", index)
+        (folder / label / "x.jpg").rename(folder / label / name)
+    with pytest.raises(ManifestError, match=r"not UTF-8.*\\x.*rename"):
+        layouts.examine(folder, cache_dir=tmp_path / "c")

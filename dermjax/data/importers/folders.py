@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dermjax.data import manifest as tables
-from dermjax.data.problems import ManifestError
+from dermjax.data.problems import ManifestError, quoted
 
 Raw = tuple[pd.DataFrame, list[str]]  # a table under the manifest's headers plus `row`; notes
 # How photographs' names end, those that are preferred first where one has several files. Further
@@ -82,6 +82,9 @@ def files(folder: Path, pruned: Iterable[Path] = ()) -> tuple[list[Path], Counte
     Args:
         folder: Links to further folders in it are not followed.
         pruned: Folders below it that are not entered.
+
+    Raises:
+        ManifestError: A photograph's name is no text, as after an archive of another system.
     """
     found, others, pruned = [], Counter(), set(pruned)
     for place, folders, names in os.walk(folder):
@@ -95,7 +98,31 @@ def files(folder: Path, pruned: Iterable[Path] = ()) -> tuple[list[Path], Counte
                 found.append(path)
             else:
                 others[path.suffix.lower() or "without an ending"] += 1
+    check_names(folder, found)
     return sorted(found), others
+
+
+def check_names(folder: Path, paths: Iterable[Path]) -> None:
+    """Refuses names that are not UTF-8, which no table can hold.
+
+    Raises:
+        ManifestError: Names them.
+    """
+    odd = [path for path in map(os.fspath, paths) if not _is_text(path)]
+    if odd:
+        names = quoted(map(_shown, odd))
+        raise ManifestError(
+            _shown(folder), [f"names that are not UTF-8, of {len(odd)} ({names}): rename them"]
+        )
+
+
+def _is_text(name: str) -> bool:
+    return _shown(name) == name
+
+
+def _shown(name) -> str:
+    """A name with what is not UTF-8 as `\\xe4`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def left_behind(name: str) -> bool:
