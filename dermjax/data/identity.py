@@ -183,7 +183,7 @@ def settle(
     """
     problems, notes, columns = [], [], {}
     for name in ("label", "patient", "lesion"):
-        column, rows = frame[name], frame["row"]
+        column = frame[name]
         # A million rows have few names, and lists of them are faster than arrays of strings.
         names = list(set(column.tolist()) - {""})
         nobody = column.isin([one for one in names if is_nobody(one)])
@@ -193,21 +193,27 @@ def settle(
                 f"{'unlabelled' if name == 'label' else f'without a {name}'}; rename it where it "
                 "is one"
             )
-            notes.append(at_rows(rows[nobody], text))
+            notes.append(_at(frame, nobody, text))
             names = list(set(names) - set(column[nobody]))
             column = column.mask(nobody, "").astype("str")
-        wrong = _unreadable(column, rows, names, name)
+        wrong = _unreadable(frame, column, names, name)
         if name == "label":
-            wrong += _labels_alike(column[frame["exclude"] != "all"], rows)
+            wrong += _labels_alike(frame, column)
         (problems if labelled or name != "label" else notes).extend(wrong)
         if name != "label":
-            column, more = _merged(column, rows, names, name)
+            column, more = _merged(frame, column, names, name)
             notes += more
         columns[name] = column
     return frame.assign(**columns), problems, notes
 
 
-def _unreadable(column: pd.Series, rows: pd.Series, names: list[str], name: str) -> list[str]:
+def _at(frame: pd.DataFrame, chosen: pd.Series, text: str) -> str:
+    """A line about some rows, with their numbers and photographs."""
+    part = frame[chosen]
+    return at_rows(part["row"], text, part.get("image", ()))
+
+
+def _unreadable(frame: pd.DataFrame, column: pd.Series, names: list[str], name: str) -> list[str]:
     """Names of which nobody can say whose they are."""
     problems = []
     destroyed = column.isin([one for one in names if is_destroyed(one)])
@@ -216,7 +222,7 @@ def _unreadable(column: pd.Series, rows: pd.Series, names: list[str], name: str)
             f"{name} {quoted(column[destroyed])} is a number that a program has shortened, so "
             f"several {name}s may stand behind it: export the column as text"
         )
-        problems.append(at_rows(rows[destroyed], text))
+        problems.append(_at(frame, destroyed, text))
     short = {one: found[1] for one in names if (found := _EITHER.fullmatch(one))}
     known = {key(one) for one in names} if short else set()
     both = column.isin([one for one, digits in short.items() if key(digits) in known])
@@ -226,7 +232,7 @@ def _unreadable(column: pd.Series, rows: pd.Series, names: list[str], name: str)
             f"{name} {quoted(column[both])} may be {short[first]} with decimals or {key(first)}, "
             f"and there is a {name} {short[first]}: write whole numbers without points"
         )
-        problems.append(at_rows(rows[both], text))
+        problems.append(_at(frame, both, text))
     return problems
 
 
@@ -238,20 +244,21 @@ def _several(names: Iterable[str]) -> list[list[str]]:
     return sorted(sorted(own) for own in spellings.values() if len(own) > 1)
 
 
-def _labels_alike(column: pd.Series, rows: pd.Series) -> list[str]:
+def _labels_alike(frame: pd.DataFrame, column: pd.Series) -> list[str]:
     """Labels that read the same, with the rows of all but the commonest spelling."""
-    counts, problems = column[column != ""].value_counts(), []
+    used = (column != "") & (frame["exclude"] != "all")
+    counts, problems = column[used].value_counts(), []
     for own in _several(counts.index):
         usual = _usual(own, counts)
-        other = rows[column.index][column.isin(own) & (column != usual)]
+        other = used & column.isin(own) & (column != usual)
         told = ", ".join(f"{_shown(one)} ({counts[one]})" for one in own)
         text = f"labels {told} read the same and would be {len(own)} classes: write them the same"
-        problems.append(at_rows(other, text))
+        problems.append(_at(frame, other, text))
     return problems
 
 
 def _merged(
-    column: pd.Series, rows: pd.Series, names: list[str], name: str
+    frame: pd.DataFrame, column: pd.Series, names: list[str], name: str
 ) -> tuple[pd.Series, list[str]]:
     """The column with one spelling for each, and a note on what was joined."""
     several = _several(names)
@@ -267,7 +274,7 @@ def _merged(
     )
     found = column.isin(list(usual))
     column = column.mask(found, column.map(usual)).astype("str")
-    return column, [at_rows(rows[found], text)]
+    return column, [_at(frame, found, text)]
 
 
 def _usual(spellings: list[str], counts: pd.Series) -> str:
