@@ -52,6 +52,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
         "tpu": ["jax[tpu]>=0.10,<0.13", GCS],
+        "heic": ["pillow-heif>=0.18"],  # photographs as phones save them
         "gcs": [GCS],  # gs:// folders of runs and of data
         # The versions that were found to work together on CPU; only comparisons need them. The last
         # two bring real ImageNet weights and two photographs that every reader of them knows.

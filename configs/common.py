@@ -6,6 +6,7 @@ this project, where nothing is public or the data are smaller than the authors',
 """
 
 import difflib
+import re
 
 from ml_collections import ConfigDict
 
@@ -46,20 +47,32 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
 def parse_argument(argument: str | None, known: dict = ARGUMENTS) -> dict:
     """`alpha=0.1,scale=demo` -> a value for each of the known arguments, of its default's type.
 
+    A value with a comma stands in quotes, as in `data="a, b.csv",alpha=0.1`.
+
     Raises:
       ValueError: an unknown name, a missing value, or a value of another type.
     """
     values = dict(known)
-    for part in filter(None, (argument or "").split(",")):
+    named = ""
+    for part in filter(str.strip, _parts(argument or "")):
         name, equals, text = (piece.strip() for piece in part.partition("="))
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            if isinstance(known.get(named), str) and not near:
+                field = " or set --config.data.source=VALUE" if named == "data" else ""
+                hint = (
+                    f"; if it belongs to the value of {named!r}, put that in quotes, as a comma "
+                    f'ends it: {named}="{values[named]},{part}"{field}'
+                )
             raise ValueError(
                 f"config argument {name!r} is not known; there are {', '.join(known)}{hint}"
             )
+        named = name
         if not equals or text == "":
             raise ValueError(f"config argument {name!r} needs a value, as in {name}=...")
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            text = text[1:-1]
         kind = type(known[name])
         try:
             values[name] = _TRUTH[text.lower()] if kind is bool else kind(text)
@@ -67,6 +80,12 @@ def parse_argument(argument: str | None, known: dict = ARGUMENTS) -> dict:
             wanted = {int: "an integer", float: "a number", bool: "true or false"}[kind]
             raise ValueError(f"config argument {name}={text!r} is not {wanted}") from None
     return values
+
+
+def _parts(argument: str) -> list[str]:
+    """The argument cut at its commas, but for those between the quotes around a value."""
+    quoted = r"""[^=,]*=\s*(?:"[^"]*"|'[^']*')\s*(?=,|$)"""
+    return re.findall(rf"(?:^|(?<=,))({quoted}|[^,]*)", argument)
 
 
 def numbers(name: str, text: str) -> list[float]:
@@ -109,7 +128,9 @@ def _paper() -> ConfigDict:
     config.data.source = ""
     config.data.layout = "auto"  # of a public data set's folder, when it is not recognised
     config.data.official_split = False  # take the sets that a public data set's folder names
-    config.data.on_bad_image = "refuse"  # or skip: leave unreadable files out and list them
+    # Files that are missing, unreadable, or cut short so that a part is grey: refuse; skip: leave
+    # them out; use: take those that are cut as they are. Both list them.
+    config.data.on_bad_image = "refuse"
     # Bits of 256 by which the perceptual hashes of one photograph may differ when it was saved, cut
     # or brightened anew; such near duplicates stay in one set, and a given split may tear them by
     # leave alone (`allow`); 0: they are not looked for.

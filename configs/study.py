@@ -34,8 +34,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # What another pretraining would change is in the intervals only if each trial has its own; the
     # paper's trials share one.
     config.pretrainings = given["pretrainings"]
-    shared = ",".join(f"{name}={given[name]}" for name in ("scale", "data", "model") if given[name])
+    shared = ",".join(f"{name}={given[name]}" for name in ("scale", "model") if given[name])
     config.run = common.make_config("SS", shared)  # SS has every field that a run can have
+    config.run.data.source = given["data"]
     config.dry_run = False  # list the runs, their state and cost, and do nothing
     config.only = -1  # number of the one run to do, as an array of a scheduler counts; -1: all
     config.report = ConfigDict(

@@ -110,7 +110,7 @@ def _with_resolved_config(arguments: list[str]) -> list[str]:
     """`configs/ss.py` is looked for here first, then beside the package."""
     resolved = list(arguments)
     for i, argument in enumerate(arguments):
-        match = re.fullmatch(r"--?config=(.*)", argument)
+        match = re.fullmatch(r"--?config=(.*)", argument, re.DOTALL)
         if match:
             resolved[i] = f"--config={_resolve(match[1])}"
         elif argument in ("--config", "-config") and i + 1 < len(arguments):
@@ -127,7 +127,8 @@ def _resolve(value: str) -> str:
     path, colon, argument = value.partition(":")
     relative = path.removeprefix("configs/")
     folders = [_PACKAGE / "configs", _PACKAGE.parent / "configs"]
-    for candidate in [pathlib.Path(path), *(folder / relative for folder in folders)]:
+    named = pathlib.Path(os.path.expanduser(path))
+    for candidate in [named, *(folder / relative for folder in folders)]:
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
     known = sorted(p.name for f in folders for p in f.glob("*.py") if p.name[0] != "_")

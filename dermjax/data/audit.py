@@ -11,6 +11,7 @@ look alike, and what a share of the labels leaves of each class.
 import argparse
 import collections
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -335,6 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--near", type=int, default=SURE, help=f"bits of {BITS} that one photograph may differ by"
     )
     parser.add_argument("--allow", nargs="*", default=[], help="as --config.data.allow of a run")
+    parser.add_argument("--on-bad-image", default="refuse", help="as of a run")
     parser.add_argument("--redact", default="", help="a CSV of redactions: image,x,y,w,h")
     parser.add_argument("--encoder", default="", help="a run whose encoder finds look-alikes, too")
     given = vars(parser.parse_args(arguments))
@@ -343,7 +345,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from dermjax.stages import audit as stage
 
-    source, out = given.pop("source").removeprefix("data="), epath.Path(given.pop("out"))
+    source = given.pop("source").removeprefix("data=")
+    out = epath.Path(os.path.expanduser(given.pop("out")))
     try:
         report = stage.run(source, out, **given)
     except (ValueError, OSError) as error:

@@ -6,6 +6,7 @@ On it a method can be compared with what its authors published.
 import codecs
 import dataclasses
 import io
+import os
 import pickle
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def read_cifar10(folder) -> Cifar10:
     Raises:
         ValueError: A file is missing, damaged, or holds something else.
     """
-    folder, ending = _find(Path(folder).expanduser())
+    folder, ending = _find(Path(os.path.expanduser(folder)))
     if ending:
         read, classes = _read_binary, _names_in_text(folder / "batches.meta.txt")
     else:

@@ -162,7 +162,9 @@ def is_destroyed(text: str) -> bool:
     return bool(_LOST_DIGITS.fullmatch(text))
 
 
-def settle(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+def settle(
+    frame: pd.DataFrame, *, labelled: bool = True
+) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Decides who is who in the columns patient, lesion and label.
 
     Words for nobody become blank in all three: their rows stay, and are of no known patient or
@@ -175,6 +177,7 @@ def settle(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
 
     Args:
         frame: Strings in the columns patient, lesion, label and exclude; the integer column `row`.
+        labelled: Labels are needed; where they are not, what is wrong with them is a note.
 
     Returns:
         (the frame, problems, notes): everything is told with its rows.
@@ -194,10 +197,11 @@ def settle(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
             notes.append(at_rows(rows[nobody], text))
             names = list(set(names) - set(column[nobody]))
             column = column.mask(nobody, "").astype("str")
-        problems += _unreadable(column, rows, names, name)
+        wrong = _unreadable(column, rows, names, name)
         if name == "label":
-            problems += _labels_alike(column[frame["exclude"] != "all"], rows)
-        else:
+            wrong += _labels_alike(column[frame["exclude"] != "all"], rows)
+        (problems if labelled or name != "label" else notes).extend(wrong)
+        if name != "label":
             column, more = _merged(column, rows, names, name)
             notes += more
         columns[name] = column

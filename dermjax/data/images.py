@@ -1,8 +1,10 @@
 """Photographs as they come from clinics, turned into upright 8-bit RGB."""
 
+import contextlib
 import io
 import math
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +17,8 @@ from PIL import Image
 # low enough that a forged header cannot fill the memory (about 0.7 GB).
 MAX_PIXELS = 178_956_970
 _ORIENTATION = 0x0112
+_STRAY = 0.01  # of a JPEG's bytes that may lie unused before a marker
+_GRAVE = ("premature end of data segment", "bad Huffman code", "instead of RST")
 _SMALL = 128  # px that a look at a photograph keeps of its sides, at least
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,6 +36,10 @@ Box = tuple[float, float, float, float]
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 # Damaged EXIF costs the orientation only; a warning per photo would bury the report.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+with contextlib.suppress(ImportError):  # of the extra `heic`
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 
 def read_rgb(source, max_side: int | None = None) -> Image.Image:
@@ -117,6 +125,9 @@ class Probe(NamedTuple):
     height: int
     mode: str  # format and Pillow's mode, such as 'JPEG RGB'
     small: Image.Image  # RGB, upright, reduced where the photograph is large
+    orientation: int = 1  # by its EXIF, 1 to 8, which has been undone
+    damage: str = ""  # what the decoder says of data that are missing, though it makes an image
+    frames: int = 1  # of which the first is taken; 2 where there are several
 
 
 def probe(data: bytes) -> Probe:
@@ -139,7 +150,29 @@ def probe(data: bytes) -> Probe:
         small = small.transpose(_TURNS[orientation])
     if orientation >= 5:
         width, height = height, width
-    return Probe(width, height, mode, small)
+    # A phone's MPO has the same photograph once more, for its depth or brightness.
+    several = image.format != "MPO" and getattr(image, "is_animated", False)
+    return Probe(width, height, mode, small, orientation, _damage(data), 1 + several)
+
+
+def _damage(data: bytes) -> str:
+    """What libjpeg warns of in a JPEG that Pillow reads all the same: '' where nothing is missing.
+
+    A file that is cut short, but ends as it should, is read without a word, its rest being grey.
+    What cameras do without harm is let pass: a few bytes between the data and a marker, no marker
+    at the end.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return ""
+    try:  # at 1/8, as above
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        text = _line(error)
+        extraneous = re.search(r"(\d+) extraneous bytes", text)
+        if extraneous and int(extraneous[1]) > _STRAY * len(data):
+            return text
+        return text if any(words in text for words in _GRAVE) else ""
+    return ""
 
 
 def crop(image: Image.Image, box) -> Image.Image:
@@ -157,6 +190,41 @@ def crop(image: Image.Image, box) -> Image.Image:
     """
     edges = _edges(image.size, box)
     return image if edges == (0, 0, *image.size) else image.crop(edges)
+
+
+def upright_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
+    """A box that was drawn on a photograph as its file has it, on the upright photograph.
+
+    Args:
+        box: (x, y, w, h) in px of the unturned photograph.
+        size: Width and height of the upright photograph, px.
+        orientation: EXIF's, 1 to 8.
+    """
+    x, y, w, h = (float(side) for side in box)
+    x, y, w, h = (y, x, h, w) if orientation >= 5 else (x, y, w, h)
+    if orientation in (2, 3, 6, 7):
+        x = size[0] - x - w
+    if orientation in (3, 4, 7, 8):
+        y = size[1] - y - h
+    return x, y, w, h
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """`[h, w, ...]` as EXIF's orientation has it upright."""
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+
+
+def orientation_of(path) -> int:
+    """EXIF's orientation of a photograph, 1 to 8, which reading it undoes.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: As `read_rgb`.
+    """
+    with open(path, "rb") as file:
+        return _open(file.read())[1]
 
 
 def black_out(image: Image.Image, boxes: Sequence[Box], scale: float = 1.0) -> Image.Image:
@@ -326,7 +394,9 @@ def _open(data) -> tuple[Image.Image, int]:
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MAX_PIXELS:,} pixels: save it smaller") from None
     except Exception as error:  # Pillow's parsers raise whatever a damaged header leads them to
-        remedy = "convert HEIC to JPEG" if data[4:12].startswith(b"ftyp") else "save it as JPEG"
+        remedy = "save it as JPEG"
+        if data[4:8] == b"ftyp" and data[8:11] != b"avi" and "HEIF" not in Image.OPEN:
+            remedy = "HEIC needs pip install -e '.[heic]' (pillow-heif), or convert it to JPEG"
         if isinstance(error, Image.UnidentifiedImageError):
             raise ValueError(f"not an image file that can be read: {remedy}") from None
         raise ValueError(f"damaged image header ({_line(error)}): copy it again") from None

@@ -5,27 +5,32 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dermjax import stores
 from dermjax.data import (
+    boxes,
     file_names,
     links,
     masks,
     near_duplicates,
+    orientation,
     redactions,
     remote,
     scan,
     splits,
 )
 from dermjax.data import manifest as tables
-from dermjax.data.importers import LAYOUTS, dermamnist
-from dermjax.data.importers.folders import Absent, NoTable
+from dermjax.data.importers import LAYOUTS, WITHOUT_LABELS, WITHOUT_TABLE, dermamnist
+from dermjax.data.importers.folders import Absent, NoTable, check_names, files, left_behind
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
-POLICIES = ("refuse", "skip")
+POLICIES = ("refuse", "skip", "use")
 _NAMED = 5  # missing files whose neighbours are looked for
+_TABLES = (".csv", ".tsv", ".json", ".xlsx")
+_LATER = "not needed to pretrain, but to fine-tune, in a probe and in a study"
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
 
 
@@ -49,6 +54,7 @@ def load(source, **options) -> Manifest:
 def examine(
     source,
     *,
+    labelled: bool = True,
     on_bad_image: str = "refuse",
     near: int = near_duplicates.SURE,
     allow: Sequence[str] = (),
@@ -61,8 +67,11 @@ def examine(
 
     Args:
         source: A CSV, or a folder in one of the known layouts; or the gs:// address of one.
-        on_bad_image: 'skip' leaves missing and unreadable photographs out and lists them in the
-            notes, as long as they are few; 'refuse' makes problems of them.
+        labelled: Labels are needed. Where they are not, as in pretraining alone, what is wrong
+            with them stands in the notes.
+        on_bad_image: 'refuse' makes problems of photographs that are missing, unreadable or
+            damaged; 'skip' leaves them out and lists them in the notes, as long as they are few;
+            'use' takes damaged ones as they can be read, lists them, and refuses the others.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
             duplicates stay in one set; 0: they are not looked for.
         allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
@@ -80,19 +89,31 @@ def examine(
         ValueError: Unknown layout, policy or exception.
     """
     _check_options(on_bad_image, allow)
-    manifest, problems = read(source, cache_dir=cache_dir, track=track, **of_table)
-    frame, error = _scanned(manifest.frame, cache_dir, workers, track)
-    frame, error, more, renamed = _spelled_otherwise(frame, error, cache_dir, workers, track)
-    frame, left_out, bad = _bad_files(frame, error, on_bad_image)
+    manifest, problems = read(
+        source, labelled=labelled, cache_dir=cache_dir, track=track, **of_table
+    )
+    frame, seen = _scanned(manifest.frame, cache_dir, workers, track)
+    frame, seen, more, renamed = _spelled_otherwise(frame, seen, cache_dir, workers, track)
+    frame, left_out, bad = _bad_files(frame, seen, on_bad_image)
+    seen = seen.loc[frame.index]
+    frame, undrawn, turned = orientation.turn_boxes(frame, seen["orientation"].to_numpy(int))
+    frame["name"] = tables.names(frame)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
     frame["group"] = links.merge_groups(frame)
-    problems += bad + more + _box_problems(frame) + redactions.outside(frame)
-    problems += splits.group_problems(frame, allow)
+    problems += bad + more + undrawn + _box_problems(frame) + redactions.outside(frame)
+    of_groups = splits.group_problems(frame, allow, labelled=labelled)
+    of_labels = [] if labelled else splits.group_problems(frame, allow)
+    problems += of_groups
+    later = [f"{_LATER}: {line}" for line in of_labels if line not in of_groups]
     notes = (
         *manifest.notes,
+        *later,
         *renamed,
         *left_out,
+        *turned,
+        *boxes.small(frame),
+        *_frames(frame, seen),
         *_copies(frame),
         *_near(frame),
         *_unvalidated(frame),
@@ -108,6 +129,7 @@ def read(
     source,
     *,
     cache_dir,
+    labelled: bool = True,
     layout: str = "auto",
     official_split: bool = False,
     redact: str = "",
@@ -119,6 +141,7 @@ def read(
         source: A CSV, or a folder in one of the known layouts; or the gs:// address of one: a
             folder is copied whole, of a CSV the photographs that it names, and their masks.
         cache_dir: Where an archive of images is unpacked, and data of a bucket are copied to.
+        labelled: Labels are needed.
         layout: 'auto', 'csv' or a name in LAYOUTS.
         official_split: Take the sets that the layout comes with; checked as any given ones.
         redact: A table of redactions; by default the one beside the source, if there is one.
@@ -134,8 +157,9 @@ def read(
     names = ["auto", "csv", *LAYOUTS]
     if layout not in names:
         raise ValueError(f"layout {layout!r} is unknown: use one of {', '.join(names)}")
+    source, redact = stores.expanded(source), stores.expanded(redact)
     if not stores.is_remote(source):
-        return _read(Path(source), cache_dir, layout, official_split, redact)
+        return _read(Path(source), cache_dir, layout, official_split, redact, labelled)
     copies = remote.Copies(cache_dir, track)
     local = copies.of(str(source))
     if redact:
@@ -143,7 +167,7 @@ def read(
     elif local.is_file():
         copies.named([redactions.sidecar_of(local)])
     try:
-        manifest, problems = _read(local, cache_dir, layout, official_split, redact)
+        manifest, problems = _read(local, cache_dir, layout, official_split, redact, labelled)
     except ManifestError as error:
         raise ManifestError(source, error.problems) from None
     if local.is_file():
@@ -162,15 +186,16 @@ def _files(manifest: Manifest) -> list[str]:
     return [*frame["path"], *drawn]
 
 
-def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: str):
+def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: str, labelled: bool):
     """`read` of a file or folder of this machine."""
+    check_names(source, [Path(os.path.abspath(source))])
     if not source.exists():
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():
         raise ManifestError(source, ["is a folder, but layout 'csv' needs the CSV file itself"])
     root, problems = source.parent, []
     if source.is_dir():
-        root, (frame, notes) = source, _folder(source, layout, official_split)
+        root, (frame, notes) = source, _folder(source, layout, official_split, labelled)
     elif source.suffix == ".npz":
         root, (frame, notes) = dermamnist.read(source, Path(cache_dir))
         frame = _officially(frame, source, "dermamnist", official_split)
@@ -182,34 +207,64 @@ def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: st
         frame, problems, notes = tables.read_table(source)
     hidden, more, told = _redactions(source, redact)
     manifest, further = tables.build(
-        frame, root=root, source=str(source), notes=[*notes, *told], redact=hidden
+        frame,
+        root=root,
+        source=str(source),
+        notes=[*notes, *told],
+        redact=hidden,
+        labelled=labelled,
     )
     return manifest, [*problems, *more, *further]
 
 
-def _folder(source: Path, layout: str, official_split: bool):
+def _folder(source: Path, layout: str, official_split: bool, labelled: bool):
     """(table, notes) of the layout that is named, or else of the first that fits."""
-    tried = []
-    for name in LAYOUTS if layout == "auto" else [layout]:
+    tried, own = [], tables_in(source)
+    known = [name for name in LAYOUTS if not (labelled and name in WITHOUT_LABELS)]
+    for name in known if layout == "auto" else [layout]:
         try:
             frame, notes = LAYOUTS[name](source)
+            if layout == "auto" and name in WITHOUT_TABLE:
+                _check_guess(name, frame, source, own, labelled)
         except Absent as reason:
-            if layout == name or not isinstance(reason, NoTable):
+            unlikely = isinstance(reason, NoTable) or (own and name in WITHOUT_TABLE)
+            if layout == name or isinstance(reason, _Beside) or not unlikely:
                 tried.append(f"{name} ({reason})")
             continue
         if layout == "auto":
             notes = [*notes, f"folder read as {name}; --config.data.layout=NAME says otherwise"]
         return _officially(frame, source, name, official_split), notes
-    own = sorted(path.name for path in source.glob("*.csv"))[:5]
     hint = f" such as {quoted(own)} in it" if own else ""
+    alone = ""
+    if labelled and not own and files(source)[0]:
+        alone = "; photographs without labels can be pretrained on: --config.task=pretrain"
     nearly = f"; nearly {'; '.join(tried)}" if tried else ""
     raise ManifestError(
         source,
         [
-            f"is a folder of no known layout ({', '.join(LAYOUTS)}){nearly}: name a CSV "
-            f"instead{hint}, with the columns image, label and patient"
+            f"is a folder of no known layout ({', '.join(known)}){nearly}: name a CSV "
+            f"instead{hint}, with the columns image, label and patient{alone}"
         ],
     )
+
+
+class _Beside(Absent):
+    """A folder of photographs has more in it than its layout tells of."""
+
+
+def _check_guess(name: str, frame: pd.DataFrame, source: Path, own, labelled: bool) -> None:
+    """Whether the folders of a layout that has no table may be taken for what they seem."""
+    remedy = f"if that does not matter: --config.data.layout={name}"
+    if own:  # labels may stand there, and `images` and `masks` be no classes
+        raise _Beside(f"{own[0]} lies beside the folders; {remedy}")
+    if not labelled and len(frame) < len(files(source)[0]):
+        raise _Beside(f"further photographs lie beside the folders; {remedy}")
+
+
+def tables_in(folder: Path) -> list[str]:
+    """The names of tables that lie in a folder, at most five."""
+    found = (p.name for p in folder.iterdir() if p.suffix.lower() in _TABLES)
+    return sorted(name for name in found if not left_behind(name))[:5]
 
 
 def _redactions(source: Path, redact: str):
@@ -244,7 +299,10 @@ def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
 
 
 def _scanned(frame, cache_dir, workers: int, track: scan.Track):
-    """The frame with the columns of the scan, and what is wrong with each row's file, or ''."""
+    """The frame with the columns of the scan, and what else was seen of each row's file.
+
+    That is error and damage ('' for none), orientation and frames.
+    """
     found = scan.scan(
         frame.loc[(frame["exclude"] != "all") & (frame["image"] != ""), "path"],
         cache_file=Path(cache_dir) / "scan.csv",
@@ -257,26 +315,28 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
         name: pd.Series(found[name].fillna("").to_numpy(), frame.index, dtype="str")
         for name in ("content", "mode", "hash")
     }
-    return frame.assign(**sizes, **words), found["error"].fillna("").to_numpy(object)
+    seen = {name: found[name].fillna("").to_numpy(object) for name in ("error", "damage")}
+    seen |= {name: found[name].fillna(1).to_numpy(int) for name in ("orientation", "frames")}
+    return frame.assign(**sizes, **words), pd.DataFrame(seen, frame.index)
 
 
-def _spelled_otherwise(frame, error, cache_dir, workers: int, track: scan.Track):
-    """Files whose names the disk has in another form: (frame, errors, problems, notes)."""
-    found = file_names.find(frame.loc[error == scan.NOT_FOUND, "path"])
+def _spelled_otherwise(frame, seen, cache_dir, workers: int, track: scan.Track):
+    """Files whose names the disk has in another form: (frame, seen, problems, notes)."""
+    found = file_names.find(frame.loc[(seen["error"] == scan.NOT_FOUND).to_numpy(), "path"])
     if not found:
-        return frame, error, [], []
+        return frame, seen, [], []
     rows = frame["path"].isin(list(found))
     own = frame[rows].assign(path=frame.loc[rows, "path"].map(found))
-    own, errors = _scanned(own, cache_dir, workers, track)
-    frame, error = pd.concat([frame[~rows], own]).sort_index(), error.copy()
-    error[rows.to_numpy()] = errors
+    own, seen_anew = _scanned(own, cache_dir, workers, track)
+    frame = pd.concat([frame[~rows], own]).sort_index()
+    seen = pd.concat([seen[~rows], seen_anew]).sort_index()
     # Two rows of a table may have named one file in two ways.
     problems = tables.duplicates(frame[frame["path"].isin(own["path"])])
     text = (
         "files found under another form of their names, as the disk has them: "
         f"{quoted(map(os.path.basename, own['path']))}"
     )
-    return frame, error, problems, [at_rows(own["row"], text)]
+    return frame, seen, problems, [at_rows(own["row"], text)]
 
 
 def _neighbours(paths) -> str:
@@ -285,21 +345,38 @@ def _neighbours(paths) -> str:
     return f" (in their folders there are {quoted(near)}: is that meant?)" if near else ""
 
 
-def _bad_files(frame, error, on_bad_image: str):
-    """The frame without missing and unreadable photographs where they may be skipped; then they
-    are notes, else problems, one line per reason."""
-    bad = []
+def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
+    """The frame without missing, unreadable and damaged photographs where they may be skipped; then
+    they are notes, else problems, one line per reason."""
+    damaged = (seen["damage"] != "").to_numpy()
+    words = "cut short or damaged, so that a part of it is grey ("
+    damage = np.where(damaged, words + seen["damage"].astype(str) + ")", "")
+    remedy = "copy it again, or --config.data.on_bad_image=skip (leave it out) or use (as it is)"
+    error = np.where(damaged & (on_bad_image == "refuse"), damage + ": " + remedy, damage)
+    error = np.where(seen["error"] != "", seen["error"], error).astype(object)
+    bad, used = [], []
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
+            is_used = on_bad_image == "use" and damaged[frame.index.get_indexer(part.index)].all()
             near = _neighbours(part["path"].tolist()) if reason == scan.NOT_FOUND else ""
-            bad.append(at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}"))
-    if on_bad_image == "refuse":
-        return frame, [], bad
+            line = at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}")
+            (used if is_used else bad).append(line)
+    if on_bad_image != "skip":
+        return frame, [f"used all the same: {line}" for line in used], bad
     if (error != "").sum() > _FEW * (frame["exclude"] != "all").sum():
         many = f" (more than {_FEW:.0%} in all: too many to skip)"
         return frame, [], [line + many for line in bad]
     kept = frame.assign(exclude=frame["exclude"].mask(error != "", "all"))
     return kept, [f"left out: {line}" for line in bad], []
+
+
+def _frames(frame, seen: pd.DataFrame) -> list[str]:
+    """Animated GIFs, and TIFFs of several pages."""
+    several = frame[(seen["frames"] > 1) & (frame["width"] > 0)].drop_duplicates("path")
+    if several.empty:
+        return []
+    names = quoted(several["image"])
+    return [f"files of several frames or pages, of which the first is taken: {names}"]
 
 
 def _near_duplicates(frame, near: int, cache_dir, track: scan.Track):
@@ -333,6 +410,7 @@ def _box_problems(frame) -> list[str]:
             frame.loc[outside, "row"],
             f"box outside the image ({box} in {first['image']} of {first['width']} x "
             f"{first['height']} px): correct it, counted on the upright photograph",
+            frame.loc[outside, "image"],
         )
     ]
 

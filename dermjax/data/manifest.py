@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import atomic, boxes, identity, links, redactions, splits
+from dermjax.data import atomic, boxes, encodings, identity, links, redactions, splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 BOX = boxes.SIDES
@@ -54,6 +54,8 @@ _ALLOWED = {
     "split": "train, validation or test, or leave the column out",
     "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)",
 }
+# Excel's own first line, which names the delimiter.
+_EXCELS_LINE = re.compile(r'\s*"?sep=(.)"?[^\S\r\n]*(?:\r\n|\r|\n)', re.IGNORECASE)
 # A patient column that goes unrecognised would leak patients between sets in silence, so its
 # common spellings are taken (and told); a missing image or label stops the run anyway.
 _ALIASES = {
@@ -110,7 +112,8 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Reads a delimited text file without guessing types.
 
     Args:
-        path: CSV with ',', ';' or tab, any line ends, UTF-8 (BOM or not), UTF-16 or Windows-1252.
+        path: CSV with ',', ';' or tab, any line ends, an encoding of `encodings.read_text`; a first
+            line `sep=;` as Excel has it.
 
     Returns:
         (table of stripped strings under lower-case headers plus the integer column `row`,
@@ -119,15 +122,18 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     Raises:
         ManifestError: The file cannot be read or has no rows.
     """
-    text, notes = _text(path)
+    text, notes = encodings.read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
+    if told := _EXCELS_LINE.match(text):  # the line is left, but counted
+        delimiter, text = told[1], text[told.end() :]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     # Columns, not rows: a million small lists would keep the garbage collector busy.
-    header, columns, rows, odd, line = None, [], [], [], 0
+    header, columns, rows, odd = None, [], [], []
+    skipped = line = len(told[0].splitlines()) if told else 0
     try:
         for record in reader:
-            start, line = line + 1, reader.line_num
+            start, line = line + 1, skipped + reader.line_num
             if not any(cell.strip() for cell in record):
                 continue
             if header is None:
@@ -135,7 +141,7 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
                 columns = [[] for _ in header]
                 continue
             if len(record) < len(header) or any(map(str.strip, record[len(header) :])):
-                odd.append((start, len(record)))
+                odd.append((start, len(record), record))
             for column, cell in itertools.zip_longest(columns, record[: len(header)], fillvalue=""):
                 column.append(cell.strip())
             rows.append(start)
@@ -146,9 +152,10 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     problems = (
         [
             at_rows(
-                [row for row, _ in odd],
+                [row for row, _, _ in odd],
                 f"{odd[0][1]} cells where the header has {len(header)} (first of them): "
                 "check the delimiters and quotes",
+                [_image_in(header, record) for _, _, record in odd],
             )
         ]
         if odd
@@ -164,24 +171,10 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     return frame.assign(row=rows), problems, notes
 
 
-def _text(path) -> tuple[str, list[str]]:
-    """The file's text and a note where its encoding was a guess."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ManifestError(path, [f"cannot be read ({error.strerror or error})"]) from None
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace"), []
-    if b"\0" in data:
-        raise ManifestError(path, ["is not a text file: save the table as CSV (UTF-8)"])
-    try:
-        return data.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        # What a spreadsheet on a German Windows writes by default.
-        return (
-            data.decode("cp1252", "replace"),
-            ["the table is not UTF-8: read as Windows-1252; check umlauts in labels and names"],
-        )
+def _image_in(header: list[str], record: list[str]) -> str:
+    """The photograph that a row names, as far as it can be told."""
+    place = header.index("image") if "image" in header else 0
+    return record[place].strip() if place < len(record) else ""
 
 
 def read_csv(path) -> tuple[Manifest, list[str]]:
@@ -202,7 +195,13 @@ def read_csv(path) -> tuple[Manifest, list[str]]:
 
 
 def build(
-    frame: pd.DataFrame, *, root, source: str, notes=(), redact: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    *,
+    root,
+    source: str,
+    notes=(),
+    redact: pd.DataFrame | None = None,
+    labelled: bool = True,
 ) -> tuple[Manifest, list[str]]:
     """Turns a table of strings under the known headers (plus `row`) into a manifest.
 
@@ -212,6 +211,7 @@ def build(
         source: What the user named, for messages.
         notes: Notes so far.
         redact: A table of redactions, as `redactions.located` returns it.
+        labelled: Labels are needed; where they are not, what is wrong with them is a note.
 
     Returns:
         (manifest, problems).
@@ -221,13 +221,20 @@ def build(
     """
     frame, notes = _rename(frame.reset_index(drop=True), list(notes))
     found = [name for name in frame.columns if name != "row"]
-    problems = [_no_column(name, found) for name in ("image", "label") if name not in frame]
+    problems = [_no_column("image", found)] if "image" not in frame else []
+    about_labels = problems if labelled else notes  # where what is wrong with labels is told
+    if "label" not in frame:
+        about_labels.append(_no_column("label", found))
     if "image" not in frame:
         raise ManifestError(source, problems)
+    frame, more = boxes.from_corners(frame)
+    notes += more
     present = [name for name in BOX if name in frame]
     if 0 < len(present) < 4:
         missing = [name for name in BOX if name not in frame]
-        problems.append(f"a box needs the columns x, y, w, h: {quoted(missing)} missing")
+        sides = [name for name in ("given_width", "given_height") if name in frame]
+        hint = "; name 'w' and 'h' what is a box's 'width' and 'height'" if sides else ""
+        problems.append(f"a box needs the columns x, y, w, h: {quoted(missing)} missing{hint}")
         frame = frame.drop(columns=present)  # or every row would be told as partly blank, too
     no_patient = "patient" not in frame
     for name in KNOWN:
@@ -240,21 +247,21 @@ def build(
         text = (
             "image is an address: name it as seen from the table, which may be in the bucket, too"
         )
-        problems.append(at_rows(frame.loc[address, "row"], text))
+        problems.append(at_rows(frame.loc[address, "row"], text, frame.loc[address, "image"]))
     blank = frame["image"] == ""
     if blank.any():
         problems.append(at_rows(frame.loc[blank, "row"], "no image named: fill the cell"))
     for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
-    frame, more, told = identity.settle(frame)
+    frame, more, told = identity.settle(frame, labelled=labelled)
     problems, notes = problems + more, notes + told
     used = frame["row"].where(frame["exclude"] != "all")
     given = (frame[list(BOX)] != "").any(axis=1)
-    frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box")
+    frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box", frame["image"])
     frame, hidden = redactions.take(frame, redact)
     problems += more + hidden
-    frame["name"] = _names(frame)
+    frame["name"] = names(frame)
     bad = given & frame["x"].isna()  # told above; without its box it may look like another row
     problems += duplicates(frame[~bad])
     first = ["image", "name", "path", "row", *KNOWN[1:]]
@@ -296,21 +303,22 @@ def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
         at_rows(
             frame.loc[bad, "row"],
             f"unknown {name} {quoted(frame.loc[bad, name])}: use {_ALLOWED[name]}",
+            frame.loc[bad, "image"],
         )
     ]
     return lower.map(words).fillna("").astype("str"), problems if bad.any() else []
 
 
-def _names(frame) -> pd.Series:
+def names(frame: pd.DataFrame) -> pd.Series:
     """The image, made unique by `#xywh=` where a photo has several rows."""
     several = frame["path"].duplicated(keep=False) & frame["x"].notna()
     boxes = frame.loc[several, list(BOX)].itertuples(index=False)
-    names = frame["image"].to_numpy(object, copy=True)
-    names[several.to_numpy()] = [
+    found = frame["image"].to_numpy(object, copy=True)
+    found[several.to_numpy()] = [
         f"{image}#xywh={','.join(f'{side:.10g}' for side in box)}"
-        for image, box in zip(names[several.to_numpy()], boxes, strict=True)
+        for image, box in zip(found[several.to_numpy()], boxes, strict=True)
     ]
-    return pd.Series(names, index=frame.index, dtype="str")
+    return pd.Series(found, index=frame.index, dtype="str")
 
 
 def duplicates(frame: pd.DataFrame) -> list[str]:
@@ -416,9 +424,9 @@ def main(arguments: list[str] | None = None) -> int:
     from dermjax.data import layouts  # which imports this module
 
     try:
-        beside = Path(given.out).parent
-        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=beside)
-        write_csv(manifest, given.out)
+        out = Path(os.path.expanduser(given.out))
+        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=out.parent)
+        write_csv(manifest, out)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
     for note in manifest.notes:

@@ -50,11 +50,12 @@ def places(photograph: str | os.PathLike) -> list[str]:
     return [str(folder / "masks" / f"{path.stem}.png") for folder in folders]
 
 
-def read(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
+def read(path: str | os.PathLike, size: tuple[int, int], orientation: int = 1) -> np.ndarray:
     """A photograph's mask, `[height, width]` bool: whatever is not 0 is lesion.
 
     Args:
       size: width and height of the upright photograph, px.
+      orientation: EXIF's of the photograph; a mask of the unturned one's size is turned with it.
 
     Raises:
       ValueError: no image, or not of the photograph's size.
@@ -65,6 +66,8 @@ def read(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"mask {path} cannot be read ({error}): save it as PNG") from None
     mask = levels != 0 if levels.ndim == 2 else (levels != 0).any(-1)
+    if mask.shape != (size[1], size[0]) and mask.shape == size and orientation >= 5:
+        mask = images.turned(mask, orientation)
     if mask.shape != (size[1], size[0]):
         raise ValueError(
             f"mask {path} has {mask.shape[1]} x {mask.shape[0]} px, its photograph {size[0]} x "

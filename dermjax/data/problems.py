@@ -26,13 +26,17 @@ class ManifestError(ValueError):
         return "\n".join(lines)
 
 
-def at_rows(rows, text: str) -> str:
+def at_rows(rows, text: str, images=()) -> str:
     """One line for one kind of problem: the first ten row numbers, the count, the text.
 
     Args:
         rows: Line numbers in the user's file.
         text: What is wrong and what to do.
+        images: The photographs that these rows name; those that the text does not name already
+            stand behind it.
     """
+    images = [name for name in map(str, images) if name and repr(name) not in text]
+    text += f" (in {quoted(images)})" if images else ""
     rows = sorted({int(row) for row in rows})
     if len(rows) == 1:
         return f"row {rows[0]}: {text}"

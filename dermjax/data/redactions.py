@@ -41,14 +41,14 @@ def take(frame: pd.DataFrame, sidecar: pd.DataFrame | None) -> tuple[pd.DataFram
     if 0 < len(missing) < 4:
         problems.append(f"a redaction needs {', '.join(COLUMNS)}: {quoted(missing)} missing")
     elif not missing:
-        found.append((frame[["path", "row", *COLUMNS]], "redaction"))
+        found.append((frame[["image", "path", "row", *COLUMNS]], "redaction"))
     if "redact" in frame and (frame["redact"] != "").any():
-        cells = frame.loc[frame["redact"] != "", ["path", "row", "redact"]]
+        cells = frame.loc[frame["redact"] != "", ["image", "path", "row", "redact"]]
         cells = cells.assign(box=cells["redact"].str.split(";")).explode("box")
         sides = [[side.strip() for side in box.split(",", 3)] for box in cells["box"]]
         sides = [(box + [""] * 4)[:4] for box in sides]
         sides = pd.DataFrame(sides, cells.index, columns=list(COLUMNS), dtype="str")
-        found.append((pd.concat([cells[["path", "row"]], sides], axis=1), "redaction"))
+        found.append((pd.concat([cells[["image", "path", "row"]], sides], axis=1), "redaction"))
     if sidecar is not None:
         sidecar = sidecar.assign(path=_as_in(frame["path"], sidecar["path"]))
         strange = ~sidecar["path"].isin(frame["path"])
@@ -56,11 +56,11 @@ def take(frame: pd.DataFrame, sidecar: pd.DataFrame | None) -> tuple[pd.DataFram
             names = quoted(sidecar.loc[strange, "image"])
             what = f"no photograph {names} in the table: what it should black out would be seen"
             problems.append("redactions: " + at_rows(sidecar.loc[strange, "row"], what))
-        found.append((sidecar[["path", "row", *COLUMNS]], "redactions: redaction"))
+        found.append((sidecar[["image", "path", "row", *COLUMNS]], "redactions: redaction"))
     lines = [pd.DataFrame({"path": [], "redact": []}, dtype="str")]
     for table, what in found:
         table = table.reset_index(drop=True)
-        number, more = boxes.read(table[list(COLUMNS)], table["row"], what)
+        number, more = boxes.read(table[list(COLUMNS)], table["row"], what, table["image"])
         problems += more
         whole = number.notna().all(axis=1)
         text = [",".join(f"{side:.10g}" for side in box) for box in number[whole].to_numpy()]
@@ -111,14 +111,15 @@ def outside(frame: pd.DataFrame) -> list[str]:
     Args:
         frame: A scanned manifest's table.
     """
-    rows = []
-    for row, text, width, height in frame[["row", "redact", "width", "height"]].itertuples(
-        index=False
-    ):
+    rows, named = [], []
+    columns = ["row", "image", "redact", "width", "height"]
+    for row, image, text, width, height in frame[columns].itertuples(index=False):
         rectangles = np.array(parse(text)).reshape(-1, 4)
         x, y, w, h = rectangles.T
         if width and ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0)).any():
             rows.append(row)
+            named.append(image)
     if not rows:
         return []
-    return [at_rows(rows, "redaction outside the image: count it on the upright photograph")]
+    text = "redaction outside the image: count it on the upright photograph"
+    return [at_rows(rows, text, named)]

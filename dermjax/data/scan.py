@@ -16,11 +16,12 @@ from dermjax.data.workers import in_order
 
 NOT_FOUND = "file not found"
 _SAVE_SECONDS = 20.0
-_FOUND = ("width", "height", "content", "mode", "hash")
+_NUMBERS = ("width", "height", "orientation", "frames")
+_FOUND = (*_NUMBERS, "content", "mode", "hash", "damage")
 _HEADER = ["path", "size", "mtime_ns", *_FOUND]
 _Key = tuple[str, int, int]
-_Found = tuple[int, int, str, str, str]
-_NOTHING = (0, 0, "", "", "")
+_Found = tuple[int, int, int, int, str, str, str, str]
+_NOTHING = (0, 0, 1, 1, "", "", "", "")
 Track = Callable[[Iterable, int, str], Iterable]
 
 
@@ -42,8 +43,9 @@ def scan(
 
     Returns:
         One row per distinct path, in order of appearance: path, width, height (px, upright),
-        content (sha256 of the bytes, hex), mode (such as 'JPEG RGB'), hash (of
-        `near_duplicates.perceptual_hash`), error ('' or one line; then nothing else is known).
+        orientation (by EXIF, undone), frames (2 where there are several), content (sha256 of the
+        bytes, hex), mode (such as 'JPEG RGB'), hash (of `near_duplicates.perceptual_hash`), damage
+        (of `images.probe`), error ('' or one line; then nothing else is known).
     """
     paths = list(dict.fromkeys(map(str, paths)))
     known, found, used = _read(cache_file), [], {}
@@ -69,7 +71,7 @@ def scan(
             if changed:
                 _write(cache_file, known | used)
     table = pd.DataFrame(found, columns=["path", *_FOUND, "error"])
-    return table.astype({name: "str" for name in table} | {"width": int, "height": int})
+    return table.astype({name: "str" for name in table} | dict.fromkeys(_NUMBERS, int))
 
 
 def _key(path: str) -> _Key | None:
@@ -81,7 +83,7 @@ def _key(path: str) -> _Key | None:
     return path, state.st_size, state.st_mtime_ns
 
 
-def _look(path: str) -> tuple[int, int, str, str, str, str]:
+def _look(path: str) -> tuple:
     """What was found in one file, and the error."""
     try:
         data = Path(path).read_bytes()
@@ -92,11 +94,12 @@ def _look(path: str) -> tuple[int, int, str, str, str, str]:
     except OSError as error:
         return *_NOTHING, f"cannot be read ({error.strerror or error})"
     try:
-        width, height, mode, small = images.probe(data)
+        seen = images.probe(data)
     except ValueError as error:
         return *_NOTHING, str(error)
-    content, look = hashlib.sha256(data).hexdigest(), near_duplicates.perceptual_hash(small)
-    return width, height, content, mode, look, ""
+    content, look = hashlib.sha256(data).hexdigest(), near_duplicates.perceptual_hash(seen.small)
+    numbers = (seen.width, seen.height, seen.orientation, seen.frames)
+    return *numbers, content, seen.mode, look, seen.damage, ""
 
 
 def _read(cache_file) -> dict[_Key, _Found]:
@@ -105,12 +108,12 @@ def _read(cache_file) -> dict[_Key, _Found]:
         return {}
     try:
         with open(cache_file, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
+            reader, count = csv.reader(file), len(_NUMBERS)
             if next(reader, None) != _HEADER:
                 return {}
             return {
-                (path, int(size), int(mtime)): (int(width), int(height), *words)
-                for path, size, mtime, width, height, *words in reader
+                (path, int(size), int(mtime)): (*map(int, found[:count]), *found[count:])
+                for path, size, mtime, *found in reader
             }
     except (OSError, ValueError, csv.Error):
         return {}

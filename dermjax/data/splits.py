@@ -208,26 +208,27 @@ def _deviation(counts, sets, shares) -> float:
     return float(off.mean() + np.abs(taken.sum(axis=1) / taken.sum() - shares).max())
 
 
-def group_problems(frame: pd.DataFrame, allow=()) -> list[str]:
+def group_problems(frame: pd.DataFrame, allow=(), *, labelled: bool = True) -> list[str]:
     """What only classes and groups together show.
 
     Args:
         frame: A manifest's table.
         allow: What the given split may tear apart, as `links.excepted` reads it.
+        labelled: Labels are needed; where they are not, nothing is said of classes.
 
     Returns:
         One line per problem: too few classes or groups, a given split that leaks or lacks a class.
     """
     kept = frame[frame["exclude"] != "all"]
-    labelled = kept[kept["label"] != ""]
-    classes = sorted(set(labelled["label"]))
+    labelled_rows = kept[kept["label"] != ""]
+    classes = sorted(set(labelled_rows["label"]))
     problems = _joined(kept)
-    if len(classes) < 2:
+    if labelled and len(classes) < 2:
         has = f"only the class {classes[0]!r}" if classes else "no label at all"
         problems.append(f"the table has {has}: at least two classes are needed")
     if (kept["split"] != "").any():
-        return problems + _split_problems(frame, allow)
-    for name, part in labelled.groupby("label"):
+        return problems + _split_problems(frame, allow, labelled)
+    for name, part in labelled_rows.groupby("label") if labelled else ():
         groups = part["group"].unique()
         if len(groups) < 3:
             problems.append(
@@ -237,6 +238,7 @@ def group_problems(frame: pd.DataFrame, allow=()) -> list[str]:
                     f"each for train, validation and test ({quoted(groups)}): add patients, "
                     "merge the "
                     "class into another or exclude it",
+                    part["image"],
                 )
             )
         elif (part["exclude"] == "test").all():
@@ -245,6 +247,7 @@ def group_problems(frame: pd.DataFrame, allow=()) -> list[str]:
                     part["row"],
                     f"class {name!r} has no image that may be tested: "
                     "clear 'exclude' on one patient at least",
+                    part["image"],
                 )
             )
     return problems
@@ -262,7 +265,7 @@ def _joined(frame) -> list[str]:
     ]
 
 
-def _split_problems(frame, allow) -> list[str]:
+def _split_problems(frame, allow, labelled: bool) -> list[str]:
     """Leaks and gaps of a split that the user gave."""
     problems, everything = [], frame
     frame = frame[frame["exclude"] != "all"]
@@ -273,22 +276,25 @@ def _split_problems(frame, allow) -> list[str]:
                 frame.loc[blank, "row"],
                 "split is blank here but filled on other "
                 "rows: fill it everywhere or leave the column out",
+                frame.loc[blank, "image"],
             )
         )
     problems += links.problems(everything, allow)
+    if not labelled:
+        return problems
     used = frame[~((frame["split"] == "test") & (frame["exclude"] == "test"))]
-    labelled = used[used["label"] != ""]
+    with_label = used[used["label"] != ""]
     classes = set(frame["label"]) - {""}
     validated = "validation" in set(frame["split"])
     if not validated:
-        trained = labelled[labelled["split"] == "train"].groupby("label")["group"].nunique()
+        trained = with_label[with_label["split"] == "train"].groupby("label")["group"].nunique()
         if few := sorted(name for name in classes if 0 < trained.get(name, 0) < 3):
             problems.append(
                 "the given split has no validation set, and too few training patients of "
                 f"{quoted(few, 10)} to make one (3 are needed): move a patient there"
             )
     for name in SETS if validated else ("train", "test"):
-        if missing := sorted(classes - set(labelled.loc[labelled["split"] == name, "label"])):
+        if missing := sorted(classes - set(with_label.loc[with_label["split"] == name, "label"])):
             problems.append(
                 f"the given split has no {name} image of {quoted(missing, 10)}: "
                 "move a patient there or leave the column out"

@@ -1,6 +1,7 @@
 """Other projects' names for the same parts: checkpoints of MoCo, VISSL, efficientnet_pytorch."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -40,24 +41,76 @@ class Renamed(NamedTuple):
     arrays: dict[str, np.ndarray]
     others: list[str]  # names in the file that are not the network's
     tensorflow: bool  # whether the names are of a project that pads like TensorFlow
+    prefix: str = ""  # that the names had in common, where it is of no project in `_PLACES`
+    rivals: tuple[str, ...] = ()  # other prefixes, with as much of the network behind them
 
 
 def to_timm(arrays: Mapping[str, np.ndarray], expected: Collection[str]) -> Renamed:
     """Finds the network in a checkpoint and gives its arrays timm's names.
 
-    Counters of batches are left out silently.
+    It is where a project of `_PLACES` keeps it, or else behind the prefix that makes most of the
+    names fit, such as `backbone.`. Counters of batches are left out silently.
 
     Args:
         arrays: By the names in the file.
         expected: The network's own names in timm; they tell which of its blocks is the seventh.
     """
     inside, others = _inside(arrays)
+    renamed = _renamed(inside, others, expected)
+    if 2 * _fitting(renamed, expected) >= len(expected):
+        return renamed
+    prefix, *rivals = _prefixes(arrays, expected) or [""]
+    if not prefix:
+        return renamed
+    inside = {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}
+    others = [name for name in arrays if not name.startswith(prefix)]
+    found = _renamed(inside, others, expected)
+    if _fitting(found, expected) <= _fitting(renamed, expected):
+        return renamed
+    return found._replace(prefix=prefix, rivals=tuple(rivals))
+
+
+def _renamed(inside, others: list[str], expected: Collection[str]) -> Renamed:
+    """The network's arrays, without their prefix, under timm's names."""
     inside = {n: a for n, a in inside.items() if not n.endswith("num_batches_tracked")}
     foreign = any(_BLOCK.fullmatch(name) for name in inside)
     if foreign:
         blocks = _blocks(expected)
         inside = {_timm_name(name, blocks): array for name, array in inside.items()}
     return Renamed(inside, others, tensorflow=foreign)
+
+
+def _fitting(renamed: Renamed, expected: Collection[str]) -> int:
+    """How many of the network's names there are."""
+    return len(set(expected) & set(renamed.arrays))
+
+
+def _prefixes(arrays, expected: Collection[str]) -> list[str]:
+    """The prefixes with most of the network's names behind them, the one to be taken first."""
+    known = set(expected)
+    counts: Counter[str] = Counter()
+    for name in arrays:
+        for dot in re.finditer(r"\.", name):
+            prefix, rest = name[: dot.end()], name[dot.end() :]
+            module = rest.rpartition(".")[0]
+            counts[prefix] += rest in known or module in _STEM_AND_HEAD or _is_block(rest)
+    most = max(counts.values(), default=0)
+    if not most:
+        return []
+    # What is trained goes before its slow copy, an average before what it is of.
+    return sorted((p for p in counts if counts[p] == most), key=lambda p: (_rank(p), len(p), p))
+
+
+def _is_block(name: str) -> bool:
+    return _BLOCK.fullmatch(name) is not None
+
+
+def _rank(prefix: str) -> int:
+    """Which of two networks of one shape: 0 for the one that is meant to be used."""
+    words = set(re.split(r"[._]", prefix.lower()))
+    if words & {"q", "query", "online", "ema", "teacher", "average"}:
+        return 0
+    return 2 if words & {"k", "key", "target", "momentum", "student", "m", "slow"} else 1
 
 
 def _inside(arrays):

@@ -4,6 +4,7 @@ The names correspond by rule: `blocks_1_0/conv_dw/kernel` is `blocks.1.0.conv_dw
 timm nor torch is needed.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -50,9 +51,13 @@ def load(weights: Weights, model: nn.Module) -> Loaded:
     """
     flat = traverse_util.flatten_dict(shapes_of(model))
     expected = {_timm_name(key): key for key in flat}
-    found, others, tensorflow = conventions.to_timm(weights.arrays, expected)
+    renamed = conventions.to_timm(weights.arrays, expected)
+    found, others, tensorflow = renamed[:3]
     known = _check_architecture(weights, model.architecture, tensorflow)
     notes = []
+    if renamed.prefix:
+        left = f", not under {' or '.join(map(repr, renamed.rivals))}" if renamed.rivals else ""
+        notes.append(f"the network is taken from under {renamed.prefix!r} in the file{left}")
     if others:
         notes.append(f"{len(others)} arrays are not the encoder's and are left: {_some(others)}")
     if not known and model.architecture.startswith(("efficientnet", "tf_efficientnet")):
@@ -140,6 +145,10 @@ def _check(source, shapes, found) -> None:
     ]
     kinds = {"missing": missing, "left over": left_over, "wrong shape": wrong}
     lines = [f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
+    if missing and left_over:
+        lines += _nearest(
+            [n for n in shapes if n not in found], [n for n in found if n not in shapes]
+        )
     if lines:
         header = f"{source} does not fit the network; create the one it was saved from"
         raise ValueError("\n".join([header, *lines]))
@@ -149,6 +158,13 @@ def _check(source, shapes, found) -> None:
             f"{source} holds numbers that are not finite (NaN or infinite) in {len(broken)} "
             f"arrays: {_some(broken)}; the training it comes from had diverged, or it is damaged"
         )
+
+
+def _nearest(missing: list[str], others: list[str]) -> list[str]:
+    """A line on what the first missing names may be called in the file."""
+    pairs = {name: difflib.get_close_matches(name, others, 1, 0.4) for name in missing[:_SHOWN]}
+    named = [f"{name} is perhaps {near[0]}" for name, near in pairs.items() if near]
+    return [f"  nearest names in the file: {'; '.join(named[:3])}"] if named else []
 
 
 def _some(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -43,7 +44,7 @@ def find(named, architectures: list[str]) -> Weights:
     """
     if isinstance(named, Mapping):
         return Weights("the given arrays", {n: np.asarray(array) for n, array in named.items()})
-    path = pathlib.Path(named).expanduser()
+    path = pathlib.Path(os.path.expanduser(named))
     if not path.is_file() and hub.is_name(str(named)):
         return _from_hub(str(named), architectures)
     return _from_file(path, architectures)
@@ -55,7 +56,7 @@ def check_name(named: str, architecture: str, architectures: list[str]) -> None:
     Raises:
         ValueError: It is no file and cannot be on the hub, or tells of another architecture.
     """
-    path = pathlib.Path(named).expanduser()
+    path = pathlib.Path(os.path.expanduser(named))
     if path.is_file():
         return
     if not hub.is_name(named):

@@ -41,7 +41,7 @@ def look(
         if reason:
             left_out[str(folder)] = reason
             continue
-        name = pathlib.PurePath(str(folder)).name
+        name = pathlib.PurePath(stores.absolute(stores.folder(folder))).name
         writer.say(f"beside it: {folder}, {len(other.runs)} runs")
         cells = measured.make_cells(other, measured.make_weights(config, other))
         shown.append(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
-from dermjax import models
+from dermjax import models, stores
 from dermjax.data import layouts, links, near_duplicates, pipeline, records
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
@@ -48,6 +48,8 @@ def check(config: ConfigDict) -> None:
         )
     if config.strategy == "SS":
         _check_moco(config)
+        if config.pretrain.directory:
+            stores.writable_folder(config.pretrain.directory)
     _check_weights(config)
 
 

@@ -63,7 +63,11 @@ class Sample:
         if not self.mask and not self.boxes:
             return {}
         whole = images.read_rgb(self.crop.path).size
-        lesion = masks.read(self.mask, whole) if self.mask else masks.of_boxes(self.boxes, whole)
+        if self.mask:
+            turn = images.orientation_of(self.crop.path)
+            lesion = masks.read(self.mask, whole, turn)
+        else:
+            lesion = masks.of_boxes(self.boxes, whole)
         lesion = masks.cut(lesion, self.crop.box, size)
         parts = synthetic.regions_of(self.crop.path) or {_ELSEWHERE: np.ones(whole[::-1], bool)}
         found = {"lesion": lesion}
@@ -170,10 +174,10 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
     Raises:
       ValueError: no file, or files that are no images.
     """
-    pattern = os.path.expanduser(config.images)
-    files = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    files = photographs(config.images)
     if not files:
-        hint = " is a folder; take" if os.path.isdir(pattern) else " matches no file; try"
+        named = os.path.expanduser(config.images)
+        hint = " is a folder; take" if os.path.isdir(named) else " matches no file; try"
         raise ValueError(
             f"config.images = {config.images!r}{hint} something like 'folder/*.jpg', in quotes"
         )
@@ -193,6 +197,19 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
         more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
         raise ValueError(f"{'; '.join(bad[:_TOLD])}{more}")
     return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {config.images}."
+
+
+def photographs(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted; in it, what is there as it is written is no pattern.
+
+    So `a [1]/*.jpg` finds the photographs of a folder `a [1]`, and `b [2].jpg` that file.
+    """
+    parts = os.path.expanduser(pattern).split("/")
+    there = len(parts)
+    while there and not os.path.lexists("/".join(parts[:there]) or "/"):
+        there -= 1
+    pattern = "/".join([*map(glob.escape, parts[:there]), *parts[there:]])
+    return sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
 
 
 def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sample:

@@ -26,6 +26,7 @@ def export(workdir: str, path: str, stage: str) -> str:
     directory = stores.folder(workdir)
     if stores.is_remote(path):
         raise ValueError(f"{path}: name a file of this disk, and copy it from there")
+    path = stores.expanded(path)
     config = read_config(directory)
     if not (directory / RESULTS).exists():
         raise ValueError(f"the run in {workdir} is not finished; the same command continues it")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import pathlib
+import os
 from typing import Any
 
 import flax.linen as nn
@@ -98,7 +98,7 @@ def begin(config: ConfigDict, writer: Writer) -> Beginning:
     try:
         weights = models.read_weights(name)
     except ValueError as error:
-        if pathlib.Path(name).is_file():
+        if os.path.isfile(os.path.expanduser(name)):
             raise
         raise ValueError(f"{error} (--config.init.weights=FILE names a local file)") from error
     loaded = timm.load(weights, models.create(config.model.name, num_classes=0))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from typing import Any
 
 from etils import epath
@@ -160,7 +161,9 @@ def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> Conf
 def _argument(run: ConfigDict) -> str:
     """`alpha=0.1,...` of the run's config file."""
     data = run.data
-    given = (run.scale, data.source, run.model.name, f"{data.alpha:g}", data.trial)
+    # What would need quotes there is a field of its own, as all that is not as usual.
+    source = common.ARGUMENTS["data"] if re.search("[,'\"]|^\\s|\\s$", data.source) else data.source
+    given = (run.scale, source, run.model.name, f"{data.alpha:g}", data.trial)
     return ",".join(f"{name}={value}" for name, value in zip(_ARGUMENTS, given, strict=True))
 
 

@@ -135,7 +135,10 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
             track=writer.track,
             records=config.data.records,
         )
-    split = make_split(frame, config.data.split_seed)
+    if config.task == "pretrain":
+        split = _monitoring_split(frame, config.data.split_seed, writer)
+    else:
+        split = make_split(frame, config.data.split_seed)
     for found in balance.uneven(frame, split):
         writer.warn(f"data: {found.text}")
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
@@ -171,6 +174,7 @@ def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> 
     """The checked table in an order of its own, every photograph having been looked at once."""
     manifest = layouts.load(
         source,
+        labelled=config.task != "pretrain",
         layout=config.data.layout,
         official_split=config.data.official_split,
         on_bad_image=config.data.on_bad_image,
@@ -338,6 +342,22 @@ def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDi
     ]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return f"{digest}-{settings.max_side}px{'-pixels' if settings.records == 'pixels' else ''}"
+
+
+def _monitoring_split(frame: pd.DataFrame, seed: int, writer: Writer) -> np.ndarray:
+    """`make_split` for pretraining alone, which needs no labels, and no set but its own.
+
+    The same sets wherever they can be made; classes of too few groups do not stand in the way, and
+    where no sets can be made, all that is not given to another set is trained on.
+    """
+    groups = frame[frame["exclude"] != "test"].groupby("label")["group"].nunique()
+    rare = frame["label"].map(groups).fillna(0) < len(splits.SETS)
+    try:
+        return make_split(frame.assign(label=frame["label"].mask(rare, "")), seed)
+    except ValueError as error:
+        writer.say(f"pretrain: no images are set apart to monitor it ({error})")
+    given = frame["split"].to_numpy(dtype=object).astype(str)
+    return np.where(given == "", "train", given)
 
 
 def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:

@@ -267,7 +267,7 @@ def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning
 def _directory(config: ConfigDict, workdir: epath.Path, identity: dict) -> epath.Path:
     """Next to the workdir, where the other runs of a study find it."""
     if config.pretrain.directory:
-        return stores.folder(config.pretrain.directory)
+        return stores.writable_folder(config.pretrain.directory)
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return workdir.parent / f"{STAGE}-{config.model.name}-{key}"

@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     with exclusive(directory, writer, wait=False):
         own = (trained.data.alpha, trained.data.trial) == subset
         dataset = as_recorded(prepare(trained, writer), source, labelled=own)
+        _check_labels(dataset, trained)
         features = _features(config, trained, dataset, source, directory, encoder, writer)
         results = _probe(config, trained, dataset, features, encoder)
         name = f"probe-{encoder}-alpha{trained.data.alpha:g}-trial{trained.data.trial}.json"
@@ -69,6 +70,24 @@ def _set_subset(trained: ConfigDict, config: ConfigDict) -> None:
     """Changes the run's config to the labelled subset that is asked for."""
     trained.data.alpha = config.alpha or trained.data.alpha
     trained.data.trial = trained.data.trial if config.trial < 0 else config.trial
+
+
+def _check_labels(dataset: Dataset, trained: ConfigDict) -> None:
+    """Whether there is something to learn and to measure: pretraining alone needs no labels.
+
+    Raises:
+      ValueError: fewer than two classes, or no labelled image in a set that the probe needs.
+    """
+    source, classes = trained.data.source, dataset.classes
+    if len(classes) < 2:
+        has = f"only the class {classes[0]!r}" if classes else "no label at all"
+        raise ValueError(f"a probe needs labels, two classes at least, but {source} has {has}")
+    for split in ("train", "validation"):
+        if not len(dataset.rows(split, labelled=True)):
+            raise ValueError(
+                f"a probe needs labelled images in the {split} set, but {source} has none there: "
+                "each class needs three patients"
+            )
 
 
 def _which(asked: str, trained: ConfigDict) -> str:

@@ -33,9 +33,10 @@ def nearest_pairs(frame: pd.DataFrame, run: str, writer: Writer) -> pd.DataFrame
     Raises:
       ValueError: the run has no finished network.
     """
-    config = read_config(stores.folder(run))
+    folder = stores.folder(run)
+    config = read_config(folder)
     files = frame[(frame["width"] > 0) & (frame["exclude"] != "all")].drop_duplicates("content")
-    features = _features(config, epath.Path(run), files["path"].tolist(), writer)
+    features = _features(config, folder, files["path"].tolist(), writer)
     features = features - features.mean(axis=0)  # what all photographs share says nothing
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     count = min(_NEIGHBOURS, len(files))

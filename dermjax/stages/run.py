@@ -36,7 +36,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
       ValueError: a user's mistake, in words.
     """
     check.check(config)
-    directory = stores.folder(workdir or default_workdir(config))
+    directory = stores.writable_folder(workdir or default_workdir(config))
     parallel.keep_compiled(cache_dir(config) / "xla")
     processes.join(config.distributed, patience=config.patience)
     devices = parallel.all_devices()

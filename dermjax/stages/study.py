@@ -32,7 +32,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     check(config)
     processes.check_alone("a study", config.run.distributed)
     named = workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}"
-    directory = stores.folder(named)
+    directory = stores.writable_folder(named)
     writer, runs = Writer(), plan(config, directory)
     check_claim(directory, _identity(config))
     if config.dry_run:

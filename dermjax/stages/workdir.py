@@ -19,6 +19,7 @@ from dermjax.training.writer import Writer
 RESULTS = "results.json"
 _CONFIG = "config.json"
 _LOCK = ".lock"
+_LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
 # Fields that folders of earlier versions lack, by their ends, with what they did without.
@@ -33,9 +34,10 @@ def default_workdir(config: ConfigDict) -> str:
 
 def source_name(config: ConfigDict) -> str:
     """Network and data set, for the name of a folder."""
-    data = pathlib.Path(config.data.source)
+    data = pathlib.Path(stores.expanded(config.data.source))
     model = config.model.name.replace("efficientnet_", "")
-    return f"{model}-{data.stem if data.suffix else data.name}"
+    named = (data.stem if data.suffix else data.name).encode(errors="replace").decode()
+    return f"{model}-{named[:_LONGEST_NAME].replace(chr(92), '_')}"
 
 
 def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
@@ -48,7 +50,7 @@ def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
     if named and stores.is_remote(named):
         raise ValueError(f"cache folder {named}: name one of a disk, crops are mapped into memory")
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(named or pathlib.Path(base) / "dermjax").expanduser().resolve()
+    return pathlib.Path(stores.expanded(named or pathlib.Path(base) / "dermjax")).resolve()
 
 
 def read_config(directory: epath.Path) -> ConfigDict:

@@ -145,7 +145,7 @@ def test_unreadable_files():
     cases = {
         b"": r"the file is empty \(0 bytes\)",
         b"hello": "not an image file",
-        b"\0\0\0\x18ftypheic" + b"\0" * 30: "convert HEIC to JPEG",
+        b"\0\0\0\x18ftypheic" + b"\0" * 30: "JPEG",
         jpeg[: len(jpeg) // 2]: "truncated or damaged image",
         _bytes(Image.effect_noise((64, 64), 50))[:900]: "truncated or damaged image",
         _bytes(Image.new("F", (2, 2)), "TIFF"): "floating-point pixels",

@@ -76,16 +76,19 @@ def test_file_problems_are_told_with_table_problems(clinic):
         )
     )
     assert problems == [
-        "row 13: box is not numeric (x='0', y='0', w='x', h='2'): write pixels such as 12 or 12.5",
+        "row 13: box is not numeric (x='0', y='0', w='x', h='2'): write pixels such as 12 or 12.5 "
+        "(in 'photos/bild ä 1.png')",
         "rows 8, 15: file not found: 'photos/gone.jpg', 'photos/gone2.jpg'",
         "row 9: the file is empty (0 bytes): copy it again: 'photos/empty.jpg'",
         "row 10: not an image file that can be read: save it as JPEG: 'photos/text.jpg'",
         problems[4],
         "row 14: is a folder, not a file: 'photos'",
         "rows 12, 16: box outside the image (x=5 y=5 w=8 h=2 in photos/bild ä 0.png of 12 x 10 "
-        "px): correct it, counted on the upright photograph",
+        "px): correct it, counted on the upright photograph (in 'photos/bild ä 0.png', "
+        "'photos/bild ä 2.png')",
         "row 15: class 'z' has 1 of the 3 patients it needs, one each for train, validation and "
-        "test ('patient:p9'): add patients, merge the class into another or exclude it",
+        "test ('patient:p9'): add patients, merge the class into another or exclude it (in "
+        "'photos/gone2.jpg')",
     ]
     assert problems[4].startswith("row 11: truncated or damaged image (")
     assert problems[4].endswith("copy it again: 'photos/cut.png'")
@@ -156,7 +159,7 @@ def test_copies_leak_in_a_given_split(clinic, tmp_path):
     assert _problems(path) == [
         "rows 2, 4: the split leaks: file 'photos/bild ä 0.png' in train and validation: give it "
         "one set, leave the split out, or accept it: "
-        "--config.data.allow=\"['file:photos/bild ä 0.png']\""
+        "--config.data.allow=\"['file:photos/bild ä 0.png']\" (in 'photos/bild ä 2.png')"
     ]
 
 

@@ -115,7 +115,7 @@ def test_a_name_that_fits_no_photograph_is_told(clinic):
         "redactions: row 2: no photograph '7.png' in the table: what it should black out would be "
         "seen",
         "row 3: redactions: redaction is not numeric (redact_x='0', redact_y='0', redact_w='a', "
-        "redact_h='1'): write pixels such as 12 or 12.5",
+        "redact_h='1'): write pixels such as 12 or 12.5 (in '1.png')",
     ]
     (path.parent / "t.redact.csv").write_text("photo,x,y\n7.png,5,5\n")
     with pytest.raises(ManifestError, match="redactions needs the columns 'image', 'w', 'h'"):

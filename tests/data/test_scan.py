@@ -34,7 +34,8 @@ def test_columns_and_order(photos, tmp_path):
         workers=3,
         track=lambda items, total, label: told.append((total, label)) or items,
     )
-    assert list(found) == ["path", "width", "height", "content", "mode", "hash", "error"]
+    assert list(found)[:5] == ["path", "width", "height", "orientation", "frames"]
+    assert list(found)[5:] == ["content", "mode", "hash", "damage", "error"]
     assert (found["mode"] == "PNG RGB").all() and (found["hash"] == "").all()  # of one colour
     assert found["path"].tolist() == photos
     assert found["width"].tolist() == [4, 5, 6, 7, 8, 9] and (found["height"] == 3).all()

@@ -346,4 +346,74 @@ def test_a_block_too_many_is_left_over_under_its_own_name():
 def test_plain_names_stay_as_they_are():
     arrays = {"conv_stem.weight": 1, "bn1.num_batches_tracked": 2, "stray": 3}
     renamed = conventions.to_timm(arrays, ["conv_stem.weight"])
-    assert renamed == ({"conv_stem.weight": 1, "stray": 3}, [], False)
+    assert renamed[:3] == ({"conv_stem.weight": 1, "stray": 3}, [], False)
+
+
+# ----------------------------------------------------------------- prefixes of anybody's project
+
+PREFIXES = (
+    *("backbone.", "net.", "_orig_mod.", "module.", "encoder.", "model.backbone.0."),
+    *("state_dict.model.", "state_dict.backbone.", "model._orig_mod.module.", "student.backbone."),
+    *(
+        "encoder_q.",
+        "state_dict.model.encoder_q.",
+        "online_network.encoder.",
+        "teacher.",
+        "a.b.c.d.",
+    ),
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("style", ["timm", "lukemelas"])
+def test_a_network_under_any_prefix_is_found(prefix, style):
+    name = "tf_efficientnet_b0" if style == "lukemelas" else TINY
+    old = random_variables(name, 0)
+    arrays = timm.to_timm(old)
+    arrays = foreign(arrays, style) if style == "lukemelas" else arrays
+    given = {prefix + key: array for key, array in arrays.items()}
+    given |= {"projection.0.weight": np.ones((3, 3)), "queue": np.ones(9)}
+    _, variables = dermjax.create_model(name, 0, given)
+    assert_equal_trees(variables, old)
+
+
+def test_a_prefix_is_told_with_what_is_left(caplog):
+    old = random_variables(TINY, 3)
+    given = {f"net.{key}": array for key, array in timm.to_timm(old).items()}
+    _, variables = dermjax.create_model(TINY, 3, given | {"decoder.weight": np.ones(3)})
+    assert_equal_trees(variables, old)
+    assert "under 'net.'" in caplog.text and "decoder.weight" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("taken", "left"),
+    [
+        ("encoder_q.", "encoder_k."),
+        ("model.online.", "model.target."),
+        ("net.", "momentum_net."),
+        ("teacher.backbone.", "student.backbone."),
+    ],
+)
+def test_of_two_networks_the_one_that_is_meant_is_taken_and_both_are_named(taken, left, caplog):
+    old, other = random_variables(TINY, 0), random_variables(TINY, 0, seed=1)
+    given = {f"top.{left}{key}": array for key, array in timm.to_timm(other).items()}
+    given |= {f"top.{taken}{key}": array for key, array in timm.to_timm(old).items()}
+    _, variables = dermjax.create_model(TINY, 0, given)
+    assert_equal_trees(variables, old)
+    assert f"under 'top.{taken}'" in caplog.text and f"'top.{left}'" in caplog.text
+
+
+def test_a_file_under_a_prefix_is_read_as_one_without(tmp_path):
+    old = random_variables(TINY, 3)
+    arrays = {f"backbone.{key}": array for key, array in timm.to_timm(old).items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "lightning.safetensors")
+    _, variables = dermjax.create_model(TINY, 3, tmp_path / "lightning.safetensors")
+    assert_equal_trees(variables, old)
+
+
+def test_names_that_no_prefix_explains_are_listed_with_the_nearest():
+    given = timm.to_timm(random_variables(TINY, 3))
+    arrays = {key.replace("conv_stem", "stem_conv"): array for key, array in given.items()}
+    with pytest.raises(ValueError, match="1 missing.*conv_stem.weight") as error:
+        dermjax.create_model(TINY, 3, {f"net.{key}": array for key, array in arrays.items()})
+    assert "conv_stem.weight is perhaps stem_conv.weight" in str(error.value)

@@ -17,10 +17,12 @@ from dermjax.data.importers import (
     ham10000,
     isic,
     pad_ufes20,
+    photographs,
     scin,
 )
 
-# In the order they are tried; class folders, which ask least, come last.
+# In the order they are tried; class folders, which ask little, come late, and photographs without
+# labels last, where labels are not needed.
 LAYOUTS: dict[str, Callable[[Path], folders.Raw]] = {
     "pad_ufes20": pad_ufes20.read,
     "ham10000": ham10000.read,
@@ -35,4 +37,7 @@ LAYOUTS: dict[str, Callable[[Path], folders.Raw]] = {
     "voc": annotations.read_voc,
     "yolo": annotations.read_yolo,
     "class_folders": class_folders.read,
+    "photographs": photographs.read,
 }
+WITHOUT_TABLE = ("class_folders", "photographs")
+WITHOUT_LABELS = ("photographs",)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import yaml
 
-from dermjax.data import images
+from dermjax.data import encodings, images
 from dermjax.data.importers import folders
 from dermjax.data.manifest import BOX
 from dermjax.data.problems import ManifestError
@@ -60,7 +60,7 @@ def read_yolo(folder: Path) -> folders.Raw:
     names = _yolo_names(folder)
     labels, places = folder / "labels", folder / "images"
     lists = set(labels.rglob("*.txt")) - {labels / "classes.txt"}
-    photos = sorted(path for path in places.rglob("*") if path.suffix.lower() in folders.PHOTOS)
+    photos, _ = folders.files(places)
     if not lists or not photos:
         raise folders.Absent(f"no {'images' if lists else 'labels/*.txt'}")
     rows = []
@@ -124,13 +124,19 @@ def _coco_rows(path: Path, content: dict) -> list[dict]:
 
 
 def _coco_row(picture: dict, *label_and_box) -> dict:
-    return _row(picture["file_name"], *label_and_box, patient=str(picture.get("patient_id", "")))
+    return _row(
+        picture["file_name"],
+        *label_and_box,
+        patient=str(picture.get("patient_id", "")),
+        **{side: str(picture.get(side) or "") for side in ("width", "height")},
+    )
 
 
 def _voc_rows(path: Path) -> list[dict]:
     try:
         root = ElementTree.parse(path).getroot()
         image = root.findtext("filename") or f"{path.stem}.jpg"
+        size = {side: _text(root.findtext(f"size/{side}")) for side in ("width", "height")}
         rows = []
         for found in root.iter("object"):
             left, top, right, bottom = (
@@ -138,11 +144,16 @@ def _voc_rows(path: Path) -> list[dict]:
                 for corner in ("xmin", "ymin", "xmax", "ymax")
             )
             box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
-            rows.append(_row(image, found.findtext("name").strip(), box))
+            rows.append(_row(image, found.findtext("name").strip(), box, **size))
     except (ElementTree.ParseError, AttributeError, TypeError, ValueError):
         message = "is not Pascal VOC: each object needs name and bndbox with xmin ... ymax"
         raise ManifestError(path, [message]) from None
-    return rows or [_row(image)]
+    return rows or [_row(image, **size)]
+
+
+def _text(found: str | None) -> str:
+    """What stands in an element that may be absent."""
+    return (found or "").strip()
 
 
 def _yolo_names(folder: Path) -> list[str]:
@@ -152,8 +163,8 @@ def _yolo_names(folder: Path) -> list[str]:
         if not path.is_file():
             continue
         if path.suffix not in (".yaml", ".yml"):
-            return [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-        found = (yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}).get("names", [])
+            return [line.strip() for line in encodings.read_text(path)[0].splitlines()]
+        found = (yaml.safe_load(encodings.read_text(path)[0]) or {}).get("names", [])
         if isinstance(found, dict):
             return [str(found.get(number, "")) for number in range(max(found, default=-1) + 1)]
         return [str(label) for label in found]
@@ -170,7 +181,7 @@ def _yolo_rows(path: Path, photo: Path, names: list[str]) -> list[tuple]:
     except (ValueError, OSError):
         return [()]  # the scan of all photographs says what is wrong with it
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(encodings.read_text(path)[0].splitlines(), start=1):
         if not line.strip():
             continue
         try:

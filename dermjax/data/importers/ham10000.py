@@ -6,10 +6,13 @@ import pandas as pd
 
 from dermjax.data.importers import folders
 
+# Harvard Dataverse gives it as `HAM10000_metadata`, and as `.tab`; mirrors as `.csv`.
+_TABLES = ["HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab", "index.csv"]
+
 
 def read(folder: Path) -> folders.Raw:
-    """HAM10000: HAM10000_metadata.csv or index.csv, images/ or HAM10000_images_part_*/."""
-    frame, notes = folders.table(folder, ["HAM10000_metadata.csv", "index.csv"], ["image_id", "dx"])
+    """HAM10000_metadata or index.csv, and images/ or HAM10000_images_part_*/."""
+    frame, notes = folders.table(folder, _TABLES, ["image_id", "dx"])
     photos = folders.photos(folder, ["images", "HAM10000_images_part_*"])
     if "lesion_id" in frame:
         notes.append("HAM10000 has no patient ids: grouped by lesion_id")

@@ -130,6 +130,12 @@ def _one_hot(frame, classes, name: str) -> np.ndarray:
     if wrong.any():
         raise ManifestError(
             f"{name}_GroundTruth.csv",
-            [at_rows(frame.loc[wrong, "row"], "not exactly one class is 1: correct the row")],
+            [
+                at_rows(
+                    frame.loc[wrong, "row"],
+                    "not exactly one class is 1: correct the row",
+                    frame.loc[wrong, "image"],
+                )
+            ],
         )
     return np.array(classes, object)[chosen.argmax(1)]

@@ -73,7 +73,13 @@ def _heaviest(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     if wrong:
         raise ManifestError(
             "scin_labels.csv",
-            [at_rows(wrong, f"{_LABEL} is no dictionary such as {{'Eczema': 0.67}}")],
+            [
+                at_rows(
+                    wrong,
+                    f"{_LABEL} is no dictionary such as {{'Eczema': 0.67}}",
+                    table.loc[table["row"].isin(wrong), "case_id"],
+                )
+            ],
         )
     return pd.DataFrame({"case_id": table["case_id"], "label": label}), undecided
 
