@@ -28,10 +28,11 @@ _PLAIN = str.maketrans(
 _BLANK_MARKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _SEPARATOR = r"[\s_.\-]+"
 _LETTER = r"[^\W\d_]"
-_BETWEEN_DIGITS = re.compile(rf"(?<=\d){_SEPARATOR}(?=\d)")
+# A point between digits stays: C44.01 and C44.1 are two codes.
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?!\.\d)[\s_.\-]+(?=\d)")
 _BESIDE_DIGIT = re.compile(rf"(?<={_LETTER}){_SEPARATOR}(?=\d)|(?<=\d){_SEPARATOR}(?={_LETTER})")
 _BETWEEN_LETTERS = re.compile(rf"(?<={_LETTER}){_SEPARATOR}(?={_LETTER})")
-_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_LEADING_ZEROS = re.compile(r"(?<!\d)(?<!\d\.)0+(?=\d)")
 _SIMPLE = re.compile(r"([A-Za-z]*)(?:(?<=[A-Za-z])[_-])?0*([1-9][0-9]*)")  # 17, p017, PAT-17
 _AS_TEXT = re.compile(r"""=?"([^"]*)"|=?'([^']*)'|'([^']+)""")  # how spreadsheets keep 007
 _WHOLE = re.compile(r"(-?)\+?(\d+)(?:[.,](?:0{1,2}|0{4,}))?")  # 12, 12.0 and 12,00
@@ -106,7 +107,7 @@ def key(text: str) -> str:
     and of quote, letters of other alphabets that look Latin; a spreadsheet's quotes around text;
     leading zeros (`P007` is `P7`), the decimals and the thousands' separators of a whole number;
     and which of space, `_`, `-` and `.` separates: between a letter and a digit it may be missing
-    (`P-7` is `P7`), between digits it may not (`1-1` is not `11`).
+    (`P-7` is `P7`), between digits it may not (`1-1` is not `11`), and a point is no other sign.
     """
     if simple := _SIMPLE.fullmatch(text):  # nearly all are, of a million rows
         return simple[1].lower() + simple[2]

@@ -167,7 +167,7 @@ def _in_two_sets(outcomes: Outcomes) -> str:
 
 
 def _allowed(allowed: dict[str, list[str]]) -> str:
-    return ", ".join(f"{len(ids):,} {name}" for name, ids in allowed.items())
+    return ", ".join(f"{len(ids):,} {name.replace('_', ' ')}" for name, ids in allowed.items())
 
 
 def groups_in_words(groups: Sequence[str]) -> str:

@@ -179,3 +179,13 @@ def test_without_gcsfs_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"need gcsfs: pip install -e '.\[gcs\]'"):
         load("gs://bucket/photos.csv", tmp_path)
+
+
+def test_an_object_in_another_form_of_its_name_is_brought(clinic, upload, tmp_path):
+    """Such as a Mac uploads it, while the table was written on Windows."""
+    (clinic / "photos" / "0.png").rename(clinic / "photos" / "e\u0301.PNG")
+    (clinic / "photos.redact.csv").unlink()
+    (clinic / "photos.csv").write_text(TABLE.replace("photos/0.png", "photos/\u00e9.png"), "utf-8")
+    found = load(upload(clinic) + "/photos.csv", tmp_path)
+    assert (found.frame["width"] > 0).all()
+    assert any("another form" in note and note.startswith("row 2: ") for note in found.notes)

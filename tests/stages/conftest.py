@@ -15,3 +15,12 @@ def base(tmp_path_factory):
         patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
         assert run.run(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
         yield folder
+
+
+@pytest.fixture
+def table(base):
+    """The clinic's table, which is put back as it was."""
+    path = base / "photos.csv"
+    text = path.read_text()
+    yield path
+    path.write_text(text)

@@ -90,15 +90,6 @@ def test_an_unfinished_pretraining_is_named(base, tmp_path):
         probe.run(config_of(tmp_path))
 
 
-@pytest.fixture
-def table(base):
-    """The clinic's table, which is put back as it was."""
-    path = base / "photos.csv"
-    text = path.read_text()
-    yield path
-    path.write_text(text)
-
-
 def test_features_are_found_again_by_their_images_names(base, table, capsys):
     folder = base / "runs" / "ss"
     path = folder / "probe-pretrain-alpha0.5-trial0.json"

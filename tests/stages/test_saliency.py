@@ -338,6 +338,15 @@ def test_a_run_that_is_not_whole_is_named(base, tmp_path):
         saliency.run(config_of(tmp_path))
 
 
+def test_other_data_than_the_runs_are_refused(base, table, tmp_path):
+    """A label that was corrected since: the same images, but other classes to explain."""
+    text = table.read_text()
+    table.write_text(text.replace(",acne,", ",eczema,", 1))
+    with pytest.raises(ValueError, match="the data are not those that the run in .*ss began"):
+        saliency.run(config_of(base / "runs" / "ss", **CHEAP), str(tmp_path))
+    assert not list(tmp_path.rglob("*.png"))
+
+
 def test_one_process_at_a_time(base, tmp_path):
     (tmp_path / "saliency").mkdir()
     with filelock.FileLock(tmp_path / "saliency" / ".lock"):
