@@ -1,9 +1,13 @@
-"""A study's statistics at the paper's size: intervals, comparisons, calibration, t-SNE.
+"""A study's statistics: whether they hold, by simulation, and what they cost at the paper's size.
 
-    python tests/benchmarks/study_statistics.py [--quick] [--only=tsne] [--out=rows.json]
+    python tests/benchmarks/study_statistics.py [--quick] [--only=coverage] [--out=rows.json]
 
-90 runs (3 strategies x 10 label fractions x 3 trials) on 6,910 test images of 10 classes and 2,500
-patients, 2,000 resamples; features of 1,792 dimensions. Nothing is real but the sizes.
+`coverage`: how many in a hundred 95 % intervals hold the truth of simulated studies (see
+`_simulated_study.py`), of these networks and of the strategy, overall and by class. `equal`: how
+often strategies of equal expectation differ with p < .05. `saliency`: the same of the saliency page
+(`_saliency_null.py`). The others are seconds of 90 runs (3 strategies x 10 label fractions x 3
+trials) on 6,910 test images of 10 classes and 2,500 patients; features of 1,792 dimensions. Nothing
+is real but the sizes. The simulations take half an hour of a core.
 """
 
 import argparse
@@ -18,20 +22,23 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parents[1])]  # after an installed package, if there is one
 
+import _saliency_null  # noqa: E402
 from _report import Report  # noqa: E402
+from _simulated_study import CLINICS, Clinic, Strategy, coverage, equal_strategies  # noqa: E402
 from sklearn import manifold  # noqa: E402
 from sklearn.decomposition import PCA  # noqa: E402
 
 from dermjax.analysis import (  # noqa: E402
     bootstrap,
     calibration,
+    classification,
     comparison,
     discrimination,
     subgroups,
     tsne,
 )
 
-MEASURES = ("accuracy", "macro_precision", "macro_sensitivity", "precision", "sensitivity")
+MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +50,18 @@ class Size:
     resamples: int
     fractions: int
     features: int
+    studies: int  # simulated ones of each kind
+    clinics: int  # of CLINICS
 
 
-PAPER = Size(images=6910, patients=2500, resamples=2000, fractions=10, features=1792)
-TINY = Size(images=200, patients=60, resamples=50, fractions=2, features=64)
+PAPER = Size(
+    *(6910, 2500, 2000, 10, 1792),
+    studies=500,
+    clinics=len(CLINICS),
+)
+TINY = Size(images=200, patients=60, resamples=50, fractions=2, features=64, studies=5, clinics=2)
 STRATEGIES, TRIALS, CLASSES = 3, 3, 10
+PARTS = ("coverage", "equal", "saliency", "intervals", "probabilities", "tsne")
 
 
 class Benchmark:
@@ -65,39 +79,90 @@ class Benchmark:
         wrong = self.rng.integers(0, CLASSES, shape)
         return np.where(self.rng.random(shape) < right, self.labels, wrong)
 
+    def coverage(self):
+        """How often 95 % intervals hold the truth, of 1, 3 and 5 trials."""
+        for name, patients in list(CLINICS.items())[: self.size.clinics]:
+            for trials in (1, 3, 5) if self.size.clinics > 2 else (3,):
+                found = coverage(Clinic(patients), trials, self.size.studies)
+                groups = {
+                    "networks": found.networks,
+                    "strategy": found.strategy,
+                    "classes of 5 patients or more": found.common,
+                    "rarer classes": found.rare,
+                }
+                for kind, held in groups.items():
+                    if not held:
+                        continue
+                    said = ", ".join(
+                        f"{measure} {one.percent:.1f}" for measure, one in held.items()
+                    )
+                    worst = min(one.percent for one in held.values())
+                    id = f"coverage/{name}, {trials} trials, {kind}"
+                    self.report.add(id, worst, "% at least", said)
+
+    def equal(self):
+        """How often strategies of equal expectation differ: 5 % should."""
+        quiet = Strategy(training=0.04, by_class=0.05)
+        for name, patients in list(CLINICS.items())[:2]:
+            for what, second in (("alike", Strategy()), ("one three times as steady", quiet)):
+                for trials in (3, 5):
+                    found = equal_strategies(
+                        Clinic(patients), Strategy(), second, trials, 2 * self.size.studies
+                    )
+                    said = ", ".join(
+                        f"{measure} {100 * p:.1f} (of these networks "
+                        f"{100 * found.networks[measure]:.0f})"
+                        for measure, p in found.strategies.items()
+                    )
+                    self.report.add(
+                        f"equal/{name}, {trials} trials, {what}",
+                        100 * max(found.strategies.values()),
+                        "% at most",
+                        f"{said}; sd over trials {found.sd:.3f}",
+                    )
+
+    def saliency(self):
+        """False findings and coverage of the saliency page."""
+        _saliency_null.measure(self.report, min(400, self.size.studies))
+
     def intervals(self):
-        """Every run of a study resampled, then every pair of strategies compared."""
+        """Every run of a study measured, then every pair of strategies compared."""
         size, pairs = self.size, ((0, 1), (0, 2), (1, 2))
         groups = STRATEGIES * size.fractions
-        shares = np.linspace(0.6, 0.95, groups)
-        runs = [self.predictions(share) for share in shares]
+        patients = np.unique(self.patients, return_inverse=True)[1]
+        runs = [self.predictions(share) for share in np.linspace(0.6, 0.95, groups)]
         start = time.perf_counter()
-        weights = bootstrap.patient_weights(self.patients, size.resamples)
-        drawn = time.perf_counter()
-        found = [bootstrap.resample(self.labels, run, weights, CLASSES) for run in runs]
-        estimates = [one.estimate(name) for one in found for name in MEASURES]
-        resampled = time.perf_counter()
+        found = [
+            classification.overall(name, self.labels, run, patients, CLASSES).strategy()
+            for run in runs
+            for name in classification.OVERALL
+        ]
+        for run in runs:
+            for name in classification.BY_CLASS:
+                every = classification.by_class(name, self.labels, run, patients, CLASSES)
+                found += [every.of(index).strategy() for index in range(CLASSES)]
+        measured = time.perf_counter()
         ps = [
             comparison.difference(
-                found[first * size.fractions + i], found[second * size.fractions + i], name
-            ).p
+                name,
+                self.labels,
+                runs[first * size.fractions + i],
+                runs[second * size.fractions + i],
+                patients,
+                CLASSES,
+            ).p_strategy()
             for first, second in pairs
             for i in range(size.fractions)
-            for name in MEASURES[:3]
+            for name in MEASURES
         ]
         comparison.holm(ps)
         compared = time.perf_counter()
-        what = f"{groups * TRIALS} runs x {size.images:,} images x {size.resamples:,} resamples"
-        self.report.add("intervals/draws", drawn - start, "s", f"of {size.patients:,} patients")
-        self.report.add(
-            "intervals/runs", resampled - drawn, "s", f"{what}, {len(estimates)} intervals"
-        )
-        self.report.add(
-            "intervals/comparisons", compared - resampled, "s", f"{len(ps)} pairs, Holm"
-        )
+        what = f"{groups * TRIALS} runs x {size.images:,} images, {len(found)} intervals"
+        self.report.add("intervals/runs", measured - start, "s", what)
+        self.report.add("intervals/comparisons", compared - measured, "s", f"{len(ps)} pairs, Holm")
         ages = self.rng.integers(0, 90, size.images).astype(str)
         start = time.perf_counter()
-        subgroups.break_down(ages, self.labels, runs[0], weights, CLASSES)
+        subgroups.break_down(ages, self.labels, runs[0], patients, CLASSES)
         seconds = time.perf_counter() - start
         self.report.add("intervals/subgroups", seconds, "s", "one attribute of 9 decades, 3 trials")
 
@@ -124,15 +189,16 @@ class Benchmark:
             "run/discrimination", ranked - calibrated, "s", "one run, AUROC, AUPRC, top 3"
         )
         weights = bootstrap.patient_weights(self.patients, self.size.resamples)
-        for name, resample in (
-            ("calibration", calibration.resample),
-            ("discrimination", discrimination.resample),
-        ):
-            start = time.perf_counter()
-            resample(self.labels, p, weights)
-            seconds = time.perf_counter() - start
-            hint = f"one run, {self.size.resamples:,} resamples"
-            self.report.add(f"run/{name} resampled", seconds, "s", hint)
+        patients = np.unique(self.patients, return_inverse=True)[1]
+        start = time.perf_counter()
+        calibration.errors(self.labels, p, weights)
+        resampled = time.perf_counter()
+        for name in ("auroc", "auprc"):
+            discrimination.by_class(name, self.labels, p, patients)
+        areas = time.perf_counter()
+        hint = f"one run, {self.size.resamples:,} resamples"
+        self.report.add("run/calibration resampled", resampled - start, "s", hint)
+        self.report.add("run/areas with influences", areas - resampled, "s", "one run")
 
     def tsne(self):
         """dermjax's t-SNE (openTSNE) against scikit-learn's, both of 50 components."""
@@ -177,14 +243,14 @@ def main() -> None:
     """Prints rows as they come and a table at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run?")
-    parser.add_argument("--only", default="", help="intervals, probabilities or tsne")
+    parser.add_argument("--only", default="", help=", ".join(PARTS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="threads of t-SNE")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file, whole after every row")
     given = parser.parse_args()
     size = TINY if given.quick else PAPER
     report = Report(given.out, dataclasses.asdict(size), budget=float("inf"))
     benchmark = Benchmark(size, report, given.jobs)
-    for name in ("intervals", "probabilities", "tsne"):
+    for name in PARTS:
         if given.only in ("", name):
             report.attempt(name, getattr(benchmark, name))
     print("\n" + report.table())

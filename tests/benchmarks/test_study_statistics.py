@@ -18,7 +18,10 @@ def test_a_quick_run_measures_everything(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = {row["id"]: row for row in json.loads(path.read_text())["rows"]}
     assert not [row for row in rows.values() if row["status"] != "ok"]
-    for part in ("draws", "runs", "comparisons", "subgroups"):
+    for kind in ("networks", "strategy", "classes of 5 patients or more"):
+        assert any(name.startswith("coverage/") and name.endswith(kind) for name in rows)
+    assert any(name.startswith("equal/") for name in rows)
+    for part in ("runs", "comparisons", "subgroups"):
         assert rows[f"intervals/{part}"]["value"] > 0
     assert rows["run/calibration"]["value"] > 0 and rows["run/discrimination"]["value"] > 0
     assert rows["tsne/openTSNE again"]["same"] and not rows["tsne/scikit-learn"]["same"]
