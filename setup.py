@@ -55,7 +55,8 @@ setup(
         "heic": ["pillow-heif>=0.18"],  # photographs as phones save them
         "gcs": [GCS],  # gs:// folders of runs and of data
         # The versions that were found to work together on CPU; only comparisons need them. The last
-        # two bring real ImageNet weights and two photographs that every reader of them knows.
+        # two bring real ImageNet weights and two photographs that every reader of them knows; maps
+        # are enlarged by the last one, too, as InputIBA's authors do.
         "parity": [
             "torch==2.13.0",
             "torchvision==0.28.0",

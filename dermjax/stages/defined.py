@@ -123,9 +123,9 @@ def counting(config: ConfigDict, counted: int, every: int) -> str:
     theirs = "as InputIBA's authors have it"
     if least != _AUTHORS_LEAST:
         theirs = f"InputIBA's authors have {number(_AUTHORS_LEAST)}"
-    others = every - counted
+    others, which = every - counted, f"{counted} of {every} image{'' if every == 1 else 's'}"
     return (
-        f"{counted} of {every} images count{'s' if counted == 1 else ''}: those to whose explained "
-        f"class the network gives a probability of at least {number(least)} ({theirs}); "
-        f"{others or 'none'} {'are' if others > 1 else 'is'} left out."
+        f"{which} count{'s' if counted == 1 else ''}: those to whose explained class the network "
+        f"gives a probability of at least {number(least)} ({theirs}); {others or 'none'} "
+        f"{'are' if others > 1 else 'is'} left out."
     )

@@ -12,6 +12,7 @@ With the prior `gan` an image takes minutes there; `--priors=iba` times only the
 """
 
 import argparse
+import importlib.util
 import os
 import pathlib
 import sys
@@ -89,7 +90,7 @@ class Benchmark:
     def speed(self, name: str) -> None:
         """Ours and the reference in alternating windows."""
         calls = {"ours": self._ours(name)}
-        if lacking := _timm.missing():
+        if lacking := _timm.missing() or _lacks_resize():
             hint = f"the reference needs {lacking}: pip install -e '.[parity]'"
             self.report.add(f"ratio/{name}", unit="skipped", hint=hint, status="skipped")
         else:
@@ -274,6 +275,11 @@ def similarity(a: np.ndarray, b: np.ndarray, window: int = 5) -> float:
     common = mean(a * b) - centre_a * centre_b
     light = (2 * centre_a * centre_b + 1e-4) / (centre_a**2 + centre_b**2 + 1e-4)
     return float((light * (2 * common + 9e-4) / (spread_a + spread_b + 9e-4)).mean())
+
+
+def _lacks_resize() -> str:
+    """The package that enlarges maps as the authors do, where it is not there."""
+    return "" if importlib.util.find_spec("skimage") else "scikit-image"
 
 
 def main() -> None:

@@ -64,7 +64,6 @@ def test_maps_that_say_nothing_are_seldom_called_better_or_worse(tmp_path, patie
     for _ in range(pages):
         who = np.repeat(np.arange(patients), rng.choice([1, 2], patients))
         _, (line,) = told(tmp_path, [f"{one}" for one in who], by_chance(rng, who))
-        assert line.count("adjusted p") == 5
         wrong += "better than" in line or "WORSE" in line
     assert wrong <= 7  # 5 % are 3; more than 7 has a chance of 1 %
 

@@ -203,11 +203,14 @@ def test_a_kill_loses_one_row(base, tmp_path, monkeypatch):
 
 
 def test_maps_that_do_not_need_the_network_are_named(base, tmp_path):
-    folder = command(base, tmp_path, **CHEAP | {"method": "random", "scores": True})
+    many = {"per_class": 2, "sanity__images": 6}
+    folder = command(base, tmp_path, **CHEAP | {"method": "random", "scores": True} | many)
     found = rows_of(folder, "random")
     assert all(found[row] == pytest.approx(1) for row in ROWS[1:])
     assert found["other noise"].max() < 0.3
-    assert "random depend on what" not in (folder / "saliency.html").read_text()
+    page = (folder / "saliency.html").read_text()
+    assert "Maps by random are NOT" in page and "random numbers" in page
+    assert "Maps by random depend on" not in page
 
 
 def test_of_one_noise_repeatability_is_unknown_and_more_make_new_maps(base, tmp_path):

@@ -17,7 +17,9 @@ TOLERANCE = 1e-6
 
 @pytest.fixture(scope="module", autouse=True)
 def torch():
-    return pytest.importorskip("torch", reason="the reference needs it: pip install '.[parity]'")
+    why = "the reference needs it: pip install '.[parity]'"
+    pytest.importorskip("skimage", reason=why)
+    return pytest.importorskip("torch", reason=why)
 
 
 @pytest.fixture(scope="module")
