@@ -7,7 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from dermjax.analysis import bootstrap, subgroup_values
+from dermjax.analysis import classification, subgroup_values
+from dermjax.analysis.measurement import Measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Subgroup:
     value: str
     n: int  # images
     patients: int
-    accuracy: bootstrap.Estimate | None
-    macro_sensitivity: bootstrap.Estimate | None  # over the classes that the subgroup has
+    accuracy: Measurement | None
+    macro_sensitivity: Measurement | None  # over the classes that the subgroup has
     suppressed: str  # why there are no measures; empty when there are
 
 
@@ -53,31 +54,29 @@ def break_down(
     values: np.ndarray,
     labels: np.ndarray,
     predicted: np.ndarray,
-    weights: bootstrap.PatientWeights,
+    patients: np.ndarray,
     classes: int,
     *,
     minimum: int = 20,
-    level: float = 0.95,
 ) -> Breakdown:
-    """Measures of every subgroup, on the same draws of patients as the whole test set.
+    """Measures of every subgroup.
 
-    A draw that holds none of a subgroup's patients says nothing of it and is left out. Small
-    numbers are suppressed: they say little, and can point at a person.
+    Small numbers are suppressed: they say little, and can point at a person.
 
     Args:
       values: `[B]` strings, of one attribute; `subgroup_values.group` makes subgroups of them.
       labels: `[B]` int in [0, N).
       predicted: `[T, B]` of the trials, or `[B]`.
-      weights: of the B images.
+      patients: `[B]`, the patient of each image; any type that sorts.
       classes: N.
       minimum: images below which a subgroup has no measures; it has none with a single patient
-        either, whom nothing can be resampled from.
-      level: of the intervals, in (0, 1).
+        either, who does not show how patients differ.
 
     Raises:
-      ValueError: not as many values as images, a minimum below 1, or see `bootstrap.resample`.
+      ValueError: not as many values as images, a minimum below 1, or see `classification.overall`.
     """
     labels, predicted = np.asarray(labels), np.atleast_2d(predicted)
+    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
     grouped = subgroup_values.group(values)
     if grouped.names.shape != labels.shape:
         raise ValueError(
@@ -88,17 +87,19 @@ def break_down(
 
     def subgroup(value):
         rows = np.flatnonzero(grouped.names == value)
-        own = weights.of(rows)
-        n, patients = len(rows), len(np.unique(own.inverse))
+        n, own = len(rows), patients[rows]
+        people = len(np.unique(own))
         few = ""
         if n < minimum:
             few = f"{n} images, fewer than {minimum}"
-        elif patients < 2:
+        elif people < 2:
             few = "1 patient"
         if few:
-            return Subgroup(value, n, patients, None, None, few)
-        found = bootstrap.resample(labels[rows], predicted[:, rows], own, classes)
-        accuracy, macro = (found.estimate(m, level) for m in ("accuracy", "macro_sensitivity"))
-        return Subgroup(value, n, patients, accuracy, macro, "")
+            return Subgroup(value, n, people, None, None, few)
+        found = (
+            classification.overall(measure, labels[rows], predicted[:, rows], own, classes)
+            for measure in ("accuracy", "macro_sensitivity")
+        )
+        return Subgroup(value, n, people, *found, "")
 
     return Breakdown(tuple(subgroup(value) for value in grouped.order))

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from PIL import Image
 
+from dermjax.analysis.clustered_mean import LEAST_PATIENTS
 from dermjax.report import figures, pages
 from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, Chart
 from dermjax.report.study import number
@@ -85,6 +86,7 @@ class Page:
     """All that the page says beside the images."""
 
     title: str
+    reading: str  # how the maps are to be read
     facts: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     findings: Sequence[str]
@@ -259,6 +261,30 @@ def interval(found: tuple | None) -> str:
         return "–"
     mean, low, high = (number(value, 3).replace("-", "−") for value in found)
     return mean if math.isnan(found[1]) else f"{mean} [{low}, {high}]"
+
+
+def brackets(lows: Iterable[float]) -> str:
+    """What a caption says of the intervals in its table's cells.
+
+    Args:
+      lows: their lower ends, NaN where there is none.
+    """
+    known = ~np.isnan(np.fromiter(lows, float))
+    least = f"{LEAST_PATIENTS} patients who do not all have the same mean"
+    if not known.any():
+        return f"Without intervals: those need {least}."
+    said = "In brackets the 95 % interval over patients"
+    return f"{said}." if known.all() else f"{said}, where there are {least}."
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def chance(p: float) -> str:
+    """An adjusted p as `adjusted p .012`, the smallest as `adjusted p below .001`."""
+    return f"adjusted p {'below .001' if p < 0.001 else number(p, 3)}"
 
 
 def worded(name: str) -> str:

@@ -117,6 +117,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         }
     rules |= {
         "pretrain.init": one_of(("random", "imagenet")),
+        "pretrain.repeat": ("at least 0 and at most 1000", lambda v: 0 <= v <= 1000),
         "pretrain.optimizer": one_of(("sgd", "adamw")),
         "pretrain.save_every": at_least(1),
         "pretrain.queue_size": at_least(0),

@@ -39,13 +39,7 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
             for name in named
         ]
-    described["Statistics"] = [
-        (
-            "intervals",
-            f"95 %, all from the same {config.report.resamples:,} draws of the test patients, seed "
-            f"{config.report.seed}",
-        )
-    ]
+    described["Statistics"] = _statistics(config, outcomes)
     described["Machine and cost"] = cost([one.results for one in outcomes.runs])
     described["Software"] = _versions(outcomes)
     described["Deviations from the paper"] = [
@@ -93,6 +87,73 @@ def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
         ("What is the intended use, and what happens with unknown diseases?", ""),
         ("Is code, data and model available?", ""),
     ]
+
+
+def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
+    """Which variances the figures hold, and how."""
+    trials = {len(outcomes.of(s, a)) for s in outcomes.strategies() for a in outcomes.alphas()}
+    both = (
+        "95 %, over other test patients AND other trainings: patients by the jackknife, trainings "
+        "by the trials' variance, together as readers and cases are (Obuchowski & Rockette 1995, "
+        "degrees of freedom by Satterthwaite)"
+    )
+    alone = (
+        "95 %, over other test patients alone: of these trained networks; a single trial does not "
+        "show what another training changes"
+    )
+    found = []
+    if max(trials) > 1:
+        found.append(("intervals of strategies (two trials or more)", both))
+    if min(trials - {0}) == 1:
+        found.append(("intervals of a single trial", alone))
+    found += [
+        (
+            "ends of intervals",
+            "of measures in [0, 1] the modified Jeffreys interval at the effective number of "
+            "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; none where a "
+            "single patient stands behind a measure",
+        ),
+        (
+            "rare classes in macro means",
+            "the variance of a class of few patients is drawn towards that of all classes",
+        ),
+        (
+            "tests",
+            "of strategies: Student's t with both variances, each strategy's own over trainings "
+            "(Welch), over the trials that both have; Holm over all pairs and shares in one "
+            "measure",
+        ),
+        (
+            "errors of calibration",
+            f"basic bootstrap intervals of {config.report.resamples:,} draws of the test patients, "
+            f"seed {config.report.seed}; over patients alone",
+        ),
+    ]
+    if shared := pretrainings_in_words(outcomes):
+        found.append(("pretraining", shared))
+    return found
+
+
+def pretrainings_in_words(outcomes: Outcomes) -> str:
+    """Which part of a pretraining's chance is in the figures; '' where none is pretrained."""
+    own = [run for run in outcomes.runs if run.results["pretraining"]]
+    count = len({run.results["pretraining"] for run in own})
+    if not own:
+        return ""
+    trials = len({run.planned.trial for run in own})
+    if trials == 1:
+        return (
+            "There is one trial with one pretraining: what another pretraining would change is in "
+            "no figure."
+        )
+    if count == 1:
+        return (
+            f"All {trials} trials with pretraining share one: what another pretraining would "
+            "change is in no figure (pretrainings=" + str(trials) + " gives each its own)."
+        )
+    if count == trials:
+        return f"Each of the {trials} trials has a pretraining of its own: its chance is in them."
+    return f"{len(own)} runs start from {count} different pretrainings."
 
 
 def _in_two_sets(outcomes: Outcomes) -> str:

@@ -53,15 +53,23 @@ class Outcomes:
     groups: np.ndarray  # [B] str, what the sets were kept apart by: patients, where known
     columns: pd.DataFrame  # [B] rows: what else is known of the images
     runs: tuple[Outcome, ...]
+    planned: tuple[str, ...]  # the study's strategies in their order, finished or not
+
+    @functools.cached_property
+    def patients(self) -> np.ndarray:
+        """`[B]` int, the number of each image's group."""
+        return np.unique(self.groups, return_inverse=True)[1]
 
     def of(self, strategy: str, alpha: float) -> list[Outcome]:
         """The trials of one cell, in order."""
         cell = (strategy, alpha)
-        return [run for run in self.runs if (run.planned.strategy, run.planned.alpha) == cell]
+        runs = [run for run in self.runs if (run.planned.strategy, run.planned.alpha) == cell]
+        return sorted(runs, key=lambda run: run.planned.trial)
 
     def strategies(self) -> list[str]:
         """Those that have a finished run, in the order of the study."""
-        return list(dict.fromkeys(run.planned.strategy for run in self.runs))
+        finished = {run.planned.strategy for run in self.runs}
+        return [strategy for strategy in self.planned if strategy in finished]
 
     def alphas(self) -> list[float]:
         """Ascending."""
@@ -93,6 +101,7 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
         groups=columns["group"].to_numpy(str),
         columns=columns.drop(columns="group"),
         runs=tuple(read),
+        planned=tuple(dict.fromkeys(run.strategy for run in runs)),
     )
     return outcomes, missing
 

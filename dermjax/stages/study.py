@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 
 def _identity(config: ConfigDict) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
-    return {"task": "study", "run": config.run.to_dict()}
+    return {"task": "study", "run": config.run.to_dict(), "pretrainings": config.pretrainings}
 
 
 class _Stopped(Exception):

@@ -13,9 +13,9 @@ from dermjax.report import study as page
 from dermjax.report.confused_pairs import confused_pairs
 from dermjax.stages.beside import Beside
 from dermjax.stages.feature_maps import Panels
+from dermjax.stages.measured import OVERALL
 from dermjax.stages.outcomes import Outcomes
 
-OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
 _RANKING = ("macro_auroc", "macro_auprc", "top2", "top3")
 _RANKED_BY_CLASS = ("auroc", "auprc", "specificity", "npv", "f1")
 _CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
@@ -95,7 +95,7 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        f"test patients.{paper}",
+        f"test patients and trainings (of a single trial: over test patients alone).{paper}",
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
@@ -126,7 +126,8 @@ def _differences(pairs: pd.DataFrame) -> Section:
         "differences",
         charts.differences(pairs),
         "Differences between strategies",
-        "First minus second strategy on the same draws of patients, 95 % interval.",
+        "First minus second strategy over the trials that both have, 95 % interval over test "
+        "patients and trainings (of a single trial: of these two networks, over patients alone).",
     )
     return Section("Differences", drawn=[drawn], tables=[page.pairs_table(pairs)])
 
@@ -209,7 +210,8 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
             f"subgroups_{column}",
             charts.subgroups(rows[rows["alpha"] == alpha], minimum),
             f"By {column}, at {page.percent(alpha)} of the labels",
-            "Means over trials with 95 % intervals over patients; of parts with fewer than "
+            "Means over trials with 95 % intervals over patients and trainings (of a single trial: "
+            "over patients alone); of parts with fewer than "
             f"{minimum} images nothing is shown.{_counted_together(outcomes.columns[column])}",
         )
         for column, rows in subgroups.groupby("column", sort=False)
@@ -251,8 +253,8 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
 def _beside(other: Beside) -> Section:
     return Section(
         f"Beside it: {other.network}",
-        f"Another study ({other.name}) of the same test images, measured on the same draws of "
-        "patients; its methods stand in its own report.",
+        f"Another study ({other.name}) of the same test images; its methods stand in its own "
+        "report.",
         _feature_maps(other.network, other.outcomes, other.maps, f"{other.name}_"),
         [page.overall_table(other.overall, OVERALL)],
     )
