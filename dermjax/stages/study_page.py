@@ -121,7 +121,7 @@ def _classes(by_class: pd.DataFrame) -> Section:
 
 def _differences(pairs: pd.DataFrame) -> Section:
     if not len(pairs):
-        return Section("Differences")
+        return Section("Differences", "There are no two strategies at one share of the labels.")
     drawn = Drawn(
         "differences",
         charts.differences(pairs),
