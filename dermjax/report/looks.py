@@ -195,6 +195,8 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
     entries = figure.key.entries if isinstance(figure, Chart) else {}
     if entries:
         files["key.csv"] = _key_file(entries)
+    elif (old := folder / f"{name}.key.csv").exists():
+        old.unlink()
     for kind, content in files.items():
         path = folder / f"{name}.{kind}"
         if stores.is_remote(path):  # an object is whole or not there

@@ -48,11 +48,13 @@ _PRETRAINING = {
     "weight_decay": "weight decay",
 }
 # Fields that count only where another has a certain value.
-_ONLY_WITH = {
+ONLY_WITH = {
     "milestones": ("schedule", "step"),
     "decay": ("schedule", "step"),
     "sgd_momentum": ("optimizer", "sgd"),
     "nesterov": ("optimizer", "sgd"),
+    "focal_gamma": ("loss", "focal"),
+    "effective_number_beta": ("class_weights", "effective_number"),
 }
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
@@ -107,7 +109,7 @@ def _of_study(outcomes: Outcomes) -> Iterator[str]:
     """Strategies, shares of the labels, trials."""
     strategies = outcomes.strategies()
     if missing := [name for name in STRATEGIES if name not in strategies]:
-        yield f"Strategies: {', '.join(missing)} of the paper's SS, IN and FS is not in this study."
+        yield f"Strategies: without {', '.join(missing)}; the paper has SS, IN and FS."
     if further := [name for name in strategies if name not in STRATEGIES]:
         yield f"Strategies: {', '.join(further)} are not the paper's."
     alphas = outcomes.alphas()
@@ -146,7 +148,7 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     images = outcomes.runs[0].results["n"]["train"]
     values = own.to_dict() | {"queue_size": queue_length(own, images)}
     for field, words in _PRETRAINING.items():
-        needed, value = _ONLY_WITH.get(field, ("optimizer", own.optimizer))
+        needed, value = ONLY_WITH.get(field, ("optimizer", own.optimizer))
         if values[field] != theirs[field] and values[needed] == value:
             yield (
                 f"Pretraining, {words}: {_said(values[field])}; the authors': "

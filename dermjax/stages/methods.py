@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from dermjax.stages.cost import cost
-from dermjax.stages.deviations import deviations
+from dermjax.stages.deviations import ONLY_WITH, deviations
 from dermjax.stages.outcomes import Outcomes
 from dermjax.stages.planned import VARIANTS
 from dermjax.stages.pretrain import queue_length
+
+# Fields of a stage that say where, how often and by which run, not what.
+_WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps repeat".split()
 
 
 def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
@@ -160,7 +163,9 @@ def _in_two_sets(outcomes: Outcomes) -> str:
     """As far as the records of the runs say who is who."""
     allowed = outcomes.runs[0].results["allowed"]
     unknown = sum(not str(group).startswith("patient:") for group in outcomes.groups)
-    said = "Yes, by leave: " + _allowed(allowed) if allowed else "No patient who is known"
+    said = "No known patient, lesion or identical file"
+    if allowed:
+        said = f"Yes, by leave: {_allowed(allowed)}"
     if unknown:
         said += f"; of {unknown:,} test images the patient is not known"
     return said
@@ -232,6 +237,9 @@ def _together(data: ConfigDict, origin: str | None) -> str:
     near = f"near duplicates (perceptual hashes within {bits} of 256 bits)" if bits else ""
     if origin == "made":
         return f"{known}, {near}" if near else known
+    if origin is None:
+        also = f"; where the sets are made here, {near}" if near else ""
+        return f"{known}, but for what is named below{also}"
     looked = f"; {near} were looked for" if near else ""
     return f"{known}, but for what is named below: the sets that were given were checked{looked}"
 
@@ -257,7 +265,7 @@ def _versions(outcomes: Outcomes) -> list[tuple[str, str]]:
 
 
 def _fields(stage: ConfigDict) -> list[tuple[str, str]]:
-    """Every field of a stage; those of its parts in one line each."""
+    """Every field of a stage that the results depend on; those of its parts in one line each."""
     return [
         (
             name.replace("_", " "),
@@ -266,5 +274,11 @@ def _fields(stage: ConfigDict) -> list[tuple[str, str]]:
             else str(value),
         )
         for name, value in sorted(stage.items())
-        if name not in ("directory", "report_every", "save_every", "monitor")
+        if name not in _WITHOUT_EFFECT and _counts(stage, name)
     ]
+
+
+def _counts(stage: ConfigDict, name: str) -> bool:
+    """Whether a field has an effect beside the others: AdamW has no momentum of SGD."""
+    field, value = ONLY_WITH.get(name, (name, stage[name]))
+    return stage.get(field) == value

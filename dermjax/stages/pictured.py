@@ -92,7 +92,7 @@ def _sheets(shown: Sequence[report.Shown], directory: epath.Path) -> list[str]:
         names.append("sheet" if number == 1 else f"sheet-{number}")
         looks.save(figure, directory, names[-1])
     for old in directory.glob("sheet*.*"):
-        if old.stem not in names:
+        if old.name.partition(".")[0] not in names:
             old.unlink()
     return [f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
 

@@ -86,14 +86,16 @@ def sections(
 
 def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
     known = published.overall() if published.are_its_classes(outcomes.classes) else None
-    paper = known is not None and overall["strategy"].isin(known["strategy"]).any()
+    paper, network = "", outcomes.runs[0].planned.config.model.name
+    if known is not None and overall["strategy"].isin(known["strategy"]).any():
+        also = "" if network == "efficientnet_b4" else f" and of EfficientNet-B4, not {network}"
+        paper = f" The paper's points are of its photographs, which are others{also}."
     figure3 = Drawn(
         "figure3",
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        "test patients and trainings (of a single trial: over test patients alone)."
-        + (" The paper's points are of its photographs, which are others." if paper else ""),
+        f"test patients and trainings (of a single trial: over test patients alone).{paper}",
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
@@ -119,7 +121,7 @@ def _classes(by_class: pd.DataFrame) -> Section:
 
 def _differences(pairs: pd.DataFrame) -> Section:
     if not len(pairs):
-        return Section("Differences")
+        return Section("Differences", "There are no two strategies at one share of the labels.")
     drawn = Drawn(
         "differences",
         charts.differences(pairs),

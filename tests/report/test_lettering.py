@@ -151,6 +151,8 @@ def test_names_that_no_font_has_are_numbers_with_their_names_in_a_file(tmp_path)
     assert (tmp_path / "matrix.key.csv").read_text("utf-8-sig").splitlines() == [
         *("number,name", "2,银屑病", "3,건선")
     ]
+    charts.save(charts.confusion_matrices([("SS", np.eye(2))], ["a", "b"]), tmp_path, "matrix")
+    assert not (tmp_path / "matrix.key.csv").exists()
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])

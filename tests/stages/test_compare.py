@@ -270,7 +270,7 @@ def test_classes_of_any_alphabet_have_a_key_on_the_page_and_beside_the_files(tmp
     compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
     said = words(tmp_path)
     if not lettering.printable("🧴🧬"):
-        assert "4 🧴🧬" in said
+        assert "4: 🧴🧬" in said
         key = (tmp_path / "figures" / "confusion_alpha1.key.csv").read_text("utf-8-sig")
         assert "4,🧴🧬" in key
 

@@ -136,7 +136,14 @@ def test_no_field_of_pretraining_that_counts_is_forgotten(paper):
     """Every other value of a field changes what is said, but for what has no effect."""
     before, config = deviations.deviations(*paper), paper[0]
     for field, value in config.run.pretrain.items():
-        if field in ("directory", "accumulate_steps", "report_every", "save_every", "monitor"):
+        if field in (
+            "directory",
+            "accumulate_steps",
+            "report_every",
+            "save_every",
+            "monitor",
+            "repeat",
+        ):
             continue
         fields = {f"run__pretrain__{field}": value}
         if field == "augment":
@@ -170,7 +177,7 @@ def test_the_study_s_own_extent_is_compared(tmp_path):
     (runs[0].directory / "results.json").unlink()
     said = "\n".join(deviations.deviations(config, outcomes.collect(runs)[0]))
     for words in (
-        *("SS, IN of the paper's", "FS-focal are not the paper's", "Labelled shares: 10, 100 %"),
+        *("without SS, IN", "FS-focal are not the paper's", "Labelled shares: 10, 100 %"),
         *("1 to 2; the paper has 3", "Classes: 4; the paper has ten", "360, 120, 120"),
         *("Fine-tuning: 160 iterations; the paper has 27,000", "64 px; the paper has 512"),
     ):
@@ -208,6 +215,17 @@ def test_who_is_in_two_sets_is_answered_from_the_record(tmp_path):
     assert "2 patients" in data["in two sets by leave"]
     config, found, _ = described(tmp_path / "clean")
     assert dict(methods.checklist(config, found))["Is anybody in two sets?"].startswith("No ")
+
+
+def test_methods_name_no_field_that_had_no_effect(tmp_path):
+    argument = "strategies=SS,alphas=1.0,trials=1"
+    config, runs = write_study(tmp_path, argument=argument, images=30)  # AdamW, cosine, no focal
+    found = methods.describe(config, outcomes.collect(runs)[0])
+    names = {name for lines in found.values() for name, _ in lines}
+    assert "weight decay" in names and "label smoothing" in names
+    assert not names & {"nesterov", "sgd momentum", "milestones", "focal gamma", "monitor"}
+    (lines,) = [dict(lines) for heading, lines in found.items() if heading.startswith("Pretrain")]
+    assert lines["queue size"] != "0"  # automatic
 
 
 def test_groups_are_called_what_they_are():
