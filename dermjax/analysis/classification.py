@@ -102,11 +102,13 @@ def _ratios(
     if behind is None:
         behind = np.any([denominators > 0 for _, denominators in parts], 0)
     behind = behind & there
+    theirs = (member @ behind) > 0  # [G, N]
     return ByClass(
         np.array(values),
         np.array(influences),
         images=behind.sum(0),
-        patients=((member @ behind) > 0).sum(0),
+        patients=theirs.sum(0),
+        people=theirs.any(1).sum(),
         bounded=bounded,
     )
 

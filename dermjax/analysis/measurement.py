@@ -26,6 +26,8 @@ from dermjax.analysis.intervals import Estimate
 
 # Degrees of freedom that the classes together lend to the variance of each one.
 _PRIOR = 2.0
+# Standard deviations below it, of a value of 1, are rounding errors.
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Measurement:
     freedom: float  # degrees of freedom of the variance over patients
     extra: float = 0.0  # variance over patients that the influences cannot show
     others: tuple[np.ndarray, ...] = ()  # values [T] of those that were subtracted
-    bounded: bool = True  # whether it lies in [0, 1]
+    bounded: bool = True  # whether it lies in [0, 1], or is a difference of two that do
     limited: bool = True  # whether an image is worth one observation at most, as of a proportion
 
     @property
@@ -92,26 +94,26 @@ class Measurement:
             freedom=min(self.freedom, other.freedom),
             extra=self.extra + other.extra,
             others=(*self.others, other.values),
-            bounded=False,
         )
 
     def _over_patients(self) -> tuple[float, float]:
         """Variance of the mean over these networks, and its degrees of freedom."""
         mean = self.influences.mean(0)
-        return float(mean @ mean) + self.extra, self.freedom
+        return self._rounded(float(mean @ mean) + self.extra), self.freedom
 
     def _over_both(self) -> tuple[float, float]:
         """The same over patients and trainings."""
         trials, (patients, freedom) = len(self.values), self._over_patients()
         covariance = self.influences @ self.influences.T
         shared = (covariance.sum() - np.trace(covariance)) / (trials * (trials - 1))
-        shared = max(float(shared), 0.0) + self.extra
+        shared = max(max(float(shared), 0.0) + self.extra, 0.0)
         moved = [values.var(ddof=1) / trials for values in (self._own(), *self.others)]
-        variance = float(sum(moved)) + shared
+        variance = self._rounded(float(sum(moved)) + shared)
         if variance <= patients:  # trials agree by chance more than their patients allow
             return patients, freedom
         spread = sum(part**2 for part in moved) / (trials - 1) + shared**2 / freedom
-        return variance, float(variance**2 / spread)
+        # No more than the patients have: further trainings cannot make an interval narrower.
+        return variance, min(float(variance**2 / spread), freedom)
 
     def _p(self, variance: float, freedom: float) -> float:
         """By Student's t; by the sign test where all patients differ by the same."""
@@ -120,6 +122,11 @@ class Measurement:
         if variance <= 0:
             return 1.0 if self.value == 0 else float(2 * 0.5**self.patients)
         return float(2 * stats.t.sf(abs(self.value) / variance**0.5, max(freedom, 1)))
+
+    def _rounded(self, variance: float) -> float:
+        """The variance; 0 where it is but what rounding left."""
+        scale = max(1.0, float(np.abs(self._own()).max()))
+        return variance if variance > (_ROUNDING * scale) ** 2 else 0.0
 
     def _own(self) -> np.ndarray:
         """The values `[T]` of what others were subtracted from."""
@@ -139,10 +146,9 @@ class Measurement:
         if self.patients < 2 or np.isnan(value):
             return Estimate(value, np.nan, np.nan)
         if not self.bounded:
-            if self.others and variance <= 0:  # the same difference for every patient
-                share = intervals.proportion((1 + value) / 2, self.patients, level)
-                return Estimate(value, 2 * share.low - 1, 2 * share.high - 1)
             return intervals.student(value, variance, freedom, level)
+        if self.others:
+            return intervals.difference(value, variance, freedom, self.patients, level)
         return intervals.bounded(
             min(max(value, 0.0), 1.0),
             variance,
@@ -162,6 +168,7 @@ class ByClass:
     influences: np.ndarray  # [T, G, N]
     images: np.ndarray  # [N], that each class's number rests on
     patients: np.ndarray  # [N]
+    people: float = np.inf  # different patients behind all classes together
     extra: np.ndarray | float = 0.0  # [N] variance that the influences do not show
     freedom: float = 0.0  # degrees of freedom that stand behind `extra`
     others: tuple[np.ndarray, ...] = ()  # values [T, N] of those that were subtracted
@@ -191,9 +198,9 @@ class ByClass:
             influences=self.influences - other.influences,
             images=np.minimum(self.images, other.images),
             patients=np.minimum(self.patients, other.patients),
+            people=min(self.people, other.people),
             extra=self.extra + other.extra,
             others=(*self.others, other.values),
-            bounded=False,
         )
 
     def macro(self) -> Measurement:
@@ -218,9 +225,9 @@ class ByClass:
         means = values.mean(0)
         prior = (own + (means - means.mean()) ** 2).mean()
         moderated = ((n - 1) * own + _PRIOR * prior) / (n - 1 + _PRIOR)
-        part = moderated / n / len(known) ** 2
+        part = np.maximum(moderated / n / len(known) ** 2, 1e-30)
         extra = ((moderated - shown) / n).sum() / len(known) ** 2
-        freedom = part.sum() ** 2 / max((part**2 / (n - 1 + _PRIOR)).sum(), 1e-300)
+        freedom = part.sum() ** 2 / (part**2 / (n - 1 + _PRIOR)).sum()
         macro = influences.mean(2)
         # What is left out may not exceed what the patients show: a variance stays one.
         extra = max(extra, -0.5 * float((macro.mean(0) ** 2).sum()))
@@ -228,7 +235,8 @@ class ByClass:
             values.mean(1),
             macro,
             images=_as_many(self.images[known]),
-            patients=_as_many(self.patients[known]),
+            # One patient may have images of many classes.
+            patients=min(_as_many(self.patients[known]), self.people),
             freedom=max(freedom, 1.0),
             extra=float(extra),
             others=tuple(values[:, known].mean(1) for values in self.others),
