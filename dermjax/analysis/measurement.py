@@ -68,20 +68,29 @@ class Measurement:
     def strategy(self, level: float = 0.95) -> Estimate:
         """The mean over trainings; the interval says how far other patients AND trainings move it.
 
+        It holds that of the networks: of few patients the two variances together have so many more
+        degrees of freedom than theirs alone that it would be the narrower one.
         There is no interval of a single trial, which cannot show how trainings differ, nor where
         the measure rests on fewer than two patients.
         """
         if len(self.values) < 2:
             return Estimate(self.value, np.nan, np.nan)
-        return self._estimate(*self._over_both(), level)
+        networks, found = self.networks(level), self._estimate(*self._over_both(), level)
+        low, high = np.fmin(networks.low, found.low), np.fmax(networks.high, found.high)
+        return Estimate(self.value, float(low), float(high))
 
     def p_networks(self) -> float:
         """Two-sided p that the mean over these networks is 0; for differences."""
         return self._p(*self._over_patients())
 
     def p_strategy(self) -> float:
-        """Two-sided p that the mean over trainings is 0; NaN of a single trial."""
-        return self._p(*self._over_both()) if len(self.values) > 1 else float("nan")
+        """Two-sided p that the mean over trainings is 0, at least that of the networks.
+
+        NaN of a single trial.
+        """
+        if len(self.values) < 2:
+            return float("nan")
+        return max(self._p(*self._over_both()), self.p_networks())
 
     def minus(self, other: "Measurement") -> "Measurement":
         """The difference of two strategies, trial by trial and patient by patient."""
@@ -112,8 +121,7 @@ class Measurement:
         if variance <= patients:  # trials agree by chance more than their patients allow
             return patients, freedom
         spread = sum(part**2 for part in moved) / (trials - 1) + shared**2 / freedom
-        # No more than the patients have: further trainings cannot make an interval narrower.
-        return variance, min(float(variance**2 / spread), freedom)
+        return variance, float(variance**2 / spread)
 
     def _p(self, variance: float, freedom: float) -> float:
         """By Student's t; by the sign test where all patients differ by the same."""
