@@ -90,7 +90,7 @@ def _ratios(
 
     They rest on the images `behind [B, N]`, by default all that have a denominator in some trial.
     """
-    member = by_patient(patients, len(patients))
+    member = by_patient(patients, len(parts[0][0]))
     values, influences = [], []
     for numerators, denominators in parts:
         whole, own = denominators.sum(0), member @ denominators  # [N] and [G, N]

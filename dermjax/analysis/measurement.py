@@ -42,7 +42,7 @@ class Measurement:
     influences: np.ndarray  # [T, G]; the sum of squares over patients is the variance
     images: float  # how many it rests on; of weighted ones the number that weighs as much
     patients: float  # the same of patients
-    freedom: float  # degrees of freedom of the variance over patients
+    freedom: float  # degrees of freedom of the variance over patients, at least 1
     extra: float = 0.0  # variance over patients that the influences cannot show
     others: tuple[np.ndarray, ...] = ()  # values [T] of those that were subtracted
     bounded: bool = True  # whether it lies in [0, 1], or is a difference of two that do

@@ -104,7 +104,7 @@ def test_the_variance_of_independent_images_is_that_of_a_binomial():
 
 
 def test_patients_whose_images_are_alike_count_once():
-    """Ten like images of each of 100 patients: the interval is that of 100 images, or hardly off."""
+    """Ten like images of each of 100 patients: the interval is, or nearly, that of 100 images."""
     right = np.random.default_rng(0).random(100) < 0.8
     labels = np.zeros(1000, int)
     alike = classification.overall(
