@@ -90,7 +90,7 @@ def _ratios(
 
     They rest on the images `behind [B, N]`, by default all that have a denominator in some trial.
     """
-    member = by_patient(patients, len(patients))
+    member = by_patient(patients, len(parts[0][0]))
     values, influences = [], []
     for numerators, denominators in parts:
         whole, own = denominators.sum(0), member @ denominators  # [N] and [G, N]
@@ -102,11 +102,13 @@ def _ratios(
     if behind is None:
         behind = np.any([denominators > 0 for _, denominators in parts], 0)
     behind = behind & there
+    theirs = (member @ behind) > 0  # [G, N]
     return ByClass(
         np.array(values),
         np.array(influences),
         images=behind.sum(0),
-        patients=((member @ behind) > 0).sum(0),
+        patients=theirs.sum(0),
+        people=theirs.any(1).sum(),
         bounded=bounded,
     )
 

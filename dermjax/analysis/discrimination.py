@@ -109,12 +109,13 @@ def by_class(
     shown = (change.mean(0) ** 2).sum(0)
     # Trials that err independently share the variance, as they do in what the patients show.
     theory = theory * np.sqrt(shown / np.maximum((change**2).sum(1).mean(0), 1e-300))
-    extra = _PRIOR * (theory - shown) / (behind - 1 + _PRIOR)
+    extra = _PRIOR * (theory - shown) / np.maximum(behind - 1 + _PRIOR, _PRIOR)
     return ByClass(
         values,
         change,
         images=np.minimum(truth.sum(0), (~truth).sum(0)),
         patients=behind,
+        people=len(np.unique(patients)),
         extra=np.where(behind > 1, np.nan_to_num(extra), 0.0) if name == "auroc" else 0.0,
         freedom=_PRIOR if name == "auroc" else 0.0,
         limited=False,

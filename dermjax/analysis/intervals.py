@@ -112,3 +112,26 @@ def student(value: float, variance: float, freedom: float, level: float = 0.95) 
         return Estimate(float(value), np.nan, np.nan)
     half = stats.t.ppf((1 + level) / 2, max(freedom, 1)) * variance**0.5
     return Estimate(float(value), float(value - half), float(value + half))
+
+
+def difference(
+    value: float, variance: float, freedom: float, patients: float, level: float = 0.95
+) -> Estimate:
+    """The interval of a difference of two measures in [0, 1]: Student's, within [-1, 1].
+
+    Where no variance is seen, all patients differ by the same. Those unlike them, who may differ by
+    anything from -1 to 1, are as few as Clopper and Pearson's interval of none among all allows.
+
+    Args:
+      value: in [-1, 1].
+      variance: of the value.
+      freedom: degrees of freedom of the variance, at least 1.
+      patients: how many the value rests on, above 0.
+      level: in (0, 1).
+    """
+    if variance > 0:
+        found = student(value, variance, freedom, level)
+        return Estimate(found.value, max(found.low, -1.0), min(found.high, 1.0))
+    unlike = proportion(0.0, patients, level).high
+    alike = (1 - unlike) * value
+    return Estimate(float(value), float(alike - unlike), float(alike + unlike))

@@ -26,6 +26,8 @@ from dermjax.analysis.intervals import Estimate
 
 # Degrees of freedom that the classes together lend to the variance of each one.
 _PRIOR = 2.0
+# Standard deviations below it, of a value of 1, are rounding errors.
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Measurement:
     influences: np.ndarray  # [T, G]; the sum of squares over patients is the variance
     images: float  # how many it rests on; of weighted ones the number that weighs as much
     patients: float  # the same of patients
-    freedom: float  # degrees of freedom of the variance over patients
+    freedom: float  # degrees of freedom of the variance over patients, at least 1
     extra: float = 0.0  # variance over patients that the influences cannot show
     others: tuple[np.ndarray, ...] = ()  # values [T] of those that were subtracted
-    bounded: bool = True  # whether it lies in [0, 1]
+    bounded: bool = True  # whether it lies in [0, 1], or is a difference of two that do
     limited: bool = True  # whether an image is worth one observation at most, as of a proportion
 
     @property
@@ -66,20 +68,29 @@ class Measurement:
     def strategy(self, level: float = 0.95) -> Estimate:
         """The mean over trainings; the interval says how far other patients AND trainings move it.
 
+        It holds that of the networks: of few patients the two variances together have so many more
+        degrees of freedom than theirs alone that it would be the narrower one.
         There is no interval of a single trial, which cannot show how trainings differ, nor where
         the measure rests on fewer than two patients.
         """
         if len(self.values) < 2:
             return Estimate(self.value, np.nan, np.nan)
-        return self._estimate(*self._over_both(), level)
+        networks, found = self.networks(level), self._estimate(*self._over_both(), level)
+        low, high = np.fmin(networks.low, found.low), np.fmax(networks.high, found.high)
+        return Estimate(self.value, float(low), float(high))
 
     def p_networks(self) -> float:
         """Two-sided p that the mean over these networks is 0; for differences."""
         return self._p(*self._over_patients())
 
     def p_strategy(self) -> float:
-        """Two-sided p that the mean over trainings is 0; NaN of a single trial."""
-        return self._p(*self._over_both()) if len(self.values) > 1 else float("nan")
+        """Two-sided p that the mean over trainings is 0, at least that of the networks.
+
+        NaN of a single trial.
+        """
+        if len(self.values) < 2:
+            return float("nan")
+        return max(self._p(*self._over_both()), self.p_networks())
 
     def minus(self, other: "Measurement") -> "Measurement":
         """The difference of two strategies, trial by trial and patient by patient."""
@@ -92,22 +103,21 @@ class Measurement:
             freedom=min(self.freedom, other.freedom),
             extra=self.extra + other.extra,
             others=(*self.others, other.values),
-            bounded=False,
         )
 
     def _over_patients(self) -> tuple[float, float]:
         """Variance of the mean over these networks, and its degrees of freedom."""
         mean = self.influences.mean(0)
-        return float(mean @ mean) + self.extra, self.freedom
+        return self._rounded(float(mean @ mean) + self.extra), self.freedom
 
     def _over_both(self) -> tuple[float, float]:
         """The same over patients and trainings."""
         trials, (patients, freedom) = len(self.values), self._over_patients()
         covariance = self.influences @ self.influences.T
         shared = (covariance.sum() - np.trace(covariance)) / (trials * (trials - 1))
-        shared = max(float(shared), 0.0) + self.extra
+        shared = max(max(float(shared), 0.0) + self.extra, 0.0)
         moved = [values.var(ddof=1) / trials for values in (self._own(), *self.others)]
-        variance = float(sum(moved)) + shared
+        variance = self._rounded(float(sum(moved)) + shared)
         if variance <= patients:  # trials agree by chance more than their patients allow
             return patients, freedom
         spread = sum(part**2 for part in moved) / (trials - 1) + shared**2 / freedom
@@ -120,6 +130,11 @@ class Measurement:
         if variance <= 0:
             return 1.0 if self.value == 0 else float(2 * 0.5**self.patients)
         return float(2 * stats.t.sf(abs(self.value) / variance**0.5, max(freedom, 1)))
+
+    def _rounded(self, variance: float) -> float:
+        """The variance; 0 where it is but what rounding left."""
+        scale = max(1.0, float(np.abs(self._own()).max()))
+        return variance if variance > (_ROUNDING * scale) ** 2 else 0.0
 
     def _own(self) -> np.ndarray:
         """The values `[T]` of what others were subtracted from."""
@@ -139,10 +154,9 @@ class Measurement:
         if self.patients < 2 or np.isnan(value):
             return Estimate(value, np.nan, np.nan)
         if not self.bounded:
-            if self.others and variance <= 0:  # the same difference for every patient
-                share = intervals.proportion((1 + value) / 2, self.patients, level)
-                return Estimate(value, 2 * share.low - 1, 2 * share.high - 1)
             return intervals.student(value, variance, freedom, level)
+        if self.others:
+            return intervals.difference(value, variance, freedom, self.patients, level)
         return intervals.bounded(
             min(max(value, 0.0), 1.0),
             variance,
@@ -162,6 +176,7 @@ class ByClass:
     influences: np.ndarray  # [T, G, N]
     images: np.ndarray  # [N], that each class's number rests on
     patients: np.ndarray  # [N]
+    people: float = np.inf  # different patients behind all classes together
     extra: np.ndarray | float = 0.0  # [N] variance that the influences do not show
     freedom: float = 0.0  # degrees of freedom that stand behind `extra`
     others: tuple[np.ndarray, ...] = ()  # values [T, N] of those that were subtracted
@@ -191,9 +206,9 @@ class ByClass:
             influences=self.influences - other.influences,
             images=np.minimum(self.images, other.images),
             patients=np.minimum(self.patients, other.patients),
+            people=min(self.people, other.people),
             extra=self.extra + other.extra,
             others=(*self.others, other.values),
-            bounded=False,
         )
 
     def macro(self) -> Measurement:
@@ -219,9 +234,9 @@ class ByClass:
         means = values.mean(0)
         prior = (own + (means - means.mean()) ** 2).mean()
         moderated = ((n - 1) * own + _PRIOR * prior) / (n - 1 + _PRIOR)
-        part = moderated / n / len(known) ** 2
+        part = np.maximum(moderated / n / len(known) ** 2, 1e-30)
         extra = ((moderated - shown) / n).sum() / len(known) ** 2
-        freedom = part.sum() ** 2 / max((part**2 / (n - 1 + _PRIOR)).sum(), 1e-300)
+        freedom = part.sum() ** 2 / (part**2 / (n - 1 + _PRIOR)).sum()
         macro = influences.mean(2)
         # What is left out may not exceed what the patients show: a variance stays one.
         extra = max(extra, -0.5 * float((macro.mean(0) ** 2).sum()))
@@ -229,7 +244,8 @@ class ByClass:
             values.mean(1),
             macro,
             images=_as_many(self.images[known]),
-            patients=_as_many(self.patients[known]),
+            # One patient may have images of many classes.
+            patients=min(_as_many(self.patients[known]), self.people),
             freedom=max(freedom, 1.0),
             extra=float(extra),
             others=tuple(values[:, known].mean(1) for values in self.others),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
@@ -76,26 +76,65 @@ def test_the_worst_and_the_best_answer():
     assert calibration.log_loss(labels, best[::-1]) == pytest.approx(27.63, abs=0.01)
 
 
-def test_a_resample_is_its_patients_images_repeated():
+def test_errors_have_the_basic_interval_of_patients_that_are_really_repeated():
     labels, logits = drawn(5, images=90, classes=3)
     p = np.stack([measures.softmax(logits), measures.softmax(4 * logits)]).astype(np.float32)
-    patients = np.random.default_rng(0).integers(0, 20, 90)
-    weights = bootstrap.patient_weights(patients, 30)
-    found = calibration.resample(labels, p, weights, bins=7)
-    for draw, counts in enumerate(weights.counts):
-        rows = np.repeat(np.arange(90), counts[weights.inverse])
-        for name, score, *bins in (
-            ("ece", calibration.calibration_error, 7),
-            ("classwise_ece", calibration.classwise_calibration_error, 7),
-            ("brier", calibration.brier_score),
-            ("log_loss", calibration.log_loss),
-        ):
-            wanted = np.mean([score(labels[rows], run[rows], *bins) for run in p])
-            assert getattr(found.resamples, name)[draw] == pytest.approx(wanted)
-            whole = np.mean([score(labels, run, *bins) for run in p])
-            assert getattr(found.point, name) == pytest.approx(whole)
-    single = calibration.resample(labels, p[1], weights, bins=7)
-    assert single.point.brier == calibration.brier_score(labels, p[1])
+    weights = bootstrap.patient_weights(np.random.default_rng(0).integers(0, 20, 90), 30)
+    found = calibration.errors(labels, p, weights, bins=7)
+    for name, score in (
+        ("ece", calibration.calibration_error),
+        ("classwise_ece", calibration.classwise_calibration_error),
+    ):
+        drawn_anew = []
+        for counts in weights.counts:
+            rows = np.repeat(np.arange(90), counts[weights.inverse])
+            drawn_anew.append(np.mean([score(labels[rows], run[rows], 7) for run in p]))
+        value = np.mean([score(labels, run, 7) for run in p])
+        low, high = np.quantile(drawn_anew, [0.025, 0.975])
+        ends = (max(0, 2 * value - high), max(0, 2 * value - low))
+        assert found[name].value == pytest.approx(value)
+        assert (found[name].low, found[name].high) == pytest.approx(ends)
+    single = calibration.errors(labels, p[1], weights, bins=7)["ece"]
+    assert single.value == calibration.calibration_error(labels, p[1], 7)
+
+
+def test_an_error_without_two_patients_or_without_variance_has_no_interval():
+    labels, logits = drawn(5, images=6, classes=3)
+    for found in (
+        calibration.errors(labels, measures.softmax(logits), None),
+        calibration.errors(labels, np.eye(3)[labels], bootstrap.patient_weights(range(6), 20)),
+    ):
+        for one in found.values():
+            assert np.isfinite(one.value) and np.isnan([one.low, one.high]).all()
+
+
+def test_scores_are_means_with_student_s_interval():
+    """A patient an image, one network: that of a mean."""
+    labels, logits = drawn(6, images=50)
+    p = measures.softmax(logits)
+    found = calibration.scores(labels, p, np.arange(50))
+    each = {
+        "brier": ((p - np.eye(5)[labels]) ** 2).sum(1),
+        "log_loss": -np.log(p[np.arange(50), labels]),
+    }
+    for name, values in each.items():
+        one, wanted = found[name].networks(), stats.ttest_1samp(values, 0).confidence_interval()
+        assert one.value == pytest.approx(values.mean())
+        assert (one.low, one.high) == pytest.approx((wanted.low, wanted.high))
+    trials = calibration.scores(labels, np.stack([p, p**2 / (p**2).sum(1)[:, None]]), np.arange(50))
+    assert trials["brier"].value > 0 and trials["brier"].values[0] == found["brier"].value
+    assert trials["brier"].strategy().low <= trials["brier"].networks().low
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_a_network_that_always_says_the_same_has_no_interval_of_no_width(classes):
+    """All images are equally wrong, but for rounding errors."""
+    labels = np.random.default_rng(0).integers(0, classes, 31)
+    alike = np.full((2, 31, classes), 1 / classes)
+    found = calibration.scores(labels, alike, np.arange(31) // 2)
+    for one in found.values():
+        assert np.isnan([one.networks().low, one.strategy().low]).all()
+    assert found["log_loss"].value == pytest.approx(np.log(classes))
 
 
 def test_the_interval_of_a_calibrated_network_s_error_goes_below_its_resamples():
@@ -104,11 +143,8 @@ def test_the_interval_of_a_calibrated_network_s_error_goes_below_its_resamples()
     for seed in range(10):
         labels, logits = drawn(seed, images=1500)
         weights = bootstrap.patient_weights(np.arange(1500), 300, seed)
-        found = calibration.resample(labels, measures.softmax(logits), weights)
-        lows.append(found.estimate("ece").low)
-        assert lows[-1] < 0.02 < np.quantile(found.resamples.ece, 0.025)
-        percentiles = bootstrap.interval(found.resamples.log_loss)
-        assert (found.estimate("log_loss").low, found.estimate("log_loss").high) == percentiles
+        lows.append(calibration.errors(labels, measures.softmax(logits), weights)["ece"].low)
+        assert lows[-1] < 0.02
     assert np.median(lows) < 0.01
 
 
@@ -118,7 +154,7 @@ def test_the_interval_of_a_sure_network_s_error_holds_the_true_one():
     for seed in range(60):
         labels, logits = drawn(seed, images=800)
         weights = bootstrap.patient_weights(np.arange(800), 300, seed)
-        error = calibration.resample(labels, measures.softmax(2 * logits), weights).estimate("ece")
+        error = calibration.errors(labels, measures.softmax(2 * logits), weights)["ece"]
         held += error.low <= true <= error.high
     assert 51 <= held <= 60
 
@@ -184,6 +220,8 @@ def test_what_is_no_probability_is_said():
     with pytest.raises(ValueError, match="temperature = 0 must be above 0"):
         calibration.apply_temperature(p, 0)
     with pytest.raises(ValueError, match="patients of 9 images for 10 labels"):
-        calibration.resample(labels, p, bootstrap.patient_weights(np.arange(9), 5))
+        calibration.errors(labels, p, bootstrap.patient_weights(np.arange(9), 5))
+    with pytest.raises(ValueError, match=r"\(9,\) patients of 10 images"):
+        calibration.scores(labels, p, np.arange(9))
     with pytest.raises(ValueError, match="bins = 0"):
         calibration.reliability(labels, p, 0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from dermjax.analysis import bootstrap, discrimination
+from dermjax.analysis import discrimination, intervals
 
 
 def scored(seed, images=40, classes=4):
@@ -42,11 +42,12 @@ def test_a_class_without_positives_or_negatives_stays_out_of_the_mean():
     labels, p = scored(0)
     areas = discrimination.auroc(labels, p)
     assert np.isnan(areas[3]) and not np.isnan(areas[:3]).any()
-    weights = bootstrap.patient_weights(np.arange(40), 5)
-    found = discrimination.resample(labels, p, weights)
-    assert found.estimate("macro_auroc").value == pytest.approx(areas[:3].mean())
-    alone = discrimination.resample(np.zeros(40, int), p, weights).estimate("macro_auprc")
-    assert np.isnan([alone.value, alone.low, alone.high]).all()
+    found = discrimination.by_class("auroc", labels, p, np.arange(40))
+    assert found.macro().value == pytest.approx(areas[:3].mean())
+    assert np.isnan([found.of(3).value, found.of(3).networks().low]).all()
+    alone = discrimination.by_class("auprc", np.zeros(40, int), p, np.arange(40)).macro()
+    shown = alone.networks()
+    assert np.isnan([shown.value, shown.low, shown.high]).all()
 
 
 def test_top_1_is_the_accuracy_and_top_n_is_1():
@@ -60,48 +61,92 @@ def test_top_1_is_the_accuracy_and_top_n_is_1():
     assert discrimination.top_k_accuracy(labels, p) == pytest.approx(np.mean(by_hand))
 
 
+SCORES = {"auroc": metrics.roc_auc_score, "auprc": metrics.average_precision_score}
+
+
 @pytest.mark.parametrize("decimals", [1, 12])  # with many ties, and with none
-@pytest.mark.parametrize("cells", [1 << 19, 100])  # all resamples at once, and some at a time
-def test_resamples_are_scikit_learn_s_with_weights(decimals, cells, monkeypatch):
-    monkeypatch.setattr(discrimination, "_CELLS", cells)
+@pytest.mark.parametrize("name", SCORES)
+def test_influences_are_derivatives_of_scikit_learn_s_weighted_scores(name, decimals):
+    """By the weights of a patient's images of the class, and of those of other classes."""
     rng = np.random.default_rng(decimals)
-    labels = rng.choice(3, 70, p=[0.6, 0.25, 0.15])
-    labels[0] = 3  # of one patient, whom some resamples lack
-    p = np.round(rng.random((2, 70, 4)) + 0.4 * np.eye(4)[labels], decimals)
-    weights = bootstrap.patient_weights(rng.integers(0, 25, 70), 40)
-    found = discrimination.resample(labels, p, weights, k=2).resamples
-    absent = 0
-    for draw, counts in enumerate(weights.counts):
-        repeats = counts[weights.inverse]
-        areas = np.full((2, 2, 4), np.nan)
-        for trial, c in np.ndindex(2, 4):
-            if repeats[labels == c].sum():
-                one = (labels == c, p[trial, :, c])
-                areas[0, trial, c] = metrics.roc_auc_score(*one, sample_weight=repeats)
-                areas[1, trial, c] = metrics.average_precision_score(*one, sample_weight=repeats)
-        absent += np.isnan(areas).any()
-        np.testing.assert_allclose(found.auroc[draw], areas[0].mean(0), rtol=1e-12)
-        np.testing.assert_allclose(found.auprc[draw], areas[1].mean(0), rtol=1e-12)
-        assert found.macro_auroc[draw] == pytest.approx(np.nanmean(areas[0]))
-        assert found.macro_auprc[draw] == pytest.approx(np.nanmean(areas[1]))
-        rows = np.repeat(np.arange(70), repeats)
-        tops = [discrimination.top_k_accuracy(labels[rows], run[rows], 2) for run in p]
-        assert found.top_k[draw] == pytest.approx(np.mean(tops))
-    assert 0 < absent < 40  # both cases were looked at
+    labels, patients = rng.choice(3, 40, p=[0.5, 0.3, 0.2]), rng.integers(0, 8, 40)
+    p = np.round(rng.random((2, 40, 3)) + 0.4 * np.eye(3)[labels], decimals)
+    found = discrimination.by_class(name, labels, p, patients)
+    step = 1e-5
+    for trial, c in np.ndindex(2, 3):
+        truth, scores = labels == c, p[trial, :, c]
+        assert found.values[trial, c] == pytest.approx(SCORES[name](truth, scores))
+        for patient in np.unique(patients):
+            expected = 0.0
+            for images in (truth, ~truth):
+                n = len(np.unique(patients[images]))
+                ends = [
+                    SCORES[name](
+                        truth,
+                        scores,
+                        sample_weight=1 + step * sign * images * (patients == patient),
+                    )
+                    for sign in (-1, 1)
+                ]
+                expected += (ends[1] - ends[0]) / (2 * step) * np.sqrt(n / max(n - 1, 1))
+            influence = found.influences[trial, patient, c]
+            assert influence == pytest.approx(expected, abs=1e-7)
+
+
+def test_of_independent_images_the_variance_is_delong_s():
+    """DeLong et al. 1988, equations 3 to 7: the placements' variances among either kind."""
+    labels, p = scored(3, images=70, classes=3)
+    found = discrimination.by_class("auroc", labels, p, np.arange(70))
+    for c in range(2):
+        own, others = p[labels == c, c], p[labels != c, c]
+        pairs = (own[:, None] > others) + 0.5 * (own[:, None] == others)
+        variance = pairs.mean(1).var(ddof=1) / len(own) + pairs.mean(0).var(ddof=1) / len(others)
+        assert (found.influences[0, :, c] ** 2).sum() == pytest.approx(variance)
+
+
+def test_top_k_is_a_share_with_the_interval_of_one():
+    labels, p = scored(4)
+    runs = np.stack([p, p[:, ::-1]])
+    found = discrimination.top_k(labels, runs, np.arange(40), 2)
+    wanted = [discrimination.top_k_accuracy(labels, run, 2) for run in runs]
+    np.testing.assert_allclose(found.values, wanted)
+    one = discrimination.top_k(labels, p, np.arange(40), 2).networks()
+    usual = intervals.proportion(wanted[0], 40)
+    assert (one.low, one.high) == pytest.approx((usual.low, usual.high))
 
 
 @pytest.mark.parametrize("share, skill", [(0.3, 1.5), (0.05, 2.0)])
 def test_intervals_of_areas_hold_the_true_one(share, skill):
     """Patients of two like images; the true AUROC of two normal distributions is known."""
     rng, true, held = np.random.default_rng(0), area_of_normals(skill), 0
-    for seed in range(60):
-        labels = np.repeat(rng.random(400) < share, 2).astype(int)
-        scores = np.repeat(rng.normal(size=400), 2) + skill * labels
-        weights = bootstrap.patient_weights(np.repeat(np.arange(400), 2), 300, seed)
-        found = discrimination.resample(labels, np.stack([-scores, scores], 1), weights, k=1)
-        area = found.estimate("auroc").of(1)
+    patients = np.repeat(np.arange(200), 2)
+    for _ in range(100):
+        labels = np.repeat(rng.random(200) < share, 2).astype(int)
+        scores = np.repeat(rng.normal(size=200), 2) + skill * labels
+        both = np.stack([-scores, scores], 1)
+        area = discrimination.by_class("auroc", labels, both, patients).of(1).networks()
         held += area.low <= true <= area.high
-    assert 50 <= held <= 60
+    assert 88 <= held <= 100
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 6), st.integers(1, 3))
+def test_whatever_the_test_set_an_area_lies_inside_its_interval(seed, images, patients, trials):
+    """Also where all are ranked rightly, of a single patient, and without images of a class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, images)
+    p = rng.random((trials, images, 4)) + rng.choice([0, 0.5, 2]) * np.eye(4)[labels]
+    groups = rng.integers(0, patients, images)
+    for name in SCORES:
+        found = discrimination.by_class(name, labels, p, groups)
+        for one in [found.of(c) for c in range(4)] + [found.macro()]:
+            for shown in (one.networks(), one.strategy()):
+                assert np.isnan(shown.low) == np.isnan(shown.high)
+                if not np.isnan(shown.low):
+                    assert 0 <= shown.low <= shown.value <= shown.high <= 1
+                    assert shown.high - shown.low > 1e-3
+            if len(set(groups)) == 1:
+                assert np.isnan(one.networks().low)
 
 
 def area_of_normals(distance):
@@ -119,10 +164,12 @@ def test_what_cannot_be_ranked_is_said():
         discrimination.auprc(labels * 0 - 1, p)
     with pytest.raises(ValueError, match="1 of 160 values are not finite"):
         discrimination.auroc(labels, np.where(np.arange(4) + 4 * np.arange(40)[:, None], p, np.nan))
-    weights = bootstrap.patient_weights(np.arange(39), 5)
-    with pytest.raises(ValueError, match=r"patients of 39 images for 40 labels"):
-        discrimination.resample(labels, p, weights)
+    for name in SCORES:
+        with pytest.raises(ValueError, match=r"\(39,\) patients of 40 images"):
+            discrimination.by_class(name, labels, p, np.arange(39))
+        with pytest.raises(ValueError, match=r"got \(40,\) and \(39, 4\)"):
+            discrimination.by_class(name, labels, p[None, 1:], np.arange(40))
     with pytest.raises(ValueError, match=r"k = 0 must lie in"):
-        discrimination.resample(labels[1:], p[1:], weights, k=0)
-    with pytest.raises(ValueError, match=r"got \(40,\) and \(39, 4\)"):
-        discrimination.resample(labels, p[None, 1:], weights)
+        discrimination.top_k(labels, p, np.arange(40), 0)
+    with pytest.raises(ValueError, match=r"\(39,\) patients of 40 images"):
+        discrimination.top_k(labels, p, np.arange(39), 1)
