@@ -132,10 +132,12 @@ def _paper() -> ConfigDict:
     # them out; use: take those that are cut as they are. Both list them.
     config.data.on_bad_image = "refuse"
     # Bits of 256 by which the perceptual hashes of one photograph may differ when it was saved, cut
-    # or brightened anew; such near duplicates stay in one set; 0: they are not looked for.
+    # or brightened anew; such near duplicates stay in one set, and a given split may tear them by
+    # leave alone (`allow`); 0: they are not looked for.
     config.data.near_duplicates = 32
     # What a given split may tear apart, by name: "['lesions']" for all, "['patient:p17']" for one;
-    # there are patients, lesions, files, chains. What was found is written into results.json.
+    # there are patients, lesions, files, near_duplicates, chains. What was found is written into
+    # results.json.
     config.data.allow = ()
     # A CSV image,x,y,w,h of what is blacked out; by default the one beside the data: redact.csv in
     # a folder, photos.redact.csv beside photos.csv.
@@ -189,6 +191,8 @@ def _pretrain() -> ConfigDict:
     """Stage 1 of SS: MoCo-v2."""
     stage = ConfigDict()
     stage.directory = ""  # default: next to the workdir, named by all that the result depends on
+    # Which of several pretrainings that differ by chance alone: 1, 2, ... take other seeds.
+    stage.repeat = 0
     stage.init = "random"  # [authors]; or `imagenet`, from init.weights
     stage.steps = 97_200  # 1,200 epochs of 20,926 images [authors]
     stage.batch_size = 256  # images, global [authors]

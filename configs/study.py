@@ -2,6 +2,7 @@
 
     python -m dermjax.main --config=configs/study.py
     python -m dermjax.main --config=configs/study.py:scale=demo,alphas=0.1+1.0,trials=2
+    python -m dermjax.main --config=configs/study.py:trials=3,pretrainings=3
     python -m dermjax.main --config=configs/study.py:data=clinic/photos.csv --config.dry_run=True
 
 Every run is an ordinary one, with a folder of its own in the study's; runs that are there are not
@@ -18,17 +19,21 @@ ARGUMENTS = {
     "strategies": "SS+IN+FS",
     "alphas": "0.1+0.2+0.3+0.4+0.5+0.6+0.7+0.8+0.9+1.0",
     "trials": 3,
+    "pretrainings": 1,  # of SS: 1, which all trials share, or as many as trials
     **{name: common.ARGUMENTS[name] for name in ("scale", "data", "model")},
 }
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    """Arguments: strategies, alphas, trials, scale, data, model (see `ARGUMENTS`)."""
+    """Arguments: strategies, alphas, trials, pretrainings, scale, data, model (see `ARGUMENTS`)."""
     given = common.parse_argument(argument, ARGUMENTS)
     config = ConfigDict({"task": "study"})
     config.strategies = tuple(given["strategies"].split("+"))
     config.alphas = tuple(common.numbers("alphas", given["alphas"]))
     config.trials = given["trials"]
+    # What another pretraining would change is in the intervals only if each trial has its own; the
+    # paper's trials share one.
+    config.pretrainings = given["pretrainings"]
     shared = ",".join(f"{name}={given[name]}" for name in ("scale", "model") if given[name])
     config.run = common.make_config("SS", shared)  # SS has every field that a run can have
     config.run.data.source = given["data"]
@@ -36,7 +41,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.only = -1  # number of the one run to do, as an array of a scheduler counts; -1: all
     config.report = ConfigDict(
         {
-            "resamples": 2_000,  # of the test patients, for the intervals [ours]
+            "resamples": 2_000,  # of the test patients, for errors of calibration [ours]
             "seed": 0,  # of the resamples and of t-SNE
             "subgroups": ("skin_type", "sex", "age", "site"),  # columns looked at if they are there
             "minimum": 20,  # images of a subgroup; measures of fewer are not shown

@@ -1,6 +1,6 @@
 """Two strategies on the same test images: how far apart they are, and whether that is chance.
 
-Letters: B images, R resamples, M comparisons of a family.
+Letters: B images, N classes, T trials, G patients, M comparisons of a family.
 """
 
 import dataclasses
@@ -8,15 +8,8 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from dermjax.analysis import bootstrap
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """First minus second strategy in one measure, the mean over trials."""
-
-    estimate: bootstrap.Estimate
-    p: float  # two-sided, in (0, 1]
+from dermjax.analysis import classification
+from dermjax.analysis.measurement import Measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,57 +22,49 @@ class McNemar:
 
 
 def difference(
-    first: bootstrap.Resampled, second: bootstrap.Resampled, name: str, level: float = 0.95
-) -> Difference:
-    """Paired bootstrap: both strategies are measured on the same draws of patients.
+    name: str,
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    patients: np.ndarray,
+    classes: int,
+) -> Measurement:
+    """First minus second strategy in one measure, over the trials that both have.
 
-    The interval says how far other patients could move the difference. Trials are averaged, not
-    drawn: that other labelled subsets could move it too is not in the interval.
-
-    Args:
-      first, second: of the same `PatientWeights`.
-      name: of the measure, one value a resample: `accuracy`, `macro_sensitivity`, ...
-      level: of the interval, in (0, 1).
-
-    Raises:
-      ValueError: other draws of patients, a measure that has a value per class, or one that no
-        resample defines.
-    """
-    ours, theirs = getattr(first.resamples, name), getattr(second.resamples, name)
-    if first.fingerprint != second.fingerprint:
-        raise ValueError(
-            f"draws {first.fingerprint} and {second.fingerprint} of {len(ours)} and {len(theirs)} "
-            "resamples cannot be paired; take the same patient_weights for both"
-        )
-    if ours.ndim != 1:
-        raise ValueError(f"{name} has {ours.shape[-1]} values a resample, not 1; take a macro mean")
-    value = float(getattr(first.point, name) - getattr(second.point, name))
-    low, high = bootstrap.interval(ours - theirs, level)
-    return Difference(bootstrap.Estimate(value, low, high), two_sided_p(ours - theirs))
-
-
-def two_sided_p(differences: np.ndarray) -> float:
-    """p = min(1, 2 min((1 + #{d <= 0}) / (R + 1), (1 + #{d >= 0}) / (R + 1))).
-
-    One minus the level of the percentile interval that just reaches 0 (Efron & Tibshirani 1993,
-    section 15.4), each tail counted as in a Monte Carlo test (Davison & Hinkley 1997, eq. 4.11), so
-    that p is never 0: with 2,000 resamples the smallest is .001.
+    Patients are paired: both strategies answer the same images, so that what makes a patient easy
+    or hard for both is no difference. Of a macro mean the difference is taken class by class, and
+    then the mean over classes.
 
     Args:
-      differences: `[R]`, of the resamples; NaN (undefined in a resample) is left out.
+      name: of `classification.OVERALL`.
+      labels: `[B]` int in [0, N).
+      first, second: `[T, B]` int, answers in the same T trials.
+      patients: `[B]` int in [0, G), the patient of each image.
+      classes: N.
+
+    Returns:
+      Its `networks` and `p_networks` are of these 2 T networks, `strategy` and `p_strategy` of the
+      two strategies.
 
     Raises:
-      ValueError: no resample defines the difference.
+      ValueError: other numbers of trials, or see `classification.overall`.
     """
-    defined = np.asarray(differences, np.float64)
-    defined = defined[~np.isnan(defined)]
-    if not len(defined):
+    if np.shape(first) != np.shape(second):
         raise ValueError(
-            f"0 of {len(differences)} resamples define the difference; at least 1 is needed: are "
-            "there test images of these classes?"
+            f"answers {np.shape(first)} and {np.shape(second)} of two strategies must be of the "
+            "same trials and images: leave out the trials that one of them lacks"
         )
-    tail = 1 + min((defined <= 0).sum(), (defined >= 0).sum())
-    return float(min(1.0, 2 * tail / (len(defined) + 1)))
+    if name == "accuracy":
+        one, other = (
+            classification.overall(name, labels, answers, patients, classes)
+            for answers in (first, second)
+        )
+        return one.minus(other)
+    one, other = (
+        classification.by_class(name.removeprefix("macro_"), labels, answers, patients, classes)
+        for answers in (first, second)
+    )
+    return one.minus(other).macro()
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:

@@ -9,22 +9,23 @@ look alike, and what a share of the labels leaves of each class.
 """
 
 import argparse
+import collections
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import splits
+from dermjax.analysis import subgroup_values
+from dermjax.data import balance, links, splits
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 
 SEVERITIES = ("refuse", "allowed", "warn", "info")  # `allowed`: refused but for the user's leave
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
-_UNKNOWN = "(unknown)"
 _MOST_ROWS = 1000
 _MOST_VALUES = 50  # of a column that is counted; ids and free text have more
 
@@ -52,30 +53,38 @@ def audit(manifest: Manifest, split: np.ndarray, pairs: pd.DataFrame) -> dict:
         pairs: Of the manifest, as `alike` returns them.
 
     Returns:
-        A dict for JSON: findings, images, alike, classes, columns, labelled.
+        A dict for JSON: findings, images, alike, classes, columns, merged (spellings that were
+        counted together), labelled.
     """
+    uneven = balance.uneven(manifest.frame, split)
     manifest = dataclasses.replace(manifest, frame=manifest.frame.assign(split=split))
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
+    further = _further(kept)
     return {
         "source": manifest.source,
         "fingerprint": manifest.fingerprint,
         "notes": list(manifest.notes),
-        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs)],
+        "near_duplicates_looked_for": manifest.pairs is not None,
+        "findings": [dataclasses.asdict(found) for found in findings(manifest, pairs, uneven)],
         "images": _images(frame, kept),
         "alike": _named(frame, pairs),
         "classes": _classes(kept),
-        "columns": _columns(kept),
+        "columns": _columns(further),
+        "merged": {name: list(one.notes) for name, one in further.items() if one.notes},
         "labelled": _labelled(kept),
     }
 
 
-def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
+def findings(
+    manifest: Manifest, pairs: pd.DataFrame, uneven: Sequence[balance.Uneven] = ()
+) -> list[Finding]:
     """What is wrong or worth a look, the gravest first.
 
     Args:
         manifest: With the sets in the column `split`.
         pairs: Of the manifest, as `alike` returns them.
+        uneven: Of the sets, as `balance.uneven` returns them.
     """
     frame = manifest.frame
     kept = frame[frame["exclude"] != "all"]
@@ -84,6 +93,7 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
         *_contradictions(kept),
         *_near(kept),
         *_alike(frame, pairs),
+        *(Finding("warn", "uneven sets", u.text, len(u.rows), _rows(u.rows)) for u in uneven),
         *_gaps(frame),
     ]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
@@ -91,18 +101,18 @@ def findings(manifest: Manifest, pairs: pd.DataFrame) -> list[Finding]:
 
 def _torn(frame, allow) -> Iterator[Finding]:
     """What lies in two sets."""
-    for name, rows in splits.torn(frame).items():
-        excepted = splits.excepted(name, rows["shared"], allow)
+    for name, rows in links.torn(frame).items():
+        excepted = links.excepted(name, rows, allow)
         for severity, part in (("refuse", rows[~excepted]), ("allowed", rows[excepted])):
             if len(part):
-                yield _finding(severity, f"{name} in two sets", part, "shared")
+                kind = f"{name.replace('_', ' ')} in two sets"
+                yield _finding(severity, kind, part, "shared")
 
 
 def _near(frame) -> Iterator[Finding]:
     """Photographs that are taken for one although their files differ."""
     files = frame[frame["near"] != ""].drop_duplicates(["path", "label", "patient"])
     for severity, kind, column in (
-        ("warn", "near duplicates in two sets", "split"),
         ("warn", "near duplicates of two labels", "label"),
         ("warn", "near duplicates of two patients", "patient"),
         ("info", "near duplicates", "content"),
@@ -278,28 +288,23 @@ def _classes(frame) -> dict:
     }
 
 
-def _columns(frame) -> dict[str, dict[str, int]]:
-    """Rows per value of the further columns of few values; numbers are counted in tens."""
-    counted = {
-        name: _binned(frame[name]).value_counts().sort_index()
-        for name in frame
-        if name not in (*KNOWN, *OURS)
+def _further(frame) -> dict[str, subgroup_values.Grouped]:
+    """The columns that are neither ours nor the manifest's, as the subgroups that they make.
+
+    Those of many values, such as ids and free text, are left out.
+    """
+    found = {
+        name: subgroup_values.group(frame[name]) for name in frame if name not in (*KNOWN, *OURS)
     }
+    return {name: one for name, one in found.items() if len(one.order) <= _MOST_VALUES}
+
+
+def _columns(further: dict[str, subgroup_values.Grouped]) -> dict[str, dict[str, int]]:
+    """Rows by subgroup of each further column; numbers are counted in tens."""
+    counts = {name: collections.Counter(one.names.tolist()) for name, one in further.items()}
     return {
-        name: {str(value): int(count) for value, count in values.items()}
-        for name, values in counted.items()
-        if len(values) <= _MOST_VALUES
+        name: {value: counts[name][value] for value in one.order} for name, one in further.items()
     }
-
-
-def _binned(values: pd.Series) -> pd.Series:
-    """Numbers of many values, such as ages, in tens; what is blank is a value of its own."""
-    number = pd.to_numeric(values, errors="coerce")
-    blank = values.isin(["", "nan", "NaN", "NA", "unknown"])
-    if number.nunique() > 10 and (number.notna() | blank).all():
-        low = (number // 10 * 10).fillna(0).astype(int)
-        values = low.astype(str).str.zfill(2) + " to " + (low + 9).astype(str).str.zfill(2)
-    return values.mask(blank, _UNKNOWN)
 
 
 def _labelled(frame) -> dict:

@@ -11,6 +11,8 @@ import pandas as pd
 from dermjax import stores
 from dermjax.data import (
     boxes,
+    file_names,
+    links,
     masks,
     near_duplicates,
     orientation,
@@ -26,6 +28,7 @@ from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 POLICIES = ("refuse", "skip", "use")
+_NAMED = 5  # missing files whose neighbours are looked for
 _TABLES = (".csv", ".tsv", ".json", ".xlsx")
 _LATER = "not needed to pretrain, but to fine-tune, in a probe and in a study"
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
@@ -71,7 +74,7 @@ def examine(
             'use' takes damaged ones as they can be read, lists them, and refuses the others.
         near: Bits of 256 by which the perceptual hashes of one photograph may differ: such near
             duplicates stay in one set; 0: they are not looked for.
-        allow: Leaks of a given split that are accepted, as `splits.excepted` reads them.
+        allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
         cache_dir: Folder for the scan's results.
         workers: Processes that open photographs.
         track: Wraps an iterable of known length to show progress: (items, total, label).
@@ -90,13 +93,15 @@ def examine(
         source, labelled=labelled, cache_dir=cache_dir, track=track, **of_table
     )
     frame, seen = _scanned(manifest.frame, cache_dir, workers, track)
+    frame, seen, more, renamed = _spelled_otherwise(frame, seen, cache_dir, workers, track)
     frame, left_out, bad = _bad_files(frame, seen, on_bad_image)
+    seen = seen.loc[frame.index]
     frame, undrawn, turned = orientation.turn_boxes(frame, seen["orientation"].to_numpy(int))
     frame["name"] = tables.names(frame)
     frame, pairs = _near_duplicates(frame, near, cache_dir, track)
     # An excluded row may name a photo that another row keeps.
-    frame["group"] = splits.merge_groups(frame)
-    problems += bad + undrawn + _box_problems(frame) + redactions.outside(frame)
+    frame["group"] = links.merge_groups(frame)
+    problems += bad + more + undrawn + _box_problems(frame) + redactions.outside(frame)
     of_groups = splits.group_problems(frame, allow, labelled=labelled)
     of_labels = [] if labelled else splits.group_problems(frame, allow)
     problems += of_groups
@@ -104,6 +109,7 @@ def examine(
     notes = (
         *manifest.notes,
         *later,
+        *renamed,
         *left_out,
         *turned,
         *boxes.small(frame),
@@ -287,7 +293,7 @@ def _officially(frame, source: Path, name: str, wanted: bool):
 
 def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
     """Before a photograph is opened."""
-    splits.check_allow(allow)
+    links.check_allow(allow)
     if on_bad_image not in POLICIES:
         raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
 
@@ -314,6 +320,31 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
     return frame.assign(**sizes, **words), pd.DataFrame(seen, frame.index)
 
 
+def _spelled_otherwise(frame, seen, cache_dir, workers: int, track: scan.Track):
+    """Files whose names the disk has in another form: (frame, seen, problems, notes)."""
+    found = file_names.find(frame.loc[(seen["error"] == scan.NOT_FOUND).to_numpy(), "path"])
+    if not found:
+        return frame, seen, [], []
+    rows = frame["path"].isin(list(found))
+    own = frame[rows].assign(path=frame.loc[rows, "path"].map(found))
+    own, seen_anew = _scanned(own, cache_dir, workers, track)
+    frame = pd.concat([frame[~rows], own]).sort_index()
+    seen = pd.concat([seen[~rows], seen_anew]).sort_index()
+    # Two rows of a table may have named one file in two ways.
+    problems = tables.duplicates(frame[frame["path"].isin(own["path"])])
+    text = (
+        "files found under another form of their names, as the disk has them: "
+        f"{quoted(map(os.path.basename, own['path']))}"
+    )
+    return frame, seen, problems, [at_rows(own["row"], text)]
+
+
+def _neighbours(paths) -> str:
+    """What a person may have meant by files that are not there."""
+    near = [name for path in paths[:_NAMED] for name in file_names.neighbours(path)]
+    return f" (in their folders there are {quoted(near)}: is that meant?)" if near else ""
+
+
 def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
     """The frame without missing, unreadable and damaged photographs where they may be skipped; then
     they are notes, else problems, one line per reason."""
@@ -327,7 +358,8 @@ def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
             is_used = on_bad_image == "use" and damaged[frame.index.get_indexer(part.index)].all()
-            line = at_rows(part["row"], f"{reason}: {quoted(part['image'])}")
+            near = _neighbours(part["path"].tolist()) if reason == scan.NOT_FOUND else ""
+            line = at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}")
             (used if is_used else bad).append(line)
     if on_bad_image != "skip":
         return frame, [f"used all the same: {line}" for line in used], bad
@@ -393,7 +425,7 @@ def _copies(frame) -> list[str]:
     differ = f", {(labels > 1).sum()} of them with different labels" if (labels > 1).any() else ""
     return [
         f"photographs present under several names: {copies['content'].nunique()}{differ} "
-        f"({quoted(copies['image'])}); the copies stay in one set"
+        f"({quoted(copies['image'])}); {_kept(frame)}"
     ]
 
 
@@ -405,8 +437,15 @@ def _near(frame) -> list[str]:
         return []
     return [
         f"near duplicates: {copies['near'].nunique()} photographs are there more than once, saved "
-        f"or cut anew ({quoted(copies['image'])}); they stay in one set"
+        f"or cut anew ({quoted(copies['image'])}); {_kept(frame)}"
     ]
+
+
+def _kept(frame) -> str:
+    """What becomes of copies, which only a given split can tear apart."""
+    if (frame.loc[frame["exclude"] != "all", "split"] != "").any():
+        return "the given split may tear none of them without leave"
+    return "they stay in one set"
 
 
 def _unvalidated(frame) -> list[str]:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.data import atomic, boxes, encodings, redactions, splits
+from dermjax.data import atomic, boxes, encodings, identity, links, redactions, splits
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 BOX = boxes.SIDES
@@ -54,8 +54,6 @@ _ALLOWED = {
     "split": "train, validation or test, or leave the column out",
     "exclude": "'test', 'all' (or 1, true, yes) or blank (or 0, false, no)",
 }
-# How programs write that there is nothing: one class or one patient of this name is none.
-_NOTHING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "nat")
 # Excel's own first line, which names the delimiter.
 _EXCELS_LINE = re.compile(r'\s*"?sep=(.)"?[^\S\r\n]*(?:\r\n|\r|\n)', re.IGNORECASE)
 # A patient column that goes unrecognised would leak patients between sets in silence, so its
@@ -99,7 +97,7 @@ class Manifest:
     source: str  # as the user named it
     folder: str  # on this machine, that relative paths in the table start from
     notes: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()  # leaks of the given split that are accepted, as `splits.torn` says
+    allow: tuple[str, ...] = ()  # leaks of the given split that are accepted, as `links.torn` says
     pairs: pd.DataFrame | None = None  # photographs that look alike, as `near_duplicates.find`
     fingerprint: str = ""  # equal on every machine for the same data; set after the scan
 
@@ -139,7 +137,7 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
             if not any(cell.strip() for cell in record):
                 continue
             if header is None:
-                header = [cell.strip().lower() for cell in record]
+                header = [identity.visible(cell).lower() for cell in record]
                 columns = [[] for _ in header]
                 continue
             if len(record) < len(header) or any(map(str.strip, record[len(header) :])):
@@ -253,17 +251,11 @@ def build(
     blank = frame["image"] == ""
     if blank.any():
         problems.append(at_rows(frame.loc[blank, "row"], "no image named: fill the cell"))
-    for name in ("label", "patient", "lesion"):
-        empty = frame[name].str.lower().isin(_NOTHING)
-        if empty.any():
-            found = quoted(frame.loc[empty, name])
-            text = f"{name} {found} is no {name}: leave the cell blank where there is none"
-            told = about_labels if name == "label" else problems
-            told.append(at_rows(frame.loc[empty, "row"], text, frame.loc[empty, "image"]))
-            frame[name] = frame[name].mask(empty, "")
     for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
+    frame, more, told = identity.settle(frame, labelled=labelled)
+    problems, notes = problems + more, notes + told
     used = frame["row"].where(frame["exclude"] != "all")
     given = (frame[list(BOX)] != "").any(axis=1)
     frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box", frame["image"])
@@ -271,11 +263,10 @@ def build(
     problems += more + hidden
     frame["name"] = names(frame)
     bad = given & frame["x"].isna()  # told above; without its box it may look like another row
-    problems += _duplicates(frame[~bad])
-    about_labels += _spellings(frame)
+    problems += duplicates(frame[~bad])
     first = ["image", "name", "path", "row", *KNOWN[1:]]
     frame = frame[first + [name for name in frame if name not in first]]
-    frame["group"] = splits.merge_groups(frame)
+    frame["group"] = links.merge_groups(frame)
     notes = tuple(notes + _notes(frame, no_patient))
     return Manifest(frame, source, base, notes), problems
 
@@ -306,7 +297,7 @@ def _no_column(name, found) -> str:
 
 def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
     """Maps a column onto its few meanings, and tells the words that have none."""
-    lower = frame[name].str.lower()
+    lower = frame[name].map(identity.visible).str.lower()
     bad = ~lower.isin(list(words))
     problems = [
         at_rows(
@@ -330,7 +321,8 @@ def names(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(found, index=frame.index, dtype="str")
 
 
-def _duplicates(frame) -> list[str]:
+def duplicates(frame: pd.DataFrame) -> list[str]:
+    """Rows of one photograph and one box, as a problem."""
     twice = frame.duplicated(["path", *BOX], keep=False) & (frame["image"] != "")
     if not twice.any():
         return []
@@ -340,17 +332,6 @@ def _duplicates(frame) -> list[str]:
             "the same image and box more than once "
             f"({quoted(frame.loc[twice, 'name'])}): keep one row",
         )
-    ]
-
-
-def _spellings(frame) -> list[str]:
-    kept = frame.loc[frame["exclude"] != "all", "label"]
-    labels = pd.Series(sorted(set(kept) - {""}), dtype="str")
-    plain = labels.str.lower().str.replace(r"[\s_-]+", " ", regex=True)
-    return [
-        f"labels {quoted(same)} differ only in case or spaces: write them the same"
-        for _, same in labels.groupby(plain)
-        if len(same) > 1
     ]
 
 
@@ -383,6 +364,23 @@ def fingerprint(frame: pd.DataFrame) -> str:
     Args:
         frame: A scanned manifest's table. Folders, times and the order of rows do not count.
     """
+    return hashlib.sha256("\n".join(sorted(_identities(frame))).encode()).hexdigest()[:16]
+
+
+def in_order(manifest: Manifest) -> Manifest:
+    """The scanned manifest with its rows in the order of their identities.
+
+    Whatever is drawn, cached or batched goes by a row's place from here on, so that the place must
+    not depend on how the user has sorted the table.
+    """
+    lines, names = _identities(manifest.frame), manifest.frame["name"].tolist()
+    order = sorted(range(len(lines)), key=lambda place: (lines[place], names[place]))
+    frame = manifest.frame.iloc[order].reset_index(drop=True)
+    return dataclasses.replace(manifest, frame=frame)
+
+
+def _identities(frame: pd.DataFrame) -> list[str]:
+    """All that training depends on, as one line for each row; its name stands first."""
     # An absolute path in the manifest would make the same data differ between machines.
     if (absolute := frame["image"].map(os.path.isabs)).any():
         last = r"^(photo:)?.*/"
@@ -395,8 +393,7 @@ def fingerprint(frame: pd.DataFrame) -> str:
         )
     table = frame[["name", "label", "group", "split", "exclude", *BOX, "redact", "content"]]
     columns = [table[name].tolist() for name in table]  # lists: ten times faster than rows
-    lines = sorted("\x1f".join(map(str, row)) for row in zip(*columns, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return ["\x1f".join(map(str, row)) for row in zip(*columns, strict=True)]
 
 
 def write_csv(manifest: Manifest, path) -> None:

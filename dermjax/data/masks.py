@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dermjax.data import images
+from dermjax.data import file_names, images
 
 
 def locate(frame: pd.DataFrame, source: str) -> list[str]:
@@ -24,9 +24,17 @@ def locate(frame: pd.DataFrame, source: str) -> list[str]:
       source: the table or the folder that the manifest was read from.
     """
     if "mask" not in frame:
-        return [beside(path) for path in frame["path"]]
+        files = [beside(path) for path in frame["path"]]
+        bare = [path for path, file in zip(frame["path"], files, strict=True) if not file]
+        near = file_names.find(place for path in bare for place in places(path))
+        return [
+            file or next((near[place] for place in places(path) if place in near), "")
+            for path, file in zip(frame["path"], files, strict=True)
+        ]
     base = source if os.path.isdir(source) else os.path.dirname(source)
-    return [os.path.abspath(os.path.join(base, name)) if name else "" for name in frame["mask"]]
+    files = [os.path.abspath(os.path.join(base, name)) if name else "" for name in frame["mask"]]
+    near = file_names.find(filter(None, files))
+    return [near.get(file, file) for file in files]
 
 
 def beside(photograph: str | os.PathLike) -> str:

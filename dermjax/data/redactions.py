@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dermjax.data import boxes
+from dermjax.data import boxes, file_names
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 COLUMNS = tuple(f"redact_{side}" for side in boxes.SIDES)
@@ -50,6 +50,7 @@ def take(frame: pd.DataFrame, sidecar: pd.DataFrame | None) -> tuple[pd.DataFram
         sides = pd.DataFrame(sides, cells.index, columns=list(COLUMNS), dtype="str")
         found.append((pd.concat([cells[["image", "path", "row"]], sides], axis=1), "redaction"))
     if sidecar is not None:
+        sidecar = sidecar.assign(path=_as_in(frame["path"], sidecar["path"]))
         strange = ~sidecar["path"].isin(frame["path"])
         if strange.any():
             names = quoted(sidecar.loc[strange, "image"])
@@ -68,6 +69,21 @@ def take(frame: pd.DataFrame, sidecar: pd.DataFrame | None) -> tuple[pd.DataFram
     frame = frame.drop(columns=[name for name in COLUMNS if name in frame])
     texts = [together.get(path, "") for path in frame["path"]]
     return frame.assign(redact=pd.Series(texts, frame.index, dtype="str")), problems
+
+
+def _as_in(known: pd.Series, paths: pd.Series) -> list[str]:
+    """The paths as the table spells them, where it does so in another form of Unicode or ending."""
+    known, paths = set(known), paths.tolist()
+    if known.issuperset(paths):
+        return paths
+    forms: dict[str, set[str]] = {}
+    for path in known:
+        forms.setdefault(file_names.folded(path), set()).add(path)
+    meant = [forms.get(file_names.folded(path), ()) for path in paths]
+    return [
+        path if path in known or len(own) != 1 else next(iter(own))
+        for path, own in zip(paths, meant, strict=True)
+    ]
 
 
 def _joined(texts: pd.Series) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dermjax import stores
-from dermjax.data import atomic
+from dermjax.data import atomic, file_names
 
 _FOLDER = "copies"
 _THREADS = 16  # they wait for the network
@@ -70,7 +70,15 @@ class Copies:
             found = {key: info for listed in lists for key, info in listed.items()}
         for key in wanted.keys() - found.keys():
             wanted[key].unlink(missing_ok=True)  # of the copy, if there was an object
-        self._bring({key: found[key] for key in wanted if key in found})
+        # Whoever looks for a file finds it under another form of its name, too.
+        forms = {file_names.folded(key) for key in wanted.keys() - found.keys()}
+        self._bring(
+            {
+                key: info
+                for key, info in found.items()
+                if key in wanted or file_names.folded(key) in forms
+            }
+        )
 
     def _list(self, folder: str) -> dict[str, Mapping[str, Any]]:
         """The objects directly in a folder, by bucket and name."""

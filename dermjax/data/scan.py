@@ -14,6 +14,7 @@ import pandas as pd
 from dermjax.data import atomic, images, near_duplicates
 from dermjax.data.workers import in_order
 
+NOT_FOUND = "file not found"
 _SAVE_SECONDS = 20.0
 _NUMBERS = ("width", "height", "orientation", "frames")
 _FOUND = (*_NUMBERS, "content", "mode", "hash", "damage")
@@ -87,7 +88,7 @@ def _look(path: str) -> tuple:
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        return *_NOTHING, "file not found"
+        return *_NOTHING, NOT_FOUND
     except IsADirectoryError:
         return *_NOTHING, "is a folder, not a file"
     except OSError as error:

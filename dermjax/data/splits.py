@@ -5,47 +5,14 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
 
+from dermjax.data import links
 from dermjax.data.problems import at_rows, quoted
 
-SETS = ("train", "validation", "test")
-# What must not be in two sets: a column, and its name as findings and exceptions have it.
-LINKS = {"patient": "patients", "lesion": "lesions", "content": "files", "chain": "chains"}
+SETS = links.SETS
 _UNSET = -1
 _COVER_TRIES = 200
-
-
-def merge_groups(frame: pd.DataFrame) -> pd.Series:
-    """Rows that must stay in one set, transitively.
-
-    Those of one patient, lesion, photo or file content, and near duplicates.
-
-    Args:
-        frame: Columns patient, lesion, path, image and, after the scan, content and near.
-
-    Returns:
-        Series of str: 'patient:<smallest id>', else 'lesion:<id>', else 'photo:<image>'.
-    """
-    count, start, rows, keys = len(frame), len(frame), [], []
-    for column in ("patient", "lesion", "path", "content", "near"):
-        if column in frame:
-            codes, values = pd.factorize(frame[column].where(frame[column] != ""))
-            used = np.flatnonzero(codes >= 0)
-            rows.append(used)
-            keys.append(codes[used] + start)
-            start += len(values)
-    rows, keys = np.concatenate(rows), np.concatenate(keys)
-    graph = coo_array((np.ones(len(rows), np.int8), (rows, keys)), shape=(start, start))
-    part = connected_components(graph, directed=False)[1][:count]
-    group = pd.Series("", index=frame.index, dtype="str")
-    for kind in ("patient", "lesion", "image"):
-        smallest = frame[kind].where(frame[kind] != "").groupby(part).min()
-        prefix = "photo" if kind == "image" else kind
-        found = prefix + ":" + pd.Series(part, index=frame.index).map(smallest)
-        group = group.where(group != "", found.fillna("").astype("str"))
-    return group
 
 
 def split_by_group(
@@ -241,74 +208,12 @@ def _deviation(counts, sets, shares) -> float:
     return float(off.mean() + np.abs(taken.sum(axis=1) / taken.sum() - shares).max())
 
 
-def torn(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What a split tears apart.
-
-    Args:
-        frame: A manifest's table with its `split`; blank ones are not looked at.
-
-    Returns:
-        By the names in LINKS, those that are torn only: the rows, with `shared`, what they share:
-        the patient's or lesion's id, the name of the file's first image, or, where others (which
-        may be left out) tie them together, their group.
-    """
-    chain = merge_groups(frame.drop(columns="near", errors="ignore"))
-    unused = (frame["exclude"] == "all") | (
-        (frame["split"] == "test") & (frame["exclude"] == "test")
-    )
-    frame = frame.assign(chain=chain)[(frame["split"] != "") & ~unused]
-    content = frame.get("content", frame["path"])
-    frame = frame.assign(content=content.where(content != "", frame["path"]))
-    found, told = {}, set()
-    for column, name in LINKS.items():
-        known = frame[frame[column] != ""]
-        rows = known[known.groupby(column)["split"].transform("nunique") > 1]
-        if column == "chain":
-            rows = rows[~rows["chain"].isin(told)]
-        if len(rows):
-            image = rows.groupby(column)["image"].transform("first")
-            found[name] = rows.assign(shared=image if column == "content" else rows[column])
-            told |= set(rows["chain"])
-    return found
-
-
-def excepted(name: str, shared: pd.Series, allow) -> pd.Series:
-    """Which of the torn are allowed: all (`lesions`), or the one that is named (`lesion:ID`)."""
-    if name in allow:
-        return pd.Series(True, index=shared.index)
-    return (name.removesuffix("s") + ":" + shared).isin(list(allow))
-
-
-def accepted(frame: pd.DataFrame, allow) -> dict[str, list[str]]:
-    """What a given split tears apart and is allowed to: ids by the names in LINKS."""
-    if not allow:
-        return {}
-    found = {
-        name: sorted(set(rows["shared"][excepted(name, rows["shared"], allow)]))
-        for name, rows in torn(frame).items()
-    }
-    return {name: ids for name, ids in found.items() if ids}
-
-
-def check_allow(allow) -> None:
-    """Refuses exceptions that name nothing.
-
-    Raises:
-        ValueError: One is neither a name in LINKS nor, of one alone, such as `patient:ID`.
-    """
-    known = [form for name in LINKS.values() for form in (name, f"{name[:-1]}:ID")]
-    for entry in allow:
-        kind, colon, one = str(entry).partition(":")
-        if (kind + "s" * bool(colon)) not in LINKS.values() or bool(colon) != bool(one):
-            raise ValueError(f"allow {entry!r} names no exception: use {', '.join(known)}")
-
-
 def group_problems(frame: pd.DataFrame, allow=(), *, labelled: bool = True) -> list[str]:
     """What only classes and groups together show.
 
     Args:
         frame: A manifest's table.
-        allow: What the given split may tear apart, as `excepted` reads it.
+        allow: What the given split may tear apart, as `links.excepted` reads it.
         labelled: Labels are needed; where they are not, nothing is said of classes.
 
     Returns:
@@ -360,21 +265,6 @@ def _joined(frame) -> list[str]:
     ]
 
 
-def _torn_problem(name: str, rows: pd.DataFrame) -> str:
-    """One line for one kind of leak."""
-    one, count = name[:-1], rows["shared"].nunique()
-    sets = {
-        shared: " and ".join(s for s in SETS if s in set(part["split"]))
-        for shared, part in itertools.islice(rows.groupby("shared", sort=False), 10)
-    }
-    named = ", ".join(f"{one} {shared!r} in {where}" for shared, where in sets.items())
-    more = f" and {count - 10} more ({count} {name})" if count > 10 else ""
-    exception = name if count > 1 else f"{one}:{rows['shared'].iloc[0]}"
-    remedy = "give each one set" if count > 1 else "give it one set"
-    text = f"{remedy}, leave the split out, or accept it: --config.data.allow=\"['{exception}']\""
-    return at_rows(rows["row"], f"the split leaks: {named}{more}: {text}", rows["image"])
-
-
 def _split_problems(frame, allow, labelled: bool) -> list[str]:
     """Leaks and gaps of a split that the user gave."""
     problems, everything = [], frame
@@ -389,9 +279,7 @@ def _split_problems(frame, allow, labelled: bool) -> list[str]:
                 frame.loc[blank, "image"],
             )
         )
-    for name, rows in torn(everything).items():
-        rows = rows[~excepted(name, rows["shared"], allow)]
-        problems += [_torn_problem(name, rows)] if len(rows) else []
+    problems += links.problems(everything, allow)
     if not labelled:
         return problems
     used = frame[~((frame["split"] == "test") & (frame["exclude"] == "test"))]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -24,10 +23,10 @@ from dermjax.report.looks import (
     LARGE,
     PLAIN,
     SMALL,
+    Chart,
     Style,
     dress,
     legend,
-    named,
     panels,
     percent,
     png,
@@ -38,6 +37,7 @@ from dermjax.report.looks import (
 from dermjax.report.projections import feature_maps, line_of
 
 __all__ = [
+    "MOST_PANELS",
     "confusion_matrices",
     "differences",
     "feature_maps",
@@ -54,11 +54,10 @@ _FIGURE_3 = ("accuracy", "macro_precision", "macro_sensitivity")
 _APART = 0.09  # of an axis: labels of nearer ticks would touch
 _LEAST = 5  # points of a running median
 _ACROSS = 5  # small panels in a row
+MOST_PANELS = 30  # of single classes; more would be a figure of a yard
 
 
-def strategies_against_alpha(
-    overall: pd.DataFrame, published: pd.DataFrame | None = None
-) -> Figure:
+def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | None = None) -> Chart:
     """The paper's Figure 3: three measures against the share of the labels.
 
     Args:
@@ -89,7 +88,7 @@ def strategies_against_alpha(
     axes.flat[0].set_ylabel("test set", fontsize=PLAIN)
     figure.supxlabel("labelled share of the training images, %", fontsize=PLAIN)
     handles = [_line(look) for look in style.values()]
-    names = [named(strategy) for strategy in style]
+    names = figure.key.all_named(list(style))
     if "accuracy_low" in overall:
         handles.append(Patch(color=INK, alpha=0.15, lw=0))
         names.append("95 % interval")
@@ -121,7 +120,7 @@ def _draw_course(ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look
         linestyle=look.line,
         markersize=5,
         capsize=3,
-        label=named(strategy),
+        label=ax.figure.key.named(strategy),
     )
 
 
@@ -145,7 +144,7 @@ def _hollow(colour: str) -> dict:
     return {"color": colour, "markerfacecolor": "none", "markersize": 9, "zorder": 4}
 
 
-def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
+def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
     """What labels are worth to a rare class: sensitivity against the labelled images behind it.
 
     Args:
@@ -155,11 +154,12 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
     Returns:
         All classes in one panel, each a thin line over its shares, thick the strategies' running
         medians (of both, labels and sensitivity, of a tenth of the points); below, a panel per
-        class, the rarest first.
+        class, the rarest first, and of many classes the rarest 30 alone.
     """
     shown = by_class[by_class["labelled"] > 0]  # a logarithm has no place for none
     style = styles(by_class["strategy"])
     classes = list(by_class.groupby("class")["labelled"].max().sort_values(kind="stable").index)
+    classes = classes[:MOST_PANELS]
     rows = -(-len(classes) // _ACROSS)
     figure, (whole, each) = _one_above_many(rows, min(len(classes), _ACROSS))
     drawn = False
@@ -173,13 +173,14 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
         x, y = _running_median(own["labelled"], own["sensitivity"])
         whole.plot(x, y, color=look.colour, ls=look.line, lw=2.6)
         drawn = drawn or len(x) > 0
-    for name, ax in itertools.zip_longest(classes, each):
-        ax.set_title(named(name, 22), fontsize=PLAIN)
-        ax.set_visible(name is not None)
+    figure.key.number(dict.fromkeys(by_class["class"]))
+    for title, ax in itertools.zip_longest(figure.key.all_named(classes, 22), each, fillvalue=""):
+        ax.set_title(title, fontsize=PLAIN)
+        ax.set_visible(title != "")
     _number_labels(whole, each)
     whole.set_ylabel("sensitivity", fontsize=PLAIN)
     figure.supxlabel("labelled training images of the class", fontsize=PLAIN)
-    handles, names = [_line(look) for look in style.values()], [named(s) for s in style]
+    handles, names = [_line(look) for look in style.values()], figure.key.all_named(list(style))
     if drawn:
         handles.append(Line2D([], [], color=INK, lw=2.6))
         names.append("running median")
@@ -187,7 +188,7 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Figure:
     return figure
 
 
-def _one_above_many(rows: int, columns: int) -> tuple[Figure, tuple[Axes, list[Axes]]]:
+def _one_above_many(rows: int, columns: int) -> tuple[Chart, tuple[Axes, list[Axes]]]:
     """A wide panel, and under it small ones on the same scales: labels' log, sensitivity."""
     figure, grid = panels(
         rows + 1, columns, height=3.1 + 1.45 * rows, height_ratios=[2.2] + [1] * rows
@@ -232,7 +233,7 @@ def _running_median(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]
     return x, y
 
 
-def differences(pairs: pd.DataFrame) -> Figure:
+def differences(pairs: pd.DataFrame) -> Chart:
     """Paired differences of strategies with their intervals: a panel per measure.
 
     Args:
@@ -256,7 +257,8 @@ def differences(pairs: pd.DataFrame) -> Figure:
                 ax.axhline(0.5 - above, color="#AAAAAA", lw=0.8)
         ax.grid(visible=False, axis="y")
         ax.set_title(worded(str(measure)), fontsize=LARGE)
-    names = [f"{named(a, 16)} − {named(b, 16)}, {percent(alpha)}" for a, b, alpha in rows]
+    shown = dict(zip(style, figure.key.all_named(list(style), 16), strict=True))
+    names = [f"{shown[a]} − {shown[b]}, {percent(alpha)}" for a, b, alpha in rows]
     axes.flat[0].set_yticks(-np.arange(len(rows)), names, fontsize=SMALL)
     axes.flat[0].set_ylim(0.4 - len(rows), 0.6)
     figure.supxlabel(
@@ -278,7 +280,7 @@ def _draw_difference(ax: Axes, row, place: float, look: Style) -> None:
     )
 
 
-def subgroups(rows: pd.DataFrame, minimum: int) -> Figure:
+def subgroups(rows: pd.DataFrame, minimum: int) -> Chart:
     """Accuracy and macro sensitivity of the parts of the test set that a column makes.
 
     Args:
@@ -307,16 +309,18 @@ def subgroups(rows: pd.DataFrame, minimum: int) -> Figure:
         for above in range(1, len(values)):
             ax.axhline(0.5 - above, color=GRID, lw=0.8)
         ax.grid(visible=False, axis="y")
-    _name_parts(axes, values, n, minimum)
+    _name_parts(figure.key.all_named(values, 30), axes, values, n, minimum)
     handles = [Line2D([], [], color=s.colour, marker=s.mark, ms=5, lw=1.4) for s in style.values()]
-    legend(figure, handles, [named(strategy) for strategy in style], "upper right")
+    legend(figure, handles, figure.key.all_named(list(style)), "upper right")
     return figure
 
 
-def _name_parts(axes: np.ndarray, values: Sequence, n: pd.Series, minimum: int) -> None:
+def _name_parts(
+    names: Sequence[str], axes: np.ndarray, values: Sequence, n: pd.Series, minimum: int
+) -> None:
     """Names at the left, images at the right; those of small parts in grey."""
     first, last = axes.flat[0], axes.flat[-1]
-    first.set_yticks(-np.arange(len(values)), [named(value, 30) for value in values])
+    first.set_yticks(-np.arange(len(values)), names)
     first.set_ylim(0.4 - len(values), 0.6)
     for i, value in enumerate(values):
         few = n[value] < minimum

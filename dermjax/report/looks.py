@@ -1,25 +1,50 @@
 """How every chart of the study looks: its colours, marks and names, and the files it becomes."""
 
+import csv
 import dataclasses
-import functools
 import io
 import itertools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
 
 from dermjax import stores
+from dermjax.report import lettering
 
 INK, GRID, FAINT = "#444444", "#DDDDDD", "#999999"
 WIDTH = 9.2  # inches of a full row: 920 CSS px
 SMALL, PLAIN, LARGE = 8, 9, 10  # points, at that width
 _DPI = 170
+_LEGEND_LINES, _LINE = 3, 0.178  # that figures have room for; inches of each further one
+
+
+class Chart(Figure):
+    """A figure that prints names in any alphabet.
+
+    Attributes:
+      key: its names; `key.entries` are those that it prints as numbers.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        FigureCanvasAgg(self)
+        self.key = lettering.Key()
+
+    def draw(self, renderer):
+        """As matplotlib does, each text in the fonts that have its letters."""
+        for ax in self.axes:
+            ax.get_xticklabels(), ax.get_yticklabels()  # are made when they are asked for
+        for text in self.findobj(Text):
+            fonts = lettering.families(text.get_text().replace("\n", ""))
+            if fonts and len(fonts) > 1:
+                text.set(fontfamily=fonts, fontweight="normal")  # few have a bold cut
+        super().draw(renderer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +76,12 @@ _OTHERS = (
     Style("#000000", "X", (0, (3, 3))),
     Style("#777777", "*", (0, (1, 3))),
 )
-# Ten classes: Tol's muted colours, and marks as a second sign.
+# Ten classes: Tol's muted colours, and marks as a second sign; more marks beyond a hundred.
 _COLOURS = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
     *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777"),
 )
-_MARKS = "os^vDP*X<>"
+_MARKS, _MORE_MARKS = "os^vDP*X<>", "pHd8"
 
 
 def styles(strategies: Iterable[str]) -> dict[str, Style]:
@@ -75,11 +100,16 @@ def styles(strategies: Iterable[str]) -> dict[str, Style]:
 
 
 def class_sign(index: int) -> tuple[str, str]:
-    """Colour and mark of a class; of a hundred classes no two share both."""
-    return _COLOURS[index % 10], _MARKS[(index + index // 10) % 10]
+    """Colour and mark of a class; of 140 classes no two share both."""
+    colour, ring = _COLOURS[index % 10], index // 10
+    if ring < 10:
+        return colour, _MARKS[(index + ring) % 10]
+    return colour, _MORE_MARKS[(ring - 10) % len(_MORE_MARKS)]
 
 
-def panels(rows: int, columns: int, *, height: float, grid: bool = True, **subplots):
+def panels(
+    rows: int, columns: int, *, height: float, grid: bool = True, **subplots
+) -> tuple[Chart, np.ndarray]:
     """A figure of a page's width and its `[rows, columns]` axes.
 
     Args:
@@ -87,8 +117,7 @@ def panels(rows: int, columns: int, *, height: float, grid: bool = True, **subpl
         grid: axes with a grid and two sides, else a frame.
         **subplots: for `Figure.subplots`.
     """
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Chart(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for ax in axes.flat:
         dress(ax, grid)
@@ -109,46 +138,34 @@ def dress(ax: Axes, grid: bool = True) -> None:
 def legend(
     figure: Figure, handles: Sequence[Artist], names: Sequence[str], place: str, title: str = ""
 ) -> None:
-    """Outside of all axes, where it covers no data; as many columns as the width has room for."""
+    """Outside of all axes, where it covers no data; as many columns as the width has room for.
+
+    The figure grows by what it takes beyond a few lines, so that axes keep their size.
+    """
+    columns = _columns([lettering.width(name) for name in names])
     found = figure.legend(
         handles,
         names,
         loc=f"outside {place}",
-        ncols=_columns([len(name) for name in names]),
+        ncols=columns,
         frameon=False,
         fontsize=PLAIN,
         title=title or None,
     )
     found.get_title().set(fontsize=SMALL, color=INK)
+    lines = -(-len(names) // columns)
+    if lines > _LEGEND_LINES:
+        figure.set_figheight(figure.get_figheight() + _LINE * (lines - _LEGEND_LINES))
 
 
 def _columns(lengths: Sequence[int]) -> int:
     """As many as fit: a letter is 0.076 inches wide, a handle with its space eight letters."""
     for count in range(len(lengths), 1, -1):
+        # As matplotlib fills them, one column after the other.
         parts = np.array_split(lengths, count)
         if 0.076 * sum(part.max() + 8 for part in parts) <= WIDTH:
             return count
     return 1
-
-
-def named(name: object, longest: int = 24) -> str:
-    """A user's name as matplotlib prints it letter by letter, at most about `longest` of them.
-
-    The middle is left out of a longer one: names often differ only in their ends.
-    """
-    text = " ".join(str(name).split())
-    text = "".join(letter if ord(letter) in _letters() else "□" for letter in text)
-    if len(text) > longest:
-        end = longest // 3
-        text = f"{text[: longest - end - 1].rstrip()}…{text[-end:].lstrip()}"
-    text = text.replace("$", r"\$")  # a pair would make a formula
-    return f" {text}" if text.startswith("_") else text  # which legends would leave out
-
-
-@functools.cache
-def _letters() -> frozenset[int]:
-    """What the font has; matplotlib warns of each letter that it has not."""
-    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def percent(alpha: float) -> str:
@@ -169,18 +186,30 @@ def png(figure: Figure) -> bytes:
 def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
     """`name.png` and `name.pdf`, each whole or not there; the same bytes for the same figure.
 
+    A figure that prints names as numbers has `name.key.csv` beside it: number and whole name.
+
     Args:
         folder: exists; of pathlib, or a path with the same methods.
     """
-    for kind in ("png", "pdf"):
+    files = {kind: _saved(figure, kind) for kind in ("png", "pdf")}
+    entries = figure.key.entries if isinstance(figure, Chart) else {}
+    if entries:
+        files["key.csv"] = _key_file(entries)
+    for kind, content in files.items():
         path = folder / f"{name}.{kind}"
-        content = _saved(figure, kind)
         if stores.is_remote(path):  # an object is whole or not there
             path.write_bytes(content)
             continue
         part = path.with_name(path.name + ".tmp")
         part.write_bytes(content)
         part.replace(path)
+
+
+def _key_file(entries: Mapping[int, str]) -> bytes:
+    """With the mark by which Excel knows UTF-8."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("number", "name"), *sorted(entries.items())])
+    return text.getvalue().encode("utf-8-sig")
 
 
 def _saved(figure: Figure, kind: str) -> bytes:

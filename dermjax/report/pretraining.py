@@ -64,6 +64,7 @@ def render(page: Page) -> str:
         findings=_findings(page),
         sections=[_drawn(section, page) for section in _sections(page) if section.panels],
         neighbours=_same_labels(page),
+        judged=_judged(page),
         mark=_mark,
     )
 
@@ -81,6 +82,16 @@ def _drawn(section: _Section, page: Page) -> dict:
 
 
 # --- what the numbers say, in words -------------------------------------------------------------
+
+
+def _judged(page: Page) -> str:
+    """Whether a collapse would have been seen: noise in the queue hides it."""
+    if (_newest(page, "queue_filled") or 0) >= 1:
+        return "No collapse of the embeddings was seen."
+    return (
+        "Whether the embeddings have collapsed cannot be said: the queue still holds some of the "
+        "noise that it started with."
+    )
 
 
 def _findings(page: Page) -> list[str]:
@@ -268,7 +279,7 @@ def _collapse_section(page: Page) -> _Section:
 def _similarity_section(page: Page) -> _Section:
     caption = (
         "Good: a query is much more similar to its positive, another view of the same image, than "
-        "to the negatives in the queue; when the two curves meet, nothing is told apart. Alignment "
+        "to the negatives; when the two curves meet, nothing is told apart. Alignment "
         "(squared distance of positives) and uniformity (near −4 on a filled sphere) are better "
         "the lower they are, but only together: a collapse aligns perfectly."
     )

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dermjax.report.looks import (
@@ -13,9 +12,9 @@ from dermjax.report.looks import (
     PLAIN,
     SMALL,
     WIDTH,
+    Chart,
     class_sign,
     legend,
-    named,
     panels,
     percent,
 )
@@ -29,7 +28,7 @@ def feature_maps(
     maps: Mapping[tuple[str, float], tuple[np.ndarray, str]],
     labels: np.ndarray,
     classes: Sequence[str],
-) -> Figure:
+) -> Chart:
     """A panel per strategy (rows) and share of the labels (columns); more shares, more blocks.
 
     Args:
@@ -47,6 +46,7 @@ def feature_maps(
         height=0.8 + blocks * len(strategies) * (side + 0.5),
         grid=False,
     )
+    figure.key.number(classes)
     for place, ax in enumerate(axes.flat):
         row, column = divmod(place, columns)
         block, strategy = divmod(row, len(strategies))
@@ -55,7 +55,8 @@ def feature_maps(
             ax.set_visible(False)
             continue
         cell = strategies[strategy], alphas[alpha]
-        ax.set_title(f"{named(cell[0], int(7 * side))}, {percent(cell[1])}", fontsize=PLAIN)
+        name = figure.key.named(cell[0], int(7 * side))
+        ax.set_title(f"{name}, {percent(cell[1])}", fontsize=PLAIN)
         _draw_map(ax, maps.get(cell), labels, len(classes), side)
     _explain(figure, classes)
     return figure
@@ -103,12 +104,12 @@ def _frame(ax: Axes, points: np.ndarray) -> None:
     ax.set_ylim(middle[1] - half, middle[1] + half)
 
 
-def _explain(figure: Figure, classes: Sequence[str]) -> None:
+def _explain(figure: Chart, classes: Sequence[str]) -> None:
     handles = []
     for index in range(len(classes)):
         colour, mark = class_sign(index)
         handles.append(Line2D([], [], ls="", marker=mark, color=colour, ms=6))
-    names = [named(name) for name in classes]
+    names = figure.key.all_named(classes)
     legend(figure, handles, names, "lower center", title="marks of rarer classes: larger, on top")
 
 

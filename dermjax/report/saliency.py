@@ -8,18 +8,17 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 from PIL import Image
 
+from dermjax.analysis.clustered_mean import LEAST_PATIENTS
 from dermjax.report import figures, pages
-from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, named
+from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, Chart
 from dermjax.report.study import number
 
 STRENGTH = 0.5  # of an overlay, where nobody moves the slider
@@ -64,10 +63,12 @@ class Shown:
     @property
     def answer(self) -> str:
         """The predicted class and its probability, and which class is explained instead."""
-        said = f"predicted {worded(self.predicted)}, {percent(self.probability)}"
-        if self.target != self.predicted:
-            said += f"; map of {worded(self.target)}"
-        return said
+        return _answer(self, worded)
+
+
+def _answer(one: Shown, named: Callable[[str], str]) -> str:
+    said = f"predicted {named(one.predicted)}, {percent(one.probability)}"
+    return said if one.target == one.predicted else f"{said}; map of {named(one.target)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Page:
     """All that the page says beside the images."""
 
     title: str
+    reading: str  # how the maps are to be read
     facts: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     findings: Sequence[str]
@@ -122,7 +124,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, strength: float = STRENGTH) ->
     return np.rint((1 - strength) * pixels + strength * colours.astype(float)).astype(np.uint8)
 
 
-def sheets(shown: Sequence[Shown]) -> list[Figure]:
+def sheets(shown: Sequence[Shown]) -> list[Chart]:
     """Figure 6's layout: photograph, map and overlay of two samples in a row, classes below.
 
     Args:
@@ -141,7 +143,7 @@ def _rows(shown: Sequence[Shown]):
         yield from (group[i : i + _ACROSS] for i in range(0, len(group), _ACROSS))
 
 
-def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
+def _sheet(rows: Sequence[Sequence[Shown]]) -> Chart:
     """Placed in inches: panels of one size, whatever the photographs' shapes and the rows."""
     across = len(_PANELS)
     gaps = 2 * _MARGIN + _BETWEEN + _ACROSS * (across - 1) * _GAP
@@ -151,8 +153,7 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Figure:
     samples = max(map(len, rows))
     width = 2 * _MARGIN + samples * sample + (samples - 1) * _BETWEEN
     height = len(rows) * (side + _TITLE) + _FOOT
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = Chart(figsize=(width, height))
 
     def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
         return figure.add_axes((left / width, bottom / height, wide / width, high / height))
@@ -188,12 +189,12 @@ def _draw(axes: Sequence[Axes], one: Shown) -> None:
         ax.set_xlim(width / 2 - 0.5 - half, width / 2 - 0.5 + half)
         ax.set_ylim(height / 2 - 0.5 + half, height / 2 - 0.5 - half)
         ax.set_axis_off()
-    first = axes[0]
-    title = f"true: {named(worded(one.true), 40)}" if one.true else "true class not known"
+    first, key = axes[0], axes[0].figure.key
+    title = f"true: {key.named(worded(one.true), 40)}" if one.true else "true class not known"
     first.set_title(f"{title}\n", loc="left", fontsize=PLAIN, weight="bold", color=INK, pad=3)
     mark = "✗ " if one.wrong else ""
     first.text(
-        *(0, 1.03, mark + named(one.answer, 58).lstrip()),
+        *(0, 1.03, mark + _answer(one, lambda name: key.named(worded(name), 24).lstrip())),
         **dict(fontsize=SMALL, color=_WRONG if one.wrong else INK, va="bottom"),
         transform=first.transAxes,
     )
@@ -260,6 +261,30 @@ def interval(found: tuple | None) -> str:
         return "–"
     mean, low, high = (number(value, 3).replace("-", "−") for value in found)
     return mean if math.isnan(found[1]) else f"{mean} [{low}, {high}]"
+
+
+def brackets(lows: Iterable[float]) -> str:
+    """What a caption says of the intervals in its table's cells.
+
+    Args:
+      lows: their lower ends, NaN where there is none.
+    """
+    known = ~np.isnan(np.fromiter(lows, float))
+    least = f"{LEAST_PATIENTS} patients who do not all have the same mean"
+    if not known.any():
+        return f"Without intervals: those need {least}."
+    said = "In brackets the 95 % interval over patients"
+    return f"{said}." if known.all() else f"{said}, where there are {least}."
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def chance(p: float) -> str:
+    """An adjusted p as `adjusted p .012`, the smallest as `adjusted p below .001`."""
+    return f"adjusted p {'below .001' if p < 0.001 else number(p, 3)}"
 
 
 def worded(name: str) -> str:

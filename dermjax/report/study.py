@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ TITLES = {
     "macro_f1": "macro F1",
     "macro_auroc": "macro AUROC",
     "macro_auprc": "macro AUPRC",
+    "top2": "top-2 accuracy",
     "top3": "top-3 accuracy",
     "precision": "precision (PPV)",
     "sensitivity": "sensitivity",
@@ -67,6 +69,7 @@ DEFINITIONS = {
     ),
     "macro_auroc": "Unweighted mean of the classes' AUROC.",
     "macro_auprc": "Unweighted mean of the classes' AUPRC.",
+    "top2": "Share of the test images whose true class is among the two likeliest.",
     "top3": "Share of the test images whose true class is among the three likeliest.",
     "ece": (
         "Expected calibration error: mean distance of accuracy and confidence over 15 bins of "
@@ -88,15 +91,18 @@ DEFINITIONS = {
     ),
     "sd": "± is the standard deviation over trials, each a new draw of the labelled images.",
     "interval": (
-        "In brackets a 95 % interval of the mean over trials: the test patients are drawn anew "
-        "with all their images, the percentiles of the measure are its ends (of calibration errors "
-        "see ECE)."
+        "In brackets a 95 % interval of the mean over trials. With two trials or more it is of the "
+        "strategy: other test patients, with all their images, and other trainings could move the "
+        "mean so far. Of a single trial it is of that network: other patients alone. Errors of "
+        "calibration always have the latter. It never is of no width; where a single patient "
+        "stands behind a measure there is none."
     ),
     "difference": (
-        "First minus second strategy on the same draws of patients. p is two-sided, from the same "
-        "draws; the adjusted p is Holm's over all pairs and shares in one measure. McNemar's "
-        "exact test of each trial takes images as independent, which those of one patient are "
-        "not."
+        "First minus second strategy, over the trials that both have. The interval and p of the "
+        "strategies know other patients and other trainings, and need two trials; those of these "
+        "networks know other patients alone, and say nothing of a strategy. p is two-sided; the "
+        "adjusted p is Holm's over all pairs and shares in one measure. McNemar's exact test of "
+        "each trial takes images as independent, which those of one patient are not."
     ),
     "purity": (
         "Mean share of an image's ten nearest neighbours in the features that have its class."
@@ -106,10 +112,14 @@ DEFINITIONS = {
         "-1 to 1."
     ),
 }
-_INTERVALS = ", in brackets the 95 % interval over test patients"
+_OVER = (
+    "over test patients and trainings, or over test patients alone where there is a single trial"
+)
+_INTERVALS = f", in brackets the 95 % interval {_OVER}"
+_BOLD = "in bold, ties included; none where strategies have other trials"
 _ERRORS = (
-    " Chance alone makes ECE and classwise ECE larger; their intervals take that off, so that a "
-    "value may lie above its own."
+    " Those of ECE and classwise ECE are over test patients alone. Chance alone makes both larger; "
+    "their intervals take that off, so that a value may lie above its own."
 )
 
 
@@ -122,6 +132,7 @@ class Plot:
     png: bytes
     alt: str
     width: int = 920  # CSS px
+    key: Mapping[int, str] = dataclasses.field(default_factory=dict)  # whole names by number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +164,7 @@ def render(
     sections: Sequence[Section],
     methods: Mapping[str, Sequence[tuple[str, str]]],
     checklist: Sequence[tuple[str, str]],
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The page as HTML.
 
@@ -163,7 +175,14 @@ def render(
       methods: by heading, what was done, as names and values.
       checklist: what a reader of such a study asks, and where the answer is; '' for what only the
         authors can say.
+      left_out: other studies that were to be shown beside it and are not, and why.
     """
+    linked = {name for section in sections for one in section.tables for _, name in one.header}
+    defined = {
+        name: text
+        for name, text in DEFINITIONS.items()
+        if name in linked or name not in ("top2", "top3")
+    }
     return pages.render(
         "study.html",
         title=title,
@@ -173,7 +192,8 @@ def render(
         sections=sections,
         methods=methods,
         checklist=checklist,
-        definitions=[(name, TITLES.get(name, name), text) for name, text in DEFINITIONS.items()],
+        left_out=left_out,
+        definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
         png=lambda file: figures.data_uri(file, "png"),
     )
 
@@ -183,15 +203,15 @@ def overall_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     header = [("alpha", ""), ("strategy", ""), ("trials", "sd")]
     header += [(TITLES[name], name) for name in names]
     rows = [
-        [percent(row.alpha), row.strategy, str(row.trials)]
+        [percent(row.alpha), row.strategy, _trials(row)]
         + [_with_spread(row, name) for name in names]
         for row in frame.itertuples()
     ]
     best = [[False] * 3 + [is_best(frame, index, name) for name in names] for index in frame.index]
     return Table(
         "All measures",
-        "Mean over trials ± standard deviation over trials, in brackets the 95 % interval over "
-        "test patients; the best of each share in bold, ties included.",
+        f"Mean over trials ± standard deviation over trials{_INTERVALS}; the best of each share "
+        f"{_BOLD}.",
         header,
         rows,
         best,
@@ -223,8 +243,8 @@ def table_one(frame: pd.DataFrame, name: str, letter: str, intervals: bool = Fal
     letter = f"Table 1 ({letter}): " if letter else ""
     return Table(
         f"{letter}{TITLES[name]} by class",
-        f"Means over trials{_INTERVALS if intervals else ''}; the best strategy of each share in "
-        "bold, ties included.",
+        f"Means over trials{_INTERVALS if intervals else ''}; the best strategy of each share "
+        f"{_BOLD}.",
         header,
         rows,
         best,
@@ -232,7 +252,11 @@ def table_one(frame: pd.DataFrame, name: str, letter: str, intervals: bool = Fal
 
 
 def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix: str = "") -> Table:
-    """Means over trials with their intervals, where they have any; a row per share and strategy."""
+    """Means over trials with their intervals, where they have any; a row per share and strategy.
+
+    Measures that the frame lacks are left out.
+    """
+    names = [name for name in names if name + suffix in frame]
     header = [("alpha", ""), ("strategy", "")] + [(TITLES[name], name) for name in names]
     rows = [
         [percent(row["alpha"]), row["strategy"], *(_with_interval(row, n + suffix) for n in names)]
@@ -243,10 +267,14 @@ def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix:
 
 
 def pairs_table(frame: pd.DataFrame) -> Table:
-    """Every comparison with its interval and p."""
-    header = [("alpha", ""), ("strategies", ""), ("measure", ""), ("difference", "difference")]
+    """Every comparison with its intervals and p."""
+    header = [("alpha", ""), ("strategies", ""), ("measure", ""), ("trials", "difference")]
     header += [
+        ("difference", "difference"),
+        ("of the strategies", "difference"),
         ("p", "difference"),
+        ("p, adjusted", "difference"),
+        ("of these networks", "difference"),
         ("p, adjusted", "difference"),
         ("McNemar, trials", "difference"),
     ]
@@ -255,19 +283,42 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             percent(row.alpha),
             f"{row.first} − {row.second}",
             TITLES[row.measure],
-            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
-            f"{row.p:.3g}",
-            f"{row.p_holm:.3g}",
+            _trials(row),
+            f"{row.difference:+.3f}",
+            _signed(row.low, row.high) if row.trials > 1 else "–",
+            _p(row.p),
+            _p(row.p_holm),
+            _signed(row.networks_low, row.networks_high),
+            _p(row.networks_p_holm),
             row.mcnemar_p,
         ]
         for row in frame.itertuples()
     ]
     return Table(
         "Paired differences",
-        f"{len(frame)} comparisons. p is adjusted for all of one measure (Holm); McNemar's is not.",
+        f"{len(frame)} comparisons over the trials that both strategies have. Of the strategies: "
+        "95 % interval and p over test patients and trainings, which need two trials; of these "
+        "networks: over test patients alone. Adjusted: for all of one measure (Holm); McNemar's is "
+        "not.",
         header,
         rows,
     )
+
+
+def _trials(row) -> str:
+    """`3`, or `2 (0, 2)` where it is not the first ones that are there."""
+    numbers = row.trial_numbers.split()
+    usual = numbers == [str(i) for i in range(len(numbers))]
+    return str(row.trials) if usual else f"{row.trials} ({', '.join(numbers)})"
+
+
+def _signed(low: float, high: float) -> str:
+    """`[-.012, +.034]`, or a dash for none."""
+    return "–" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"
 
 
 def gaps_table(frame: pd.DataFrame) -> Table:
@@ -280,8 +331,8 @@ def gaps_table(frame: pd.DataFrame) -> Table:
             percent(row.alpha),
             row.strategy,
             f"{row.value} (n {row.n})",
-            f"{number(row.macro_sensitivity)} [{number(row.macro_sensitivity_low)}, "
-            f"{number(row.macro_sensitivity_high)}]",
+            number(row.macro_sensitivity)
+            + _span(row.macro_sensitivity_low, row.macro_sensitivity_high, 2),
             number(row.gap),
         ]
         for row in frame[frame["worst"]].itertuples()
@@ -318,10 +369,12 @@ def _escaped(text: str) -> str:
 
 
 def is_best(frame: pd.DataFrame, index: int, name: str, digits: int = 2) -> bool:
-    """Whether a row's value is, as printed, the best of its share of the labels."""
-    same = frame[frame["alpha"] == frame["alpha"][index]][name].round(digits)
-    value = round(frame[name][index], digits)
-    return len(same) > 1 and value == same.max()
+    """Whether a row's value is, as printed, the best of its share, over the same trials."""
+    same = frame[frame["alpha"] == frame["alpha"][index]]
+    if same["trial_numbers"].nunique() > 1:  # one strategy may have the luckier trials
+        return False
+    values = same[name].round(digits)
+    return len(values) > 1 and round(frame[name][index], digits) == values.max()
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -344,8 +397,7 @@ def _by_class(known: pd.DataFrame, cell: tuple[float, str], name: str, intervals
     value = number(known[name].get(cell, math.nan))
     if not intervals or value == "–":
         return value
-    low, high = (number(known[f"{name}_{end}"][cell]) for end in ("low", "high"))
-    return f"{value}\n[{low}, {high}]"
+    return value + _span(known[f"{name}_low"][cell], known[f"{name}_high"][cell], 2, "\n")
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
@@ -353,7 +405,7 @@ def _with_interval(row: pd.Series, name: str) -> str:
     value = number(row[name], 3)
     if f"{name}_low" not in row or value == "–":
         return value
-    return f"{value} [{number(row[f'{name}_low'], 3)}, {number(row[f'{name}_high'], 3)}]"
+    return value + _span(row[f"{name}_low"], row[f"{name}_high"], 3)
 
 
 def _with_spread(row, name: str) -> str:
@@ -361,4 +413,11 @@ def _with_spread(row, name: str) -> str:
     value, sd = getattr(row, name), getattr(row, f"{name}_sd")
     spread = f" ± {number(sd, 3)}" if not math.isnan(sd) else ""
     low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-    return f"{number(value, 3)}{spread} [{number(low, 3)}, {number(high, 3)}]"
+    return f"{number(value, 3)}{spread}{_span(low, high, 3)}"
+
+
+def _span(low: float, high: float, digits: int, before: str = " ") -> str:
+    """` [.94, .96]`; nothing where there is no interval."""
+    if math.isnan(low):
+        return ""
+    return f"{before}[{number(low, digits)}, {number(high, digits)}]"

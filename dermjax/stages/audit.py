@@ -9,7 +9,7 @@ from PIL import ImageDraw
 
 from dermjax import stores
 from dermjax.data import audit, images, layouts, redactions
-from dermjax.data.manifest import Manifest
+from dermjax.data.manifest import Manifest, in_order
 from dermjax.report import audit as page
 from dermjax.stages import resemblance
 from dermjax.stages.prepare import Dataset, make_split
@@ -45,6 +45,7 @@ def run(
     manifest, problems = layouts.examine(
         source, cache_dir=cache_dir() / "scans", track=writer.track, **options
     )
+    manifest = in_order(manifest)  # as a run has it: what it would draw is counted
     split, why = _split(manifest.frame, split_seed)
     nearest = resemblance.nearest_pairs(manifest.frame, encoder, writer) if encoder else None
     return _write(manifest, split, problems + why, directory, nearest)

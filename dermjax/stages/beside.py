@@ -9,7 +9,6 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import stores
-from dermjax.analysis import bootstrap
 from dermjax.stages import feature_maps, measured
 from dermjax.stages.outcomes import Outcomes, collect
 from dermjax.stages.planned import finished
@@ -44,16 +43,13 @@ def look(
             continue
         name = pathlib.PurePath(stores.absolute(stores.folder(folder))).name
         writer.say(f"beside it: {folder}, {len(other.runs)} runs")
-        weights = bootstrap.patient_weights(
-            other.groups, config.report.resamples, config.report.seed
-        )
-        cells = measured.make_cells(other, weights, writer.track)
+        cells = measured.make_cells(other, measured.make_weights(config, other))
         shown.append(
             Beside(
                 name=name,
                 network=other.runs[0].planned.config.model.name,
                 outcomes=other,
-                overall=measured.overall(other, cells),
+                overall=measured.overall(cells, writer.track),
                 maps=feature_maps.make(config, directory / "feature_maps" / name, other, writer),
             )
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models, stores
-from dermjax.data import layouts, near_duplicates, pipeline, records, splits
+from dermjax.data import layouts, links, near_duplicates, pipeline, records
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
@@ -32,7 +32,7 @@ def check(config: ConfigDict) -> None:
                 f"set it with --config.{field}=VALUE{_argument(field)}"
             )
     try:
-        splits.check_allow(config.data.allow)
+        links.check_allow(config.data.allow)
     except ValueError as error:
         raise ValueError(f"config.data.allow: {error}") from None
     if config.model.name not in models.list_models():
@@ -119,6 +119,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         }
     rules |= {
         "pretrain.init": one_of(("random", "imagenet")),
+        "pretrain.repeat": ("at least 0 and at most 1000", lambda v: 0 <= v <= 1000),
         "pretrain.optimizer": one_of(("sgd", "adamw")),
         "pretrain.save_every": at_least(1),
         "pretrain.queue_size": at_least(0),

@@ -1,15 +1,16 @@
 """The study's report: tables, figures and one page made of the runs that are finished."""
 
 import itertools
+import math
 
 import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax.analysis import bootstrap
 from dermjax.report import charts
 from dermjax.report import study as page
 from dermjax.stages import beside, feature_maps, measured, methods, study_page
+from dermjax.stages.measured import make_weights
 from dermjax.stages.outcomes import Outcomes, collect
 from dermjax.stages.planned import Planned
 from dermjax.stages.workdir import write_text
@@ -43,11 +44,12 @@ def write_report(
     text = page.render(
         title=f"Study of {len(outcomes.images):,} test images: {', '.join(outcomes.strategies())}",
         facts=_facts(runs, outcomes),
-        findings=_findings(frames),
-        missing=missing | left_out,
+        findings=_findings(frames, outcomes),
+        missing=missing,
+        left_out=left_out,
         sections=[section.on_page() for section in sections],
         methods=methods.describe(config, outcomes),
-        checklist=methods.checklist(outcomes),
+        checklist=methods.checklist(config, outcomes),
     )
     write_text(directory / "report.html", text)
     writer.say(f"{directory / 'report.html'}, tables/, figures/")
@@ -55,16 +57,13 @@ def write_report(
 
 def _measure(config: ConfigDict, outcomes: Outcomes, writer: Writer) -> dict[str, pd.DataFrame]:
     """All numbers of the report."""
-    weights = bootstrap.patient_weights(
-        outcomes.groups, config.report.resamples, config.report.seed
-    )
-    cells = measured.make_cells(outcomes, weights, writer.track)
+    cells = measured.make_cells(outcomes, make_weights(config, outcomes))
     columns = [name for name in config.report.subgroups if name in outcomes.columns]
     return {
-        "overall": measured.overall(outcomes, cells),
-        "by_class": measured.by_class(outcomes, cells),
-        "pairs": measured.pairs(outcomes, cells),
-        "subgroups": measured.by_subgroup(outcomes, cells, weights, columns, config.report.minimum),
+        "overall": measured.overall(cells, writer.track),
+        "by_class": measured.by_class(cells),
+        "pairs": measured.pairs(cells),
+        "subgroups": measured.by_subgroup(cells, columns, config.report.minimum),
         "runs": measured.by_run(outcomes),
     }
 
@@ -78,7 +77,7 @@ def _write_tables(
     for name, frame in every.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
     printed = {
-        "overall": page.overall_table(frames["overall"], study_page.OVERALL),
+        "overall": page.overall_table(frames["overall"], measured.OVERALL),
         "table1a": page.table_one(frames["by_class"], "precision", "a"),
         "table1b": page.table_one(frames["by_class"], "sensitivity", "b"),
     }
@@ -93,33 +92,52 @@ def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:
         ("runs", f"{len(outcomes.runs)} of {len(runs)}"),
         (
             "test images",
-            f"{len(outcomes.images):,} of {len(set(outcomes.groups)):,} patients, or whatever else "
-            "is kept together where patients are not known",
+            f"{len(outcomes.images):,} of {methods.groups_in_words(outcomes.groups)}",
         ),
         ("classes", ", ".join(outcomes.classes)),
         ("data", outcomes.runs[0].results["data_fingerprint"]),
     ]
 
 
-def _findings(frames: dict[str, pd.DataFrame]) -> list[str]:
+def _findings(frames: dict[str, pd.DataFrame], outcomes: Outcomes) -> list[str]:
     """The comparisons of macro sensitivity in words, at the smallest and the largest share."""
     pairs = frames["pairs"]
     pairs = pairs[pairs["measure"] == "macro_sensitivity"]
     ends = pairs[pairs["alpha"].isin([pairs["alpha"].min(), pairs["alpha"].max()])]
-    return [_in_words(row) for row in ends.itertuples()]
+    found = [_in_words(row) for row in ends.itertuples()]
+    if len(ends):
+        found.append(methods.pretrainings_in_words(outcomes))
+    return [sentence for sentence in found if sentence]
 
 
 def _in_words(row) -> str:
     """One comparison, as far as it carries once it is adjusted for all of them."""
-    span = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}], adjusted p {row.p_holm:.3g}"
-    share = page.percent(row.alpha)
-    if row.p_holm >= _LEVEL:
+    if row.trials > 1:
+        subject, p = "", row.p_holm
+        trained = f"over test patients and the trainings of trials {_listed(row.trial_numbers)}"
+    else:
+        subject, p = "the one network of ", row.networks_p_holm
+        trained = (
+            f"over test patients; of trial {row.trial_numbers} alone, so that nothing is said of "
+            "other trainings"
+        )
+    share = f"At {page.percent(row.alpha)} of the labels"
+    if math.isnan(p):
+        return f"{share} {row.first} and {row.second} cannot be compared: one test patient."
+    span = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {trained}; adjusted p {p:.3g}"
+    if p >= _LEVEL:
         return (
-            f"At {share} of the labels {row.first} and {row.second} cannot be told apart in macro "
-            f"sensitivity ({span})."
+            f"{share} {subject}{row.first} and {subject}{row.second} cannot be told apart in macro "
+            f"sensitivity ({row.first} − {row.second} {span})."
         )
     better, worse = (row.first, row.second) if row.difference > 0 else (row.second, row.first)
     return (
-        f"At {share} of the labels {better} has a higher macro sensitivity than {worse} "
+        f"{share} {subject}{better} has a higher macro sensitivity than {subject}{worse} "
         f"({row.first} − {row.second} {span})."
     )
+
+
+def _listed(numbers: str) -> str:
+    """`0 1 2` -> `0, 1 and 2`."""
+    *most, last = numbers.split()
+    return f"{', '.join(most)} and {last}" if most else last

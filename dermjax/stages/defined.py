@@ -20,10 +20,14 @@ SCORES = {
     "spearman": ("Spearman", None),
     "ssim": ("SSIM", None),
 }
+# Between which all values of a score lie, by its name; their intervals end there.
+BOUNDS = {name: (0, 1) for name in SCORES} | {
+    name: (-1, 1) for name in ("sensitivity_n", "spearman", "ssim")
+}
 _AUTHORS_LEAST = 0.6  # probability of the explained class, of an image that counts
 TOO_FEW = (
-    "Means and their intervals need two patients, so there are none. Every image has its own "
-    "scores in images.csv; --config.score.least_probability=0 averages those of all."
+    "These are too few for means, so none are given: two patients are the least. Every image has "
+    "its own scores in images.csv; --config.score.least_probability=0 averages those of all."
 )
 _AUTHORS_STEP, _AUTHORS_BLUR, _AUTHORS_MASKS = 10, (15, 29), 100
 _AUTHORS_SIZES = (1, 31_622, 42)  # least, most, and how many different ones
@@ -42,7 +46,7 @@ def definitions(config: ConfigDict, size: int) -> dict[str, str]:
         "insertion AUC": (
             "Probability of the explained class while pixels are put into a blurred image, the "
             "hottest first: mean over the way. Higher is better (Petsiuk et al. 2018). "
-            f"{_steps(counts)} {_blur(settings, size)}"
+            f"{_steps(counts)} {_blur(settings, size)} Pixels of equal heat go in random order."
         ),
         "deletion AUC": (
             "The same while pixels are replaced by the mean colour, the hottest first. Lower is "
@@ -51,12 +55,13 @@ def definitions(config: ConfigDict, size: int) -> dict[str, str]:
         "sensitivity-n": (
             "Correlation over random sets of n pixels between their heat and what the logit loses "
             "without them, mean over n; each n alone is in sensitivity_n.csv. Higher is better "
-            f"(Ancona et al. 2018). {_sizes(sizes, settings.masks)}"
+            "(Ancona et al. 2018); a map that is the same everywhere has 0. "
+            f"{_sizes(sizes, settings.masks)}"
         ),
         "effective heat ratio": (
             "Share of the heat above a threshold that lies in the lesion, per pixel above it; mean "
             "over thresholds. Not of lesions that fill over a third of the image (Zhang et al. "
-            "2021, as here)."
+            "2021, as here). An empty map has 0."
         ),
         "heat in the lesion": (
             "Share of the map's heat inside the lesion's outline; to be read beside the lesion's "
@@ -110,8 +115,9 @@ def counting(config: ConfigDict, counted: int, every: int) -> str:
     """Over which images scores are averaged, in a sentence."""
     least = config.score.least_probability
     if not least:
+        which = "The one image counts" if every == 1 else f"All {every} images count"
         return (
-            f"All {every} images count, whatever probability the network gives the explained "
+            f"{which}, whatever probability the network gives the explained "
             f"class; InputIBA's authors count those with at least {number(_AUTHORS_LEAST)}."
         )
     theirs = "as InputIBA's authors have it"

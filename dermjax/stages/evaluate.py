@@ -99,6 +99,8 @@ def write_results(
         "n": dataset.counts(),
         "excluded": dataset.excluded,
         "allowed": dataset.allowed,
+        "sets": _origin_of_sets(dataset),
+        "without_patient": dataset.without_patient,
         **measured,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "weights": weights,
@@ -113,6 +115,17 @@ def write_results(
     }
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _origin_of_sets(dataset: Dataset) -> str:
+    """Whether the data came with their sets: `given`, `given without validation`, or `made`."""
+    if dataset.manifest is None:
+        return "given"
+    frame = dataset.manifest.frame
+    given = set(frame["split"][frame["exclude"] != "all"]) - {""}
+    if not given:
+        return "made"
+    return "given" if "validation" in given else "given without validation"
 
 
 def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:

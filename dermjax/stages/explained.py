@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from dermjax.data import crops, images, masks, pipeline, redactions, synthetic
+from dermjax.report import saliency as report
 from dermjax.stages.prepare import Dataset
 
 _TOLD = 3  # unreadable files that a message names
@@ -131,10 +132,10 @@ def _told(config: ConfigDict, count: int) -> str:
         "wrong": "among those with a wrong answer only",
     }[config.choose]
     if not config.per_class:
-        return f"All {count:,} test images, {which}."
+        return f"All: {report.counted(count, 'test image')}, {which}."
     return (
-        f"{count} test images: of every class {config.per_class} drawn at random (seed "
-        f"{config.seed}), {which}; of different patients where there are enough."
+        f"{report.counted(count, 'test image')}: at most {config.per_class} of every class, drawn "
+        f"at random (seed {config.seed}), {which}; of different patients where there are enough."
     )
 
 
@@ -195,7 +196,7 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
     if bad:
         more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
         raise ValueError(f"{'; '.join(bad[:_TOLD])}{more}")
-    return samples, f"{len(samples)} photographs, whole, of {config.images}."
+    return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {config.images}."
 
 
 def photographs(pattern: str) -> list[str]:

@@ -26,6 +26,9 @@ from dermjax.training.writer import Writer
 
 METHODS = ("input_iba", "input_iba_gan", "iba", "grad_cam", "integrated_gradients", "random")
 WITH_STATISTICS = WITH_NOISE = ("input_iba", "input_iba_gan", "iba")
+# How a layer's bits continue to the image's border. Maps of earlier versions, which held the value
+# of the outer cells, have no such entry: they are made anew, so that no page compares both kinds.
+_FEATURE_BORDER = {"feature_border": "mirrored"}
 _PREDICTED = 16  # images in a batch of plain predictions
 # Images in a batch for each device: more gain no speed, and a kill would lose more.
 _MOST, _MOST_ON_CPU = 64, 8
@@ -164,6 +167,7 @@ class Explainer:
             found["layer"] = self.layer
         if method in WITH_STATISTICS:
             found |= _effective(self._config.input_iba.to_dict(), self._prior(method), method)
+            found |= _FEATURE_BORDER
         if method in WITH_NOISE:
             found["repeats"] = self.repeats(method)
         if method == "integrated_gradients":

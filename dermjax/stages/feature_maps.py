@@ -54,7 +54,9 @@ def _panel(
     """Made anew only where the features are others than when it was made."""
     features = _features(run, outcomes.images)
     seed = config.report.seed
-    mark = hashlib.sha256(f"{seed}".encode() + features.tobytes()).hexdigest()[:16]
+    # The labels count, too: purity and silhouette are of them.
+    parts = (f"{seed}".encode(), features.tobytes(), outcomes.labels.tobytes())
+    mark = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     path = folder / f"{run.planned.name}-{mark}.npz"
     if not path.exists():
         points = tsne.embed(features, seed, jobs=os.cpu_count() or 1)

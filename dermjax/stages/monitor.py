@@ -52,7 +52,10 @@ class Monitor:
         # An encoder that has learned next to nothing: what later looks are compared with.
         self.first = _rounded_up(_SETTLED, self._stage.report_every)
         if not len(self.bank) or not len(self.queries):
-            writer.say("pretrain: no labels on both sides, so no nearest neighbours are monitored")
+            writer.say(
+                f"pretrain: {len(self.bank)} labelled training and {len(self.queries)} labelled "
+                "validation images: without both no nearest neighbours are monitored"
+            )
 
     def __call__(self, state: moco.MoCoState) -> tuple[dict[str, float], None]:
         """Scalars of the query encoder and the queue."""

@@ -53,15 +53,23 @@ class Outcomes:
     groups: np.ndarray  # [B] str, what the sets were kept apart by: patients, where known
     columns: pd.DataFrame  # [B] rows: what else is known of the images
     runs: tuple[Outcome, ...]
+    planned: tuple[str, ...]  # the study's strategies in their order, finished or not
+
+    @functools.cached_property
+    def patients(self) -> np.ndarray:
+        """`[B]` int, the number of each image's group."""
+        return np.unique(self.groups, return_inverse=True)[1]
 
     def of(self, strategy: str, alpha: float) -> list[Outcome]:
         """The trials of one cell, in order."""
         cell = (strategy, alpha)
-        return [run for run in self.runs if (run.planned.strategy, run.planned.alpha) == cell]
+        runs = [run for run in self.runs if (run.planned.strategy, run.planned.alpha) == cell]
+        return sorted(runs, key=lambda run: run.planned.trial)
 
     def strategies(self) -> list[str]:
         """Those that have a finished run, in the order of the study."""
-        return list(dict.fromkeys(run.planned.strategy for run in self.runs))
+        finished = {run.planned.strategy for run in self.runs}
+        return [strategy for strategy in self.planned if strategy in finished]
 
     def alphas(self) -> list[float]:
         """Ascending."""
@@ -83,6 +91,9 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
     usual = collections.Counter(data.values()).most_common(1)[0][0]
     missing |= {name: "was made with other data" for name in data if data[name] != usual}
     finished = [run for run in finished if data[run.name] == usual]
+    other = _other_subsets(finished)
+    missing |= other
+    finished = [run for run in finished if run.name not in other]
     test, columns = _test_set(finished[0].directory)
     read = [_read(run, results[run.name], test["image"]) for run in finished]
     index = {name: i for i, name in enumerate(usual[0])}
@@ -93,8 +104,40 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
         groups=columns["group"].to_numpy(str),
         columns=columns.drop(columns="group"),
         runs=tuple(read),
+        planned=tuple(dict.fromkeys(run.strategy for run in runs)),
     )
     return outcomes, missing
+
+
+def _other_subsets(runs: list[Planned]) -> dict[str, str]:
+    """Runs that kept other labels than most of the same share and trial, or have other test images.
+
+    What is compared by trial must differ by strategy alone.
+    """
+    found = {}
+    for run in runs:
+        sets = _table(run.directory / "splits.csv")
+        images = sets["image"] + " " + sets["split"]
+        test = frozenset(images[sets["split"] == "test"])
+        found[run.name] = (test, frozenset(images[sets["labelled"] == "1"]))
+    usual_test = collections.Counter(test for test, _ in found.values()).most_common(1)[0][0]
+    other = {
+        name: "has other test images than the other runs"
+        for name, (test, _) in found.items()
+        if test != usual_test
+    }
+    cells = collections.defaultdict(list)
+    for run in runs:
+        if run.name not in other:
+            cells[run.alpha, run.trial].append(run.name)
+    for (alpha, trial), names in cells.items():
+        usual = collections.Counter(found[name][1] for name in names).most_common(1)[0][0]
+        other |= {
+            name: f"kept other labels than the other runs at share {alpha:g} in trial {trial}"
+            for name in names
+            if found[name][1] != usual
+        }
+    return other
 
 
 def _test_set(directory: epath.Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -117,6 +117,16 @@ def check(config: ConfigDict) -> None:
             value = value[part]
         if not low <= value <= high:
             raise ValueError(f"config.{name} = {value} must be at least {low} and at most {high}")
+    if config.pretrainings not in (1, config.trials):
+        raise ValueError(
+            f"config.pretrainings = {config.pretrainings} must be 1, a pretraining that all trials "
+            f"share, or {config.trials}, one for each trial"
+        )
+    if config.pretrainings > 1 and config.run.pretrain.directory:
+        raise ValueError(
+            f"config.run.pretrain.directory = {config.run.pretrain.directory} is one folder for "
+            f"{config.pretrainings} pretrainings: leave it blank, each gets one of its own"
+        )
     for folder in config.report.beside:
         if not (stores.folder(folder) / _RUNS).exists():
             raise ValueError(
@@ -136,6 +146,8 @@ def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> Conf
     strategy, _, variant = strategy.partition("-")
     run.strategy, run.data.alpha, run.data.trial = strategy, alpha, trial
     run.finetune.update(VARIANTS.get(variant, {}))
+    if config.pretrainings > 1:
+        run.pretrain.repeat = trial
     starts_from_weights = strategy == "IN"
     if strategy == "SS":
         starts_from_weights = run.pretrain.init == "imagenet"

@@ -12,16 +12,18 @@ from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.data import (
+    balance,
     builder,
     cifar10,
     layouts,
+    links,
     pipeline,
     redactions,
     remote,
     splits,
     synthetic,
 )
-from dermjax.data.manifest import KNOWN, OURS, Manifest
+from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order
 from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
 
@@ -35,13 +37,14 @@ class Dataset:
     labels: np.ndarray  # int32 index into `classes`; -1 for unlabelled
     split: np.ndarray  # train, validation, test
     labelled: np.ndarray  # bool: the label is used, for training or for measuring
-    source: pipeline.Source
+    source: pipeline.Source  # in the order of the rows
     side: int  # px, of the buffer that holds a prepared crop
     reading: pipeline.Reading
     fingerprint: str  # of contents, labels, groups and boxes: the same on every machine
     manifest: Manifest | None  # as it was read; None where the data know no photographs' files
     excluded: dict[str, int]  # rows left out everywhere, and out of the test set
     allowed: dict[str, list[str]]  # what a given split tears apart by the user's leave
+    without_patient: int = 0  # rows whose patient is not known, who may be in two sets
 
     def rows(self, split: str, *, labelled: bool) -> np.ndarray:
         """Row numbers of a split; with `labelled`, only those whose label is used."""
@@ -114,24 +117,13 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         source = config.data.source
         if source == "synthetic":
             source = _embedded(config.data.synthetic, cache, workers, writer)
-        manifest = layouts.load(
-            source,
-            labelled=config.task != "pretrain",
-            layout=config.data.layout,
-            official_split=config.data.official_split,
-            on_bad_image=config.data.on_bad_image,
-            near=config.data.near_duplicates,
-            allow=config.data.allow,
-            redact=config.data.redact,
-            cache_dir=cache / "scans",
-            workers=workers,
-            track=writer.track,
-        )
+        manifest = _manifest(config, source, workers, writer)
         for note in manifest.notes:
             writer.say(f"data: {note}")
         frame = manifest.frame
         left_out = frame["exclude"] == "all"
         frame = frame[~left_out].reset_index(drop=True)
+        without_patient = int((frame["patient"] == "").sum())
         # Who has no patient id is known by what keeps the sets apart: a lesion, or the photo.
         frame["patient"] = frame["patient"].where(frame["patient"] != "", frame["group"])
         crops = _crops(frame)
@@ -147,6 +139,8 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         split = _monitoring_split(frame, config.data.split_seed, writer)
     else:
         split = make_split(frame, config.data.split_seed)
+    for found in balance.uneven(frame, split):
+        writer.warn(f"data: {found.text}")
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
     has_label = (frame["label"] != "").to_numpy() & ~curated
     labelled = has_label & (split != "train")
@@ -171,8 +165,43 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         fingerprint=manifest.fingerprint,
         manifest=manifest,
         excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
-        allowed=splits.accepted(manifest.frame, config.data.allow),
+        allowed=links.accepted(manifest.frame, config.data.allow),
+        without_patient=without_patient,
     )
+
+
+def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> Manifest:
+    """The checked table in an order of its own, every photograph having been looked at once."""
+    manifest = layouts.load(
+        source,
+        labelled=config.task != "pretrain",
+        layout=config.data.layout,
+        official_split=config.data.official_split,
+        on_bad_image=config.data.on_bad_image,
+        near=config.data.near_duplicates,
+        allow=config.data.allow,
+        redact=config.data.redact,
+        cache_dir=cache_dir(config) / "scans",
+        workers=workers,
+        track=writer.track,
+    )
+    return in_order(manifest)
+
+
+def fingerprint(config: ConfigDict, writer: Writer) -> str:
+    """Of the data as they are now, for whoever asks whether they are still those of a run.
+
+    Raises:
+      ValueError: as `prepare`.
+    """
+    if config.data.layout == "cifar10":
+        return _cifar10(config, writer).fingerprint
+    cache, workers = cache_dir(config), config.data.workers or os.cpu_count() or 1
+    with exclusive_in_turn(cache / "prepared", writer):
+        source = config.data.source
+        if source == "synthetic":
+            source = _embedded(config.data.synthetic, cache, workers, writer)
+        return _manifest(config, source, workers, writer).fingerprint
 
 
 def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
@@ -221,6 +250,8 @@ def _reading(config: ConfigDict) -> pipeline.Reading:
 def write_splits(dataset: Dataset, directory: epath.Path) -> None:
     """`splits.csv` (left out rows are not in it), and the fingerprint of what it was made from.
 
+    What is there stays as it is.
+
     Raises:
       ValueError: the run began with other data.
     """
@@ -239,14 +270,51 @@ def write_splits(dataset: Dataset, directory: epath.Path) -> None:
     table = pd.concat([table, dataset.frame[further]], axis=1)
     text = table[table["split"] != "excluded"].to_csv(index=False)
     path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
-    begun = mark.exists() and path.exists()
-    if begun and (mark.read_text() != dataset.fingerprint or path.read_text() != text):
-        raise ValueError(
-            f"the data have changed since this run began in {directory}: going on would mix two "
-            "splits; take another --workdir"
-        )
+    if mark.exists() and path.exists():
+        same = sorted(path.read_text().splitlines()) == sorted(text.splitlines())
+        if mark.read_text() != dataset.fingerprint or not same:
+            raise ValueError(_CHANGED.format(directory))
+        return
     write_text(path, text)
     write_text(mark, dataset.fingerprint)
+
+
+_CHANGED = (
+    "the data are not those that the run in {} began with, and going on would mix two data sets: "
+    "bring the data back as they were, or take another --workdir"
+)
+
+
+def as_recorded(dataset: Dataset, directory: epath.Path, *, labelled: bool = True) -> Dataset:
+    """The data with the sets and the labelled subset that the run in a folder has written down.
+
+    They are drawn alike today as long as the data are the same; what counts is what the run was
+    trained on. A folder without a record leaves the data as they are.
+
+    Args:
+      labelled: whether the labelled subset is the run's, too; or drawn anew, for another share.
+
+    Raises:
+      ValueError: the run was made with other data.
+    """
+    path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
+    if not (path.exists() and mark.exists()):
+        return dataset
+    with path.open() as file:
+        columns = ["image", "split", "labelled"]
+        kept = pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
+    names = dataset.frame["name"]
+    known = dataset.split != "excluded"
+    if mark.read_text() != dataset.fingerprint or set(kept["image"]) != set(names[known]):
+        raise ValueError(_CHANGED.format(directory))
+    kept = kept.set_index("image").reindex(names)
+    split = np.where(known, kept["split"].to_numpy(object), dataset.split)
+    if labelled:
+        used = known & (kept["labelled"] == "1").to_numpy()
+        return dataclasses.replace(dataset, split=split, labelled=used)
+    if not np.array_equal(split, dataset.split):  # a subset of other training images
+        raise ValueError(_CHANGED.format(directory))
+    return dataset
 
 
 def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:

@@ -25,6 +25,7 @@ from dermjax.training.writer import MetricsFile, Writer
 STAGE = "pretrain"
 # Fields that say where and how often, not what: they do not tell pretrainings apart.
 _WITHOUT_EFFECT = ("directory", "accumulate_steps", "report_every", "save_every", "monitor")
+_REPEAT = 1_000_003  # between the seeds of repeated pretrainings, far from those of trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         queue_size=keys,
         dim=stage.dim,
         keys_per_step=written,
-        seed=config.seed,
+        seed=_seed(config),
     )
     momentum = optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps)
     step = functools.partial(
@@ -136,7 +137,7 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         return map(
             devices.put,
             dataset.training_batches(
-                rows, batch_size=stage.batch_size, seed=config.seed, start=start
+                rows, batch_size=stage.batch_size, seed=_seed(config), start=start
             ),
         )
 
@@ -170,11 +171,21 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
 
 
 def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
-    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it."""
+    """K, of the data set's training images."""
+    return queue_length(stage, len(_rows(dataset)))
+
+
+def queue_length(stage: ConfigDict, images: int) -> int:
+    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it.
+
+    Args:
+      stage: `config.pretrain`.
+      images: that are trained on.
+    """
     if stage.queue_size:
         return stage.queue_size
     keys = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
-    return keys * (2 if 2 * keys <= len(_rows(dataset)) - stage.batch_size else 1)
+    return keys * (2 if 2 * keys <= images - stage.batch_size else 1)
 
 
 def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
@@ -207,7 +218,7 @@ def _optimizer(stage: ConfigDict):
 
 def _first_variables(config: ConfigDict, model, encoder: dict | None) -> dict[str, Any]:
     """Random weights, around the encoder if there is one."""
-    variables = models.initialize(model, config.seed)
+    variables = models.initialize(model, _seed(config))
     if encoder is None:
         return variables
     return {name: {**variables[name], "encoder": encoder[name]} for name in variables}
@@ -229,9 +240,15 @@ def restore_encoder(
     return {name: tree["encoder"] for name, tree in restored.items()}
 
 
+def _seed(config: ConfigDict) -> int:
+    """Of all that is random in a pretraining; the first one's is the run's own."""
+    return config.seed + _REPEAT * config.pretrain.repeat
+
+
 def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning) -> dict:
     """All that the result of a pretraining depends on: not alpha, not the trial."""
     stage = {k: v for k, v in config.pretrain.to_dict().items() if k not in _WITHOUT_EFFECT}
+    del stage["repeat"]  # it is in the seed, by which pretrainings were told apart before it came
     # By content: the same file under another name starts the same pretraining.
     start = {name: value for name, value in beginning.record().items() if name != "source"}
     return {
@@ -242,7 +259,7 @@ def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning
         "records": config.data.records,
         "data_fingerprint": dataset.fingerprint,
         "training_images": dataset.split_key(),
-        "seed": config.seed,
+        "seed": _seed(config),
         "weights": start,
     }
 

@@ -11,7 +11,7 @@ from dermjax.analysis import measures, probe
 from dermjax.report.summary import probe_summary
 from dermjax.stages import network
 from dermjax.stages.predictor import Predictor, write_features
-from dermjax.stages.prepare import Dataset, prepare
+from dermjax.stages.prepare import Dataset, as_recorded, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import cache_dir, exclusive, read_config, write_text
 from dermjax.training import parallel, processes
@@ -33,13 +33,16 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     _check(config)
     processes.check_alone("a probe")
     source = stores.folder(config.run)
-    trained = _read_run(source, config)
+    trained = read_config(source)
+    subset = trained.data.alpha, trained.data.trial
+    _set_subset(trained, config)
     directory = stores.folder(workdir or source)
     parallel.keep_compiled(cache_dir(trained) / "xla")
     writer = Writer()
     encoder = _which(config.encoder, trained)
     with exclusive(directory, writer, wait=False):
-        dataset = prepare(trained, writer)
+        own = (trained.data.alpha, trained.data.trial) == subset
+        dataset = as_recorded(prepare(trained, writer), source, labelled=own)
         _check_labels(dataset, trained)
         features = _features(config, trained, dataset, source, directory, encoder, writer)
         results = _probe(config, trained, dataset, features, encoder)
@@ -63,12 +66,10 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(f"config.trial = {config.trial} must be at least 0, or -1")
 
 
-def _read_run(source: epath.Path, config: ConfigDict) -> ConfigDict:
-    """The run's config, with the labelled subset that is asked for."""
-    trained = read_config(source)
+def _set_subset(trained: ConfigDict, config: ConfigDict) -> None:
+    """Changes the run's config to the labelled subset that is asked for."""
     trained.data.alpha = config.alpha or trained.data.alpha
     trained.data.trial = trained.data.trial if config.trial < 0 else config.trial
-    return trained
 
 
 def _check_labels(dataset: Dataset, trained: ConfigDict) -> None:
@@ -109,11 +110,9 @@ def _features(config, trained, dataset, source, directory, encoder, writer) -> n
     size = config.image_size or _trained_size(trained, encoder)
     path = directory / f"features-{encoder}.npz"
     mark = json.dumps({"data": dataset.fingerprint, "image_size": size, "run": str(source)})
-    if path.exists():
-        with path.open("rb") as file, np.load(file) as kept:
-            if str(kept["mark"]) == mark:
-                writer.say(f"features: {len(kept['features'])} images, read from {path}")
-                return kept["features"]
+    if (kept := _read_features(path, mark, dataset)) is not None:
+        writer.say(f"features: {len(kept)} images, read from {path}")
+        return kept
     devices, beginning = parallel.all_devices(), network.begin(trained, writer)
     predictor = Predictor(
         models.create(trained.model.name, num_classes=0, dtype=network.dtype(trained, devices)),
@@ -135,6 +134,20 @@ def _features(config, trained, dataset, source, directory, encoder, writer) -> n
     write_features(path, dataset, rows, features, **known)
     writer.say(f"features: {features.shape[0]} images x {features.shape[1]}, written to {path}")
     return features
+
+
+def _read_features(path: epath.Path, mark: str, dataset: Dataset) -> np.ndarray | None:
+    """`[rows, F]` of the images by their names; None where they are not there, or not of all."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as kept:
+            if str(kept["mark"]) != mark:
+                return None
+            place = {name: i for i, name in enumerate(kept["id"].tolist())}
+            return kept["features"][[place[name] for name in dataset.frame["name"]]]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _trained_size(trained: ConfigDict, encoder: str) -> int:

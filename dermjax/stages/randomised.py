@@ -28,17 +28,23 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models
-from dermjax.analysis import bootstrap
+from dermjax.analysis.clustered_mean import (
+    LEAST_PATIENTS,
+    ClusteredMean,
+    adjusted_p,
+    clustered_mean,
+)
 from dermjax.analysis.saliency import sanity
 from dermjax.report import saliency as report
 from dermjax.stages.explainer import WITH_STATISTICS, Explainer
 from dermjax.stages.kept import Explained, Maps
-from dermjax.stages.repeated import MEASURES, agreement
+from dermjax.stages.repeated import BOUNDS, MEASURES, agreement
 from dermjax.stages.workdir import write_text
 from dermjax.training.writer import Writer
 
 OTHER_NOISE = "other noise"  # the row of the trained network
 _ALSO = "grad_cam"  # is checked beside the shown method
+_LEVEL = 0.05  # of the adjusted p, below which maps are said to depend on the weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Checked:
     def column(self, method: str, row: str, measure: str) -> np.ndarray:
         """`[images]`, NaN for None."""
         return np.array(self.found[method][row], float)[:, list(MEASURES).index(measure)]
+
+    def mean(self, values: np.ndarray, **given) -> ClusteredMean:
+        """Over the images' patients; `given` as for `clustered_mean`."""
+        return clustered_mean(values, np.array(self.patients, str), **given)
 
 
 def check(config: ConfigDict) -> None:
@@ -185,28 +195,18 @@ def _seed(seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"randomised {seed}".encode()).digest()[:4], "big") >> 1
 
 
-def summarise(checked: Checked, resamples: int, seed: int) -> pd.DataFrame:
+def summarise(checked: Checked) -> pd.DataFrame:
     """method, row, layers drawn anew; of both measures mean, 95 % over patients, images with it."""
-    weights = _weights(checked, resamples, seed)
     rows = []
     for method, found in checked.found.items():
         for row in found:
             of = {"method": method, "row": row, "randomised": _depth(checked, row)}
             for name in MEASURES:
-                values = checked.column(method, row, name)
-                mean = bootstrap.mean(values, weights)
+                mean = checked.mean(checked.column(method, row, name), bounds=BOUNDS)
                 of |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
-                of[f"{name}_n"] = int(np.isfinite(values).sum())
+                of[f"{name}_n"] = mean.images
             rows.append(of)
     return pd.DataFrame(rows)
-
-
-def _weights(checked: Checked, resamples: int, seed: int) -> bootstrap.PatientWeights | None:
-    """Draws of the patients; None for fewer than two."""
-    patients = np.array(checked.patients, str)
-    if len(set(checked.patients)) < 2:
-        return None
-    return bootstrap.patient_weights(patients, resamples, seed)
 
 
 def _depth(checked: Checked, row: str) -> int:
@@ -222,47 +222,85 @@ def table(checked: Checked, frame: pd.DataFrame) -> report.Table:
         for of in part.to_dict("records"):
             for name in MEASURES:
                 rows[-1].append(report.interval((of[name], of[f"{name}_low"], of[f"{name}_high"])))
+    count, lows = len(checked.patients), frame[[f"{name}_low" for name in MEASURES]]
     caption = (
-        f"Likeness of {len(checked.patients)} images' maps to the maps shown, in brackets the 95 % "
-        "interval over patients, while the network's layers are drawn anew from the last one down, "
-        "batch norm included (Adebayo et al. 2018). It should fall below the first row, which is "
-        "the trained network's under other noise. Two nearly empty maps have a high SSIM whatever "
-        "made them; ranks (Spearman) do not see that. Layer statistics and priors are taken anew "
-        "for each row; InputIBA's authors keep those of the trained network."
+        f"Likeness to the maps shown, mean over {report.counted(count, 'image')}, while the "
+        "network's layers are drawn anew from the last one down, batch norm included (Adebayo et "
+        f"al. 2018). {report.brackets(lows.to_numpy().ravel())} Likeness should fall below the "
+        "first row, which is the trained network's under other noise. Two nearly empty maps have a "
+        "high SSIM whatever made them; ranks (Spearman) do not see that."
     )
+    if any(method in WITH_STATISTICS for method in checked.found):
+        caption += (
+            " Layer statistics and priors are taken anew for each row; InputIBA's authors keep "
+            "those of the trained network."
+        )
     methods = [report.worded(method) for method in checked.found]
     header = [f"{method}, {title}" for method in methods for title in MEASURES.values()]
     return report.Table("Layers drawn anew", caption, ["layers drawn anew", *header], rows)
 
 
-def findings(checked: Checked, resamples: int, seed: int) -> list[str]:
-    """For each method whether its maps depend on the weights, beyond what its noise does."""
-    return [_finding(checked, method, resamples, seed) for method in checked.found]
+def findings(checked: Checked) -> list[str]:
+    """For each method whether its maps depend on the weights, beyond what its noise does.
+
+    The network without any trained layer is compared with the trained one under other noise, image
+    by image. Holm's correction is over all methods and measures.
+    """
+    falls = {
+        (method, name): checked.mean(
+            checked.column(method, OTHER_NOISE, name) - checked.column(method, last, name)
+        )
+        for method, (*_, last) in checked.found.items()
+        for name in MEASURES
+    }
+    adjusted = adjusted_p(falls)
+    shown = {key for key, fall in falls.items() if fall.value > 0 and adjusted[key] <= _LEVEL}
+    return [_finding(checked, method, falls, adjusted, shown) for method in checked.found]
 
 
-def _finding(checked: Checked, method: str, resamples: int, seed: int) -> str:
-    """The network without any trained layer against the trained one under other noise, paired."""
-    weights = _weights(checked, resamples, seed)
-    *_, last = checked.found[method]
-    falls, said = {}, []
-    for name, title in MEASURES.items():
-        noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
-        paired = np.isfinite(noise - anew)
-        means = (bootstrap.mean(values[paired], None).value for values in (anew, noise))
-        fall = falls[title] = bootstrap.mean(noise - anew, weights)
-        told = " against ".join(report.number(mean) for mean in means)
-        if not np.isnan(fall.low):
-            told += f" (fall {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}])"
-        said.append(f"{title} {told}")
-    below = [title for title, fall in falls.items() if fall.low > 0]
-    words = "are NOT shown to depend on what the network has learned"
-    if below:
-        only = "" if len(below) == len(falls) else f" by {below[0]} only"
-        words = f"depend on what the network has learned{only}"
-        ranks = bootstrap.mean(checked.column(method, OTHER_NOISE, "spearman"), weights)
-        if ranks.low <= 0:  # what does not repeat itself has nothing that could depend on weights
-            words = "are NOT told apart from noise, whatever the network has learned"
+def _finding(checked: Checked, method: str, falls, adjusted, shown) -> str:
+    """One method's sentence: what its falls say, and the falls.
+
+    Args:
+      falls, adjusted: by method and measure, with their p.
+      shown: keys of falls that are not by chance.
+    """
+    below = [title for name, title in MEASURES.items() if (method, name) in shown]
+    only = "" if len(below) == len(MEASURES) else f" by {below[0]} only" if below else ""
+    ranks = checked.mean(checked.column(method, OTHER_NOISE, "spearman"))
+    people = max(falls[method, name].patients for name in MEASURES)
+    of = report.worded(method)
+    if people < LEAST_PATIENTS:
+        words = (
+            f"Whether maps by {of} depend on what the network has learned cannot be said of "
+            f"{report.counted(people, 'patient')} ({LEAST_PATIENTS} are the least)"
+        )
+    elif ranks.value <= 0 or ranks.low <= 0:
+        # What does not repeat itself has nothing that could depend on weights.
+        words = f"Maps by {of} are NOT told apart from noise, whatever the network has learned"
+    elif below:
+        words = f"Maps by {of} depend on what the network has learned{only}"
+    else:
+        words = f"Maps by {of} are NOT shown to depend on what the network has learned"
+    numbers = [
+        f"{title} {_fallen(checked, method, name, falls[method, name], adjusted[method, name])}"
+        for name, title in MEASURES.items()
+    ]
     return (
-        f"Maps by {report.worded(method)} {words}: likeness to the maps shown by a network drawn "
-        f"wholly anew against the trained one under other noise is {', '.join(said)}."
+        f"{words}: likeness to the maps shown by a network drawn wholly anew against the trained "
+        f"one under other noise is {', '.join(numbers)}."
     )
+
+
+def _fallen(checked: Checked, method: str, name: str, fall: ClusteredMean, p: float) -> str:
+    """`.20 against .70 (fall +0.50 [+0.40, +0.60], adjusted p .001)`."""
+    *_, last = checked.found[method]
+    noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
+    paired = np.isfinite(noise - anew)
+    told = " against ".join(
+        report.number(checked.mean(np.where(paired, of, np.nan)).value) for of in (anew, noise)
+    )
+    if fall.has_interval:
+        told += f" (fall {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}]"
+        told += f", {report.chance(p)})"
+    return told

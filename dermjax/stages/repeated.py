@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dermjax.analysis import bootstrap
+from dermjax.analysis.clustered_mean import LEAST_PATIENTS, clustered_mean
 from dermjax.analysis.saliency import sanity
 from dermjax.report import saliency as report
 from dermjax.stages.kept import Explained, Maps, visible
 
 MEASURES = {"spearman": "Spearman", "ssim": "SSIM"}
+BOUNDS = -1, 1  # of both
 
 
 def key(seed: int, name: str, number: int = 0) -> np.ndarray:
@@ -68,20 +69,12 @@ def is_known(record: dict | None) -> bool:
     return settings.get("repeats", 1) < 2 or "repeatability" in record
 
 
-def summarise(
-    explained: Sequence[Explained],
-    methods: Sequence[str],
-    maps: Maps,
-    resamples: int,
-    seed: int,
-) -> pd.DataFrame:
-    """method, repeats, n, and of both measures the mean with its 95 % interval over patients.
+def summarise(explained: Sequence[Explained], methods: Sequence[str], maps: Maps) -> pd.DataFrame:
+    """method, repeats, n, patients; of both measures the mean with its 95 % interval over patients.
 
     Methods without noise are left out.
     """
     patients = np.array([one.sample.patient for one in explained], str)
-    several = len(set(patients.tolist())) > 1
-    weights = bootstrap.patient_weights(patients, resamples, seed) if several else None
     rows = []
     for method in methods:
         records = [record for one in explained if (record := maps.record(one, method))]
@@ -91,8 +84,10 @@ def summarise(
         row = {"method": method, "repeats": max(repeats)}
         known = [(maps.record(one, method) or {}).get("repeatability") or {} for one in explained]
         row["n"] = sum(bool(of) for of in known)
+        row["patients"] = len(set(patients[[bool(of) for of in known]].tolist()))
         for name in MEASURES:
-            mean = bootstrap.mean(np.array([of.get(name) for of in known], float), weights)
+            values = np.array([of.get(name) for of in known], float)
+            mean = clustered_mean(values, patients, bounds=BOUNDS)
             row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -100,19 +95,21 @@ def summarise(
 
 def table(frame: pd.DataFrame) -> list[report.Table]:
     """Of the methods whose maps are means; none where no map is."""
+    several = [row for row in frame.to_dict("records") if row["repeats"] > 1]
     rows = [
         [report.worded(row["method"]), f"{row['repeats']}", f"{row['n']}"]
         + [
             report.interval(tuple(row[f"{m}{end}"] for end in ("", "_low", "_high")))
             for m in MEASURES
         ]
-        for row in frame.to_dict("records")
-        if row["repeats"] > 1
+        for row in several
     ]
+    lows = [row[f"{m}_low"] for m in MEASURES for row in several]
     caption = (
         "Maps with noise are means over so many noises. Agreement of the mean of their first half "
-        "with that of their second half, mean over n images, in brackets the 95 % interval; the "
-        "maps shown are means of all and have less of the noise."
+        "with that of their second half, mean over n images (of ranks, Spearman, without maps that "
+        f"are the same everywhere). {report.brackets(lows)} The maps themselves are means of all "
+        "and have less of the noise."
     )
     header = ["method", "noises", "n", *MEASURES.values()]
     return [report.Table("Repeatability", caption, header, rows)] if rows else []
@@ -135,7 +132,10 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
         "the two agree" if half == 1 else f"means over {half} agree with means over {half} others"
     )
     noise = ""
-    if row["spearman_low"] <= 0:  # NaN, of a single patient, is not
+    if row["patients"] < LEAST_PATIENTS:
+        people = report.counted(row["patients"], "patient")
+        noise = f"; whether that is more than noise cannot be said of {people}"
+    elif row["spearman"] <= 0 or row["spearman_low"] <= 0:
         noise = ": they are NOT told apart from noise and should not be read"
     return [
         f"Maps by {report.worded(method)} are means over {row['repeats']} noises, of which {which} "

@@ -15,7 +15,7 @@ from dermjax.stages import audit, check, network
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.picture import picture
-from dermjax.stages.prepare import Dataset, prepare, write_splits
+from dermjax.stages.prepare import Dataset, as_recorded, prepare, write_splits
 from dermjax.stages.pretrain import Pretraining, pretrain
 from dermjax.stages.workdir import (
     RESULTS,
@@ -62,7 +62,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     writer.say(f"{config.strategy} in {directory}, on {where}")
     clock = time.monotonic()
     beginning = network.begin(config, writer)
-    dataset = prepare(config, writer)
+    dataset = as_recorded(prepare(config, writer), directory)
     _check_same(config, dataset)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)

@@ -11,11 +11,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models, stores
+from dermjax.report import saliency as report
 from dermjax.stages import kept, network, pictured, randomised, repeated, scored, trusted
 from dermjax.stages.explained import Sample, choose, from_files
 from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.stages.kept import Explained, Maps
-from dermjax.stages.prepare import Dataset, prepare
+from dermjax.stages.prepare import Dataset, as_recorded, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import RESULTS, cache_dir, exclusive, read_config
 from dermjax.training import parallel, processes
@@ -45,7 +46,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     explainer = _explainer(config, trained, results, source, devices, writer)
     scored.check_size(config, explainer.size)
     with exclusive(directory, writer, wait=False):
-        dataset = prepare(trained, writer)
+        dataset = as_recorded(prepare(trained, writer), source)
         _check_classes(dataset, results)
         if config.images:
             samples, how = from_files(config, dataset, trained.data)
@@ -62,7 +63,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
         checked = randomised.randomise(
             config, explainer, explained, wanted, maps, statistics, directory, writer
         )
-        trust = trusted.tell(config, explained, wanted, maps, checked, directory)
+        trust = trusted.tell(explained, wanted, maps, checked, directory)
         facts = _facts(config, trained, results, explainer, how)
         pictured.write(config, explained, wanted, failed, facts, maps, trust, directory, writer)
     for line in failed:
@@ -102,7 +103,7 @@ def _check(config: ConfigDict) -> None:
             f"config.images_per_batch = {config.images_per_batch} must be at least 1, or 0 for as "
             "many as the memory should hold"
         )
-    least = {"per_class": 0, "seed": 0, "repeats": 1, "resamples": 1}
+    least = {"per_class": 0, "seed": 0, "repeats": 1}
     least |= {"integrated_gradients.steps": 1}
     for field, low in (least | {"input_iba.statistics_images": 2}).items():
         value = config
@@ -276,10 +277,11 @@ def _facts(config, trained, results, explainer: Explainer, how: str) -> list[tup
     settings = {k: v for k, v in settings.items() if k not in ("method", "network")}
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
     explained = {"predicted": "the predicted one", "true": "the true one"}
+    tested = results["n"]["test"]
     return [
         ("run", str(config.run)),
         ("network", f"{trained.model.name}, {trained.strategy}, step {results['best_step']}"),
-        ("accuracy", f"{results['accuracy']:.3f} on {results['n']['test']:,} test images"),
+        ("accuracy", f"{results['accuracy']:.3f} on {report.counted(tested, 'test image')}"),
         ("images", how),
         ("method", config.method),
         ("settings", told),

@@ -14,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import stores
-from dermjax.stages import compare
+from dermjax.stages import compare, prepare
 from dermjax.stages.planned import Planned, check, plan
 from dermjax.stages.workdir import RESULTS, check_claim, claim, exclusive, is_taken, source_name
 from dermjax.training import processes
@@ -41,6 +41,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     directory.mkdir(parents=True, exist_ok=True)
     claim(directory, _identity(config))
     todo = runs if config.only < 0 else [runs[config.only]]
+    _check_data(todo, runs, writer)
     try:
         failed = _work(todo, runs, directory, writer)
     except _Stopped:
@@ -54,7 +55,28 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 
 def _identity(config: ConfigDict) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
-    return {"task": "study", "run": config.run.to_dict()}
+    return {"task": "study", "run": config.run.to_dict(), "pretrainings": config.pretrainings}
+
+
+def _check_data(todo: list[Planned], runs: list[Planned], writer: Writer) -> None:
+    """Whether the data are still those of the runs that are done, before more are trained.
+
+    Raises:
+      ValueError: they are not.
+    """
+    done = [planned for planned in runs if planned.done]
+    missing = [planned for planned in todo if not planned.done]
+    if not done or not missing:
+        return
+    first = done[0]
+    was = json.loads((first.directory / RESULTS).read_text())["data_fingerprint"]
+    now = prepare.fingerprint(missing[0].config, writer)
+    if now != was:
+        raise ValueError(
+            f"the data are not those that this study began with (of {first.name}: {was}, now: "
+            f"{now}), and its runs could not be compared: bring the data back as they were, or "
+            "take another --workdir"
+        )
 
 
 class _Stopped(Exception):

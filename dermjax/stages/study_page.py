@@ -5,20 +5,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from dermjax.analysis import calibration
-from dermjax.report import charts, published
+from dermjax.analysis import calibration, subgroup_values
+from dermjax.report import charts, looks, published
 from dermjax.report import study as page
+from dermjax.report.confused_pairs import confused_pairs
 from dermjax.stages.beside import Beside
 from dermjax.stages.feature_maps import Panels
+from dermjax.stages.measured import OVERALL
 from dermjax.stages.outcomes import Outcomes
 
-OVERALL = ("accuracy", "macro_precision", "macro_sensitivity", "macro_f1")
-_RANKING = ("macro_auroc", "macro_auprc", "top3")
+_RANKING = ("macro_auroc", "macro_auprc", "top2", "top3")
 _RANKED_BY_CLASS = ("auroc", "auprc", "specificity", "npv", "f1")
 _CALIBRATION = ("temperature", "ece", "classwise_ece", "brier", "log_loss")
+_MANY_CLASSES = 20  # of more a table names the commonest mistakes
 _MAPS = 4  # shares of the labels in a figure of features
 # The paper's figures of features, by network.
 _FIGURES = {"efficientnet_b4": "the paper's Figure 4", "resnet50": "the paper's Figure 5"}
@@ -29,7 +30,7 @@ class Drawn:
     """A figure, the name of its files, and its words."""
 
     name: str
-    figure: Figure
+    figure: looks.Chart
     heading: str
     caption: str
 
@@ -47,7 +48,11 @@ class Section:
         """With its figures as pictures."""
         plots = [
             page.Plot(
-                one.heading, one.caption, charts.png(one.figure), f"{one.heading}: {one.caption}"
+                one.heading,
+                one.caption,
+                charts.png(one.figure),
+                f"{one.heading}: {one.caption}",
+                key=one.figure.key.entries,
             )
             for one in self.drawn
         ]
@@ -67,7 +72,7 @@ def sections(
         _strategies(outcomes, frames["overall"]),
         _classes(frames["by_class"]),
         _differences(frames["pairs"]),
-        Section("Confusion", drawn=[_confusion(outcomes, alpha) for alpha in ends]),
+        _confusion(outcomes, ends),
         _ranking(frames),
         _calibration(outcomes, frames["overall"], ends),
     ]
@@ -81,24 +86,29 @@ def sections(
 
 def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
     known = published.overall() if published.are_its_classes(outcomes.classes) else None
+    paper = known is not None and overall["strategy"].isin(known["strategy"]).any()
     figure3 = Drawn(
         "figure3",
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        "test patients. The paper's points, where the classes are its own, are of its photographs, "
-        "which are others.",
+        "test patients and trainings (of a single trial: over test patients alone)."
+        + (" The paper's points are of its photographs, which are others." if paper else ""),
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
 
 def _classes(by_class: pd.DataFrame) -> Section:
+    count, most = by_class["class"].nunique(), charts.MOST_PANELS
+    alone = "each class alone"
+    if count > most:
+        alone = f"the {most} of the {count} classes with the fewest labelled images, each alone"
     rare = Drawn(
         "rare_classes",
         charts.sensitivity_against_labels(by_class),
         "Sensitivity against the labelled images of a class",
         "A point per class and share of the labels, means over trials; thick: each strategy's "
-        "running median. Below, each class alone, the rarest first.",
+        f"running median, where there are points enough. Below, {alone}, the rarest first.",
     )
     tables = [
         page.table_one(by_class, "precision", "a"),
@@ -114,32 +124,47 @@ def _differences(pairs: pd.DataFrame) -> Section:
         "differences",
         charts.differences(pairs),
         "Differences between strategies",
-        "First minus second strategy on the same draws of patients, 95 % interval.",
+        "First minus second strategy over the trials that both have, 95 % interval over test "
+        "patients and trainings (of a single trial: of these two networks, over patients alone).",
     )
     return Section("Differences", drawn=[drawn], tables=[page.pairs_table(pairs)])
 
 
-def _confusion(outcomes: Outcomes, alpha: float) -> Drawn:
-    """A matrix per strategy."""
-    share = page.percent(alpha)
-    matrices = [
-        (f"{strategy}, {share}", np.mean([run.results["confusion_matrix"] for run in runs], axis=0))
-        for strategy, runs in _cells(outcomes, alpha)
-    ]
-    return Drawn(
-        f"confusion_alpha{alpha:g}",
-        charts.confusion_matrices(matrices, outcomes.classes),
-        f"Confusion matrices at {share} of the labels",
-        "Images by true class (rows) and answer, means over trials; shade: share of the row.",
-    )
+def _confusion(outcomes: Outcomes, alphas: Sequence[float]) -> Section:
+    """A matrix per strategy; of many classes the commonest mistakes as a table as well."""
+    drawn, tables = [], []
+    for alpha in alphas:
+        share = page.percent(alpha)
+        matrices = [
+            (strategy, np.mean([run.results["confusion_matrix"] for run in runs], axis=0))
+            for strategy, runs in _cells(outcomes, alpha)
+        ]
+        titled = [(f"{strategy}, {share}", counts) for strategy, counts in matrices]
+        drawn.append(
+            Drawn(
+                f"confusion_alpha{alpha:g}",
+                charts.confusion_matrices(titled, outcomes.classes),
+                f"Confusion matrices at {share} of the labels",
+                "Images by true class (rows) and answer, means over trials; shade: share of the "
+                "row.",
+            )
+        )
+        if len(outcomes.classes) > _MANY_CLASSES:
+            tables.append(confused_pairs(matrices, outcomes.classes, share))
+    return Section("Confusion", drawn=drawn, tables=tables)
 
 
 def _ranking(frames: dict[str, pd.DataFrame]) -> Section:
-    tables = [page.plain_table("Ranking", frames["overall"], _RANKING)]
+    known = [name for name in _RANKING if name in frames["overall"]]
+    tables = [page.plain_table("Ranking", frames["overall"], known)]
     tables += [
         page.table_one(frames["by_class"], name, "", intervals=True) for name in _RANKED_BY_CLASS
     ]
-    return Section("Ranking", "Whatever the threshold.", tables=tables)
+    text = (
+        "AUROC and AUPRC hold whatever the threshold; specificity, NPV and F1 are those of the "
+        "answers, the likeliest class of each image."
+    )
+    return Section("Ranking", text, tables=tables)
 
 
 def _calibration(outcomes: Outcomes, overall: pd.DataFrame, alphas: Sequence[float]) -> Section:
@@ -183,8 +208,9 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
             f"subgroups_{column}",
             charts.subgroups(rows[rows["alpha"] == alpha], minimum),
             f"By {column}, at {page.percent(alpha)} of the labels",
-            "Means over trials with 95 % intervals over patients; of parts with fewer than "
-            f"{minimum} images nothing is shown.",
+            "Means over trials with 95 % intervals over patients and trainings (of a single trial: "
+            "over patients alone); of parts with fewer than "
+            f"{minimum} images nothing is shown.{_counted_together(outcomes.columns[column])}",
         )
         for column, rows in subgroups.groupby("column", sort=False)
     ]
@@ -194,6 +220,12 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
         drawn,
         [page.gaps_table(subgroups)],
     )
+
+
+def _counted_together(values: pd.Series) -> str:
+    """Which spellings of a column were taken for one subgroup."""
+    notes = subgroup_values.group(values).notes
+    return f" Counted together: {'; '.join(notes)}." if notes else ""
 
 
 def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = "") -> list[Drawn]:
@@ -208,9 +240,9 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
                 charts.feature_maps(part, outcomes.labels, outcomes.classes),
                 f"Features of the test images by {network} "
                 f"({_FIGURES.get(network, 'as in the paper’s Figures 4 and 5')})",
-                "t-SNE of the penultimate features of a trial; below each panel, of the features "
-                "themselves: the share of ten nearest neighbours of the same class (purity), and "
-                "how much nearer the own class is than the next (silhouette).",
+                "t-SNE of the penultimate features of the first finished trial; below each panel, "
+                "of the features themselves: the share of ten nearest neighbours of the same class "
+                "(purity), and how much nearer the own class is than the next (silhouette).",
             )
         )
     return drawn
@@ -219,8 +251,8 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
 def _beside(other: Beside) -> Section:
     return Section(
         f"Beside it: {other.network}",
-        f"Another study ({other.name}) of the same test images, measured on the same draws of "
-        "patients; its methods stand in its own report.",
+        f"Another study ({other.name}) of the same test images; its methods stand in its own "
+        "report.",
         _feature_maps(other.network, other.outcomes, other.maps, f"{other.name}_"),
         [page.overall_table(other.overall, OVERALL)],
     )

@@ -11,11 +11,11 @@ from etils import epath
 from ml_collections import ConfigDict
 from scipy import stats
 
-from dermjax.analysis import bootstrap
+from dermjax.analysis.clustered_mean import ClusteredMean, adjusted_p, clustered_mean
 from dermjax.analysis.saliency import sanity
 from dermjax.analysis.saliency.scores import is_empty
 from dermjax.report import saliency as report
-from dermjax.stages.defined import SCORES, TOO_FEW, counting
+from dermjax.stages.defined import BOUNDS, SCORES, TOO_FEW, counting
 from dermjax.stages.kept import Explained, Maps, visible
 from dermjax.stages.workdir import write_text
 
@@ -23,6 +23,7 @@ _AGREEMENT = ("spearman", "ssim")
 # Patients of a comparison with random maps: of fewer all differences have the same sign by chance
 # more often than once in twenty, whatever an interval over them says.
 _LEAST_COMPARED = 6
+_LEVEL = 0.05  # of the adjusted p, below which maps are said to be better or worse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +76,10 @@ def write(
     counted = every.at_least(config.score.least_probability)
     few = counted.images != every.images and len(set(counted.patients())) < 2
     used = dataclasses.replace(counted, frame=counted.frame[:0]) if few else counted
-    weights = _weights(config, used)
-    estimates = _estimates(used, weights)
+    estimates = _estimates(used)
     keep("scores", estimates)
-    keep("sensitivity_n", _by_n(used, weights))
-    regions = _regions(every, _weights(config, every))
+    keep("sensitivity_n", _by_n(used))
+    regions = _regions(every)
     keep("regions", regions)
     told = counting(config, len(counted.images), len(every.images))
     if few:
@@ -88,7 +88,7 @@ def write(
         tables = _score_tables(estimates, methods, told)
     if len(regions):
         tables.append(_region_table(every, regions))
-    return tables, [] if few else _findings(counted, every, weights)
+    return tables, [] if few else _findings(config, counted, every)
 
 
 def _keep(directory: epath.Path, name: str, frame: pd.DataFrame) -> None:
@@ -119,14 +119,6 @@ def _by_image(explained, methods, maps: Maps) -> Scored:
     return Scored(frame, found, methods)
 
 
-def _weights(config: ConfigDict, scored: Scored) -> bootstrap.PatientWeights | None:
-    """Draws of the patients; None for fewer than two."""
-    patients = scored.patients()
-    if len(set(patients)) < 2:
-        return None
-    return bootstrap.patient_weights(patients, config.resamples, config.seed)
-
-
 def _agreement(heat, method: str, shown, first: str) -> dict[str, float]:
     """Of a method's map with the shown one: rank correlation and structural similarity."""
     if method == first or shown is None:
@@ -137,27 +129,27 @@ def _agreement(heat, method: str, shown, first: str) -> dict[str, float]:
     }
 
 
-def _estimates(scored: Scored, weights) -> pd.DataFrame:
+def _estimates(scored: Scored) -> pd.DataFrame:
     """method, score, mean, low, high (95 %), n: images that have the score."""
     rows = []
     for method in scored.methods:
         for name in SCORES:
             values = scored.column(method, name)
-            found, n = bootstrap.mean(values, weights), int(np.isfinite(values).sum())
-            if n:
-                rows.append((method, name, found.value, found.low, found.high, n))
+            found = clustered_mean(values, scored.patients(), bounds=BOUNDS[name])
+            if found.images:
+                rows.append((method, name, found.value, found.low, found.high, found.images))
     return pd.DataFrame(rows, columns=["method", "score", "mean", "low", "high", "n"])
 
 
-def _by_n(scored: Scored, weights) -> pd.DataFrame:
+def _by_n(scored: Scored) -> pd.DataFrame:
     """Sensitivity-n's curve: method, n, mean, low, high (95 %), images."""
     rows = []
     for method in scored.methods:
         found = scored.found(method, "sensitivity_by_n")
         for n in sorted({int(n) for curve in found for n in curve}):
             values = np.array([curve.get(str(n), np.nan) for curve in found], float)
-            mean, images = bootstrap.mean(values, weights), int(np.isfinite(values).sum())
-            rows.append((method, n, mean.value, mean.low, mean.high, images))
+            mean = clustered_mean(values, scored.patients(), bounds=BOUNDS["sensitivity_n"])
+            rows.append((method, n, mean.value, mean.low, mean.high, mean.images))
     return pd.DataFrame(rows, columns=["method", "n", "mean", "low", "high", "images"])
 
 
@@ -168,21 +160,17 @@ def _score_tables(estimates: pd.DataFrame, methods, told: str) -> list[report.Ta
         for method in methods
         if len(part := estimates[estimates["method"] == method])
     ]
-    tables = [
-        report.score_table(
-            "Scores",
-            f"Means over {_counted(estimates)}, in brackets the 95 % interval: the images' "
-            f"patients are drawn anew. {told}",
-            {name: title for name, (title, more) in SCORES.items() if more is not None},
-            rows,
-        )
-    ]
+    names = {name: title for name, (title, more) in SCORES.items() if more is not None}
+    brackets = report.brackets(estimates.loc[estimates["score"].isin(list(names)), "low"])
+    caption = f"Means over {_counted(estimates)}. {brackets} {told}"
+    tables = [report.score_table("Scores", caption, names, rows)]
     if len(methods) > 1:
+        alike = estimates["score"].isin(_AGREEMENT)
         told = (
             f"Of each method's maps with those of {report.worded(methods[0])}, which are shown; "
-            "over the same images."
+            f"over the same images. {report.brackets(estimates.loc[alike, 'low'])}"
         )
-        names = {name: SCORES[name][0] for name in ("spearman", "ssim")}
+        names = {name: SCORES[name][0] for name in _AGREEMENT}
         tables.append(report.score_table("Agreement", told, names, rows[1:]))
     return tables
 
@@ -192,49 +180,77 @@ def _counted(estimates: pd.DataFrame) -> str:
     n = estimates.groupby("score")["n"].max()
     known = [name for name, (_, more) in SCORES.items() if more is not None and name in n]
     fewer = [f"{SCORES[name][0][:-2]} over {n[name]}" for name in known if n[name] < n.max()]
-    area = estimates[estimates["score"] == "lesion_share"]["mean"]
-    said = f"{n.max()} images" + (f" ({', '.join(fewer)})" if fewer else "")
+    area = estimates[estimates["score"] == "lesion_share"]
+    said = report.counted(n.max(), "image") + (f" ({', '.join(fewer)})" if fewer else "")
     if len(area):
-        said += f", whose lesions have {report.number(area.iloc[0])} of the area"
+        mean, known = area[["mean", "n"]].iloc[0]
+        which = "" if known == n.max() else f" in {report.counted(int(known), 'image')}"
+        said += f"; lesions have {report.number(mean)} of the area{which}"
     return said
 
 
-def _findings(counted: Scored, every: Scored, weights) -> list[str]:
+def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
     """Whether the shown method's maps say more than chance: paired differences to random maps."""
-    if "random" not in counted.methods[1:] or weights is None:
+    if "random" not in counted.methods[1:]:
         return []
-    first, told = counted.methods[0], {"better": [], "worse": [], "open": []}
-    patients = len(set(counted.patients()))
-    if patients < _LEAST_COMPARED:
+    first, patients = counted.methods[0], counted.patients()
+    people = len(set(patients))
+    if people < _LEAST_COMPARED:
         return [
             f"Whether maps by {report.worded(first)} are better than random maps cannot be said of "
-            f"{patients} patients: {_LEAST_COMPARED} are the least. More images: "
-            "--config.per_class=5"
+            f"{report.counted(people, 'patient')}: {_LEAST_COMPARED} are the least."
+            f"{_more_images(config)}"
         ]
-    for name, (title, more) in SCORES.items():
-        if more is None:
-            continue
-        difference = counted.column(first, name) - counted.column("random", name)
-        found = bootstrap.mean(difference, weights)
-        if np.isnan(found.low):
-            continue
-        span = f"{title[:-2]} ({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])"
-        above, below = (found.low > 0, found.high < 0)[:: 1 if more else -1]
-        told["better" if above else "worse" if below else "open"].append(span)
+    differences = {
+        name: clustered_mean(
+            counted.column(first, name) - counted.column("random", name),
+            patients,
+            least_patients=_LEAST_COMPARED,
+        )
+        for name, (_, more) in SCORES.items()
+        if more is not None
+    }
+    said = _compared({name: found for name, found in differences.items() if found.images})
+    if not said:
+        return []
+    n, all_of = len(counted.images), len(every.images)
+    over = f", over {n} of {all_of} images (see Scores)" if n < all_of else ""
+    return [f"Maps by {report.worded(first)} are {said}{over}."]
+
+
+def _compared(differences: dict[str, ClusteredMean]) -> str:
+    """Which scores differ from those of random maps, corrected for how many are compared."""
+    told = {"better": [], "worse": [], "open": [], "untested": []}
+    adjusted = adjusted_p(differences)
+    for name, found in differences.items():
+        title, more = SCORES[name]
+        said, p = f"{found.value:+.3f}", adjusted[name]
+        if found.has_interval:
+            said += f" [{found.low:+.3f}, {found.high:+.3f}]"
+        if np.isnan(p):
+            same = "the same in all of" if found.patients >= _LEAST_COMPARED else "of only"
+            kind, said = "untested", f"{said}, {same} {found.patients} patients"
+        else:
+            good = "better" if (found.value > 0) == more else "worse"
+            kind, said = (good if p <= _LEVEL else "open"), f"{said}, {report.chance(p)}"
+        told[kind].append(f"{title[:-2]} ({said})")
     words = {
         "better": "better than random maps in",
         "worse": "WORSE than random maps in",
         "open": "not told apart from random maps in",
+        "untested": "not compared with random maps in",
     }
-    parts = [f"{words[kind]} {', '.join(spans)}" for kind, spans in told.items() if spans]
-    if not parts:
-        return []
-    n, all_of = len(counted.images), len(every.images)
-    over = f", over {n} of {all_of} images (see Scores)" if n < all_of else ""
-    return [f"Maps by {report.worded(first)} are {'; '.join(parts)}{over}."]
+    return "; ".join(f"{words[kind]} {', '.join(parts)}" for kind, parts in told.items() if parts)
 
 
-def _regions(scored: Scored, weights) -> pd.DataFrame:
+def _more_images(config: ConfigDict) -> str:
+    """How to explain more test images, where there can be more."""
+    if config.images or not config.per_class:
+        return ""
+    return f" More images: --config.per_class={max(5, 2 * config.per_class)}"
+
+
+def _regions(scored: Scored) -> pd.DataFrame:
     """method, region, n, share of the heat (mean, low, high), share of the area.
 
     n: images that show the region and whose map is not empty.
@@ -244,10 +260,9 @@ def _regions(scored: Scored, weights) -> pd.DataFrame:
         found = scored.found(method, "regions")
         for region in sorted({name for regions in found for name in regions}, key=_place):
             pairs = np.array([of.get(region, (None, None)) for of in found], float)
-            mean = bootstrap.mean(pairs[:, 0], weights)
+            mean = clustered_mean(pairs[:, 0], scored.patients(), bounds=(0, 1))
             area = float(np.nanmean(pairs[:, 1]))
-            n = int(np.isfinite(pairs[:, 0]).sum())
-            rows.append((method, region, n, mean.value, mean.low, mean.high, area))
+            rows.append((method, region, mean.images, mean.value, mean.low, mean.high, area))
     return pd.DataFrame(rows, columns=["method", "region", "n", "heat", "low", "high", "area"])
 
 
@@ -268,7 +283,7 @@ def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
     return report.Table(
         "Heat by region",
         "Share of a map's heat in each part of the photograph, mean over the n images that show "
-        "it, whatever their probability, in brackets the 95 % interval; a method that looks "
+        f"it, whatever their probability. {report.brackets(regions['low'])} A method that looks "
         "nowhere in particular has as much as the part has of the area. No pixel is in two parts; "
         f"the lesion goes first.{_without_heat(scored)}",
         ["region", "n", "area", *(report.worded(method) for method in scored.methods)],

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax.report import saliency as report
 from dermjax.stages import randomised, repeated
@@ -12,7 +11,6 @@ from dermjax.stages.workdir import write_text
 
 
 def tell(
-    config: ConfigDict,
     explained: Sequence[Explained],
     methods: Sequence[str],
     maps: Maps,
@@ -27,12 +25,12 @@ def tell(
       methods: the first is shown.
       checked: None where no layer was drawn anew.
     """
-    repeats = repeated.summarise(explained, methods, maps, config.resamples, config.seed)
+    repeats = repeated.summarise(explained, methods, maps)
     findings, tables = repeated.finding(repeats, methods[0]), repeated.table(repeats)
     frames = {"repeatability": repeats, "sanity": ()}
     if checked is not None:
-        frames["sanity"] = randomised.summarise(checked, config.resamples, config.seed)
-        findings += randomised.findings(checked, config.resamples, config.seed)
+        frames["sanity"] = randomised.summarise(checked)
+        findings += randomised.findings(checked)
         tables.append(randomised.table(checked, frames["sanity"]))
     for name, frame in frames.items():
         path = directory / f"{name}.csv"

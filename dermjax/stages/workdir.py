@@ -22,6 +22,8 @@ _LOCK = ".lock"
 _LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
+# Fields that folders of earlier versions lack, by their ends, with what they did without.
+_SINCE = {"pretrain.repeat": 0, "pretrainings": 1}
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -216,13 +218,13 @@ def is_taken(directory: epath.PathLike) -> bool:
 def _differences(old: dict, new: dict) -> list[str]:
     """`field: old -> new` for every field that differs."""
     old, new = _flat(old), _flat(new)
-    absent = "(none)"
-    return [
-        f"{field}: {old.get(field, absent)!r} there, {new.get(field, absent)!r} here"
-        for field in sorted(old.keys() | new.keys())
-        if old.get(field, absent) != new.get(field, absent)
-        and field.rpartition(".")[2] not in _WITHOUT_EFFECT
-    ]
+    found = []
+    for field in sorted(old.keys() | new.keys()):
+        absent = next((value for end, value in _SINCE.items() if field.endswith(end)), "(none)")
+        there, here = old.get(field, absent), new.get(field, absent)
+        if there != here and field.rpartition(".")[2] not in _WITHOUT_EFFECT:
+            found.append(f"{field}: {there!r} there, {here!r} here")
+    return found
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:

@@ -15,6 +15,8 @@ from flax import struct
 
 from dermjax.steps.parts import in_parts
 
+# Relative error of a product of embeddings, as TF32 has it: nearer ones are equal.
+_ROUNDING = 1e-3
 NO_ID = -1  # no photograph carries it: the noise that fills a fresh queue
 
 
@@ -126,9 +128,14 @@ def info_nce(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       Mean loss in nats, and the share of queries nearer to their positive than to every negative.
+      Of keys that are equally near to rounding one is taken at random, on average: where the
+      network gives all images one embedding, the share is chance's, 1 / (1 + K), not 1.
     """
     loss = jax.nn.logsumexp(logits, -1) - logits[:, 0]
-    return loss.mean(), (logits[:, 0] >= logits.max(-1)).mean(dtype=jnp.float32)
+    most = logits.max(-1, keepdims=True)
+    nearest = logits >= most - _ROUNDING * jnp.abs(most)
+    ties = jnp.maximum(nearest.sum(-1), 1)  # none where a logit is no number
+    return loss.mean(), (nearest[:, 0] / ties).mean(dtype=jnp.float32)
 
 
 def enqueue(

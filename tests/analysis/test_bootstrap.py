@@ -179,25 +179,3 @@ def test_what_cannot_be_resampled_is_said():
         bootstrap.resample(labels[1:], predicted[:, 1:], weights, N)
     with pytest.raises(ValueError, match="level = 95"):
         bootstrap.interval(np.ones(3), 95)
-
-
-def test_the_mean_of_images_has_the_interval_of_their_patients():
-    rng = np.random.default_rng(0)
-    patients = np.repeat(np.arange(40), 5)
-    values = rng.normal(size=40)[patients]  # images of a patient are all alike
-    weights = bootstrap.patient_weights(patients, 2000)
-    found = bootstrap.mean(values, weights)
-    assert found.value == pytest.approx(values.mean())
-    width = 2 * 1.96 * values[::5].std() / 40**0.5
-    assert found.high - found.low == pytest.approx(width, rel=0.15)
-    holes = np.where(np.arange(200) % 5, values, np.nan)  # an image less of each patient
-    less = bootstrap.mean(holes, weights)
-    assert [less.value, less.low] == pytest.approx([found.value, found.low])
-
-
-def test_a_mean_that_cannot_be_resampled_has_no_interval():
-    weights = bootstrap.patient_weights(np.array([1, 1, 2]), 50)
-    alone = bootstrap.mean(np.array([1.0, 3.0, np.nan]), weights)
-    assert alone.value == 2 and np.isnan(alone.low) and np.isnan(alone.high)
-    assert np.isnan(bootstrap.mean(np.full(3, np.nan), weights).value)
-    assert bootstrap.mean(np.array([4.0]), None).value == 4

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
+from skimage import transform
 from torch import nn
 from torch.nn import functional as F
 
@@ -222,10 +223,11 @@ class InputIBA:
         return last.detach()
 
     def saliency(self, capacity, size):
-        """Bits a pixel of the image."""
+        """Bits a pixel of the image: scikit-image's bilinear resizing, on the CPU."""
         bits = capacity.sum(0) / math.log(2)
         bits = bits * bits.numel() / (size[0] * size[1])
-        return F.interpolate(bits[None, None], tuple(size), mode="bilinear")[0, 0]
+        grown = transform.resize(bits.cpu().numpy(), tuple(size), order=1, preserve_range=True)
+        return torch.as_tensor(grown).to(capacity)
 
     # 2. The prior at the input.
 

@@ -59,7 +59,7 @@ def test_a_clean_table_has_counts_and_nothing_to_refuse(clinic, tmp_path, capsys
     assert report["images"]["width_px"] == {"least": 40, "median": 51.5, "most": 63}
     assert report["columns"]["sex"] == {"(unknown)": 8, "f": 8, "m": 8}
     ages = report["columns"]["age"]
-    assert sum(ages.values()) == 24 and ages["(unknown)"] == 1 and ages["20 to 29"] == 5
+    assert sum(ages.values()) == 24 and ages["(unknown)"] == 1 and ages["20-29"] == 5
     for sets in report["classes"].values():
         assert set(sets) == {"train", "validation", "test", "all"}
         whole = sets.pop("all")
@@ -160,7 +160,7 @@ def test_near_duplicates_are_found_and_stay_in_one_set(clinic, tmp_path):
     assert "near duplicates" not in kinds(report)
 
 
-def test_near_duplicates_in_two_given_sets_are_a_warning(clinic, tmp_path):
+def test_near_duplicates_in_two_given_sets_are_refused_or_allowed_by_name(clinic, tmp_path):
     path = clinic()
     sets = ["split", *(("train", "validation", "test")[i // 4 % 3] for i in range(24))]
     lines = [
@@ -171,7 +171,26 @@ def test_near_duplicates_in_two_given_sets_are_a_warning(clinic, tmp_path):
     smooth(path.parent / "one.png", 7)
     smooth(path.parent / "two.jpg", 7)
     status, report = audited(path, tmp_path)
-    assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "warn"
+    assert status == 1 and kinds(report)["near duplicates in two sets"]["severity"] == "refuse"
+    (told,) = report["problems"]
+    assert told.startswith("rows 26, 27: ") and "near_duplicate:one.png" in told
+    assert not any("stay in one set" in note for note in report["notes"])
+    status, report = audited(path, tmp_path, "--allow", "near_duplicate:two.jpg")
+    assert status == 0 and kinds(report)["near duplicates in two sets"]["severity"] == "allowed"
+
+
+def test_one_patient_with_most_images_is_told_with_the_sets(clinic, tmp_path):
+    path = clinic()
+    lines = path.read_text().splitlines()
+    lines += [f"more{i}.png,{'acne' if i % 2 else 'rosacea'},p0,,," for i in range(60)]
+    for i in range(60):
+        smooth(path.parent / f"more{i}.png", 100 + i)
+    path.write_text("\n".join(lines))
+    _, report = audited(path, tmp_path)
+    uneven = [found for found in report["findings"] if found["kind"] == "uneven sets"]
+    assert {found["severity"] for found in uneven} == {"warn"}
+    assert "patient:p0 has 62 of 84 labelled images" in uneven[0]["text"]
+    assert uneven[0]["rows"][:3] == [2, 3, 26] and len(uneven) == 3
 
 
 def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dermjax.data import layouts, splits
+from dermjax.data import layouts, links, splits
 from dermjax.data.manifest import ManifestError
 from tests.data.miniatures import write_photo as _photo
 
@@ -142,7 +142,7 @@ def test_copies_of_a_file_are_one_group(clinic):
     assert table.frame["group"].iloc[-1] == table.frame["group"].iloc[0] == "patient:p0"
     assert table.notes[-1] == (
         "photographs present under several names: 1, 1 of them with different labels "
-        "('photos/bild ä 0.png', 'photos/copy.png'); the copies stay in one set"
+        "('photos/bild ä 0.png', 'photos/copy.png'); they stay in one set"
     )
 
 
@@ -245,7 +245,7 @@ def test_a_public_split_of_ham10000_that_leaks_200_lesions_is_refused():
     (first,) = _problems(folder, cache_dir=_cache(), official_split=True)
     assert "(200 lesions): give each one set" in first and "the split leaks: lesion 'HAM" in first
     allowed = layouts.load(folder, cache_dir=_cache(), official_split=True, allow=["lesions"])
-    assert len(splits.accepted(allowed.frame, ["lesions"])["lesions"]) == 200
+    assert len(links.accepted(allowed.frame, ["lesions"])["lesions"]) == 200
     assert any("no validation set: a quarter of the training" in note for note in allowed.notes)
     frame = layouts.load(folder, cache_dir=_cache()).frame
     split = splits.split_by_group(frame["label"], frame["group"], seed=0)

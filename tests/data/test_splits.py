@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from dermjax.data import splits
+from dermjax.data import links, splits
 from dermjax.data.splits import SETS
 
 SHARES = (0.6, 0.2, 0.2)
@@ -189,15 +189,15 @@ def table(sets, **columns):
 
 def test_what_a_given_split_tears():
     sets = ["train", "test", "train", "", "validation", "test"]
-    found = splits.torn(table(sets, patient=list("abcadd"), lesion=list("xyzxvw")))
+    found = links.torn(table(sets, patient=list("abcadd"), lesion=list("xyzxvw")))
     assert list(found) == ["patients"] and found["patients"]["row"].tolist() == [6, 7]
-    assert splits.torn(table(sets, patient=list("abcdef"))) == {}
-    files = splits.torn(table(sets, content=list("abbadd")))
+    assert links.torn(table(sets, patient=list("abcdef"))) == {}
+    files = links.torn(table(sets, content=list("abbadd")))
     assert files["files"]["shared"].tolist() == ["1.jpg", "1.jpg", "4.jpg", "4.jpg"]
     unscanned = table(sets, path=list("abbcde")).drop(columns="content")
-    assert splits.torn(unscanned)["files"]["row"].tolist() == [3, 4]
+    assert links.torn(unscanned)["files"]["row"].tolist() == [3, 4]
     curated = table(sets, patient=list("abcadd"), exclude=["", "", "", "", "", "test"])
-    assert splits.torn(curated) == {}
+    assert links.torn(curated) == {}
 
 
 def test_a_row_that_is_left_out_ties_others_together():
@@ -208,20 +208,30 @@ def test_a_row_that_is_left_out_ties_others_together():
         exclude=["", "all", ""],
         near=["", "", ""],
     )
-    assert splits.torn(tied)["chains"]["shared"].tolist() == ["patient:p"] * 2
-    assert list(splits.torn(tied.assign(patient="p"))) == ["patients"]
-    assert splits.torn(tied.assign(lesion=["", "", ""], near=["h", "", "h"])) == {}
+    assert links.torn(tied)["chains"]["shared"].tolist() == ["patient:p"] * 2
+    assert list(links.torn(tied.assign(patient="p"))) == ["patients"]
+    near = tied.assign(lesion=["", "", ""], near=["h", "h", "h"])
+    assert links.torn(near)["near_duplicates"]["shared"].tolist() == ["0.jpg"] * 2
+    # Identical files are told as files, and by a name that no order of the rows changes.
+    same = near.assign(content="c")[::-1]
+    assert list(links.torn(same)) == ["files"]
+    assert links.torn(same)["files"]["shared"].tolist() == ["0.jpg"] * 2
 
 
 def test_exceptions_are_of_all_or_of_one():
-    shared = pd.Series(["p1", "p2", "p1"])
-    assert splits.excepted("patients", shared, ["patients"]).all()
-    assert splits.excepted("patients", shared, ["patient:p1"]).tolist() == [True, False, True]
-    assert not splits.excepted("patients", shared, ["lesions", "lesion:p1", "patient:p"]).any()
-    splits.check_allow(["patients", "lesion:a:b", "file:a b.jpg"])
-    for entry in ("patient", "patients:p1", "lesion:", "photos", ""):
+    torn = pd.DataFrame({"shared": ["p1", "p2", "p1"], "image": ["a.jpg", "b.jpg", "c.jpg"]})
+    assert links.excepted("patients", torn, ["patients"]).all()
+    for written in ("p1", "P001", "p1\u200b"):
+        allowed = links.excepted("patients", torn, [f"patient:{written}"])
+        assert allowed.tolist() == [True, False, True]
+    assert not links.excepted("patients", torn, ["lesions", "lesion:p1", "patient:p"]).any()
+    torn = torn.assign(shared=["a.jpg", "b.jpg", "a.jpg"])
+    for name in ("file", "near_duplicate"):  # by any of the names
+        assert links.excepted(f"{name}s", torn, [f"{name}:c.jpg"]).tolist() == [True, False, True]
+    links.check_allow(["patients", "lesion:a:b", "file:a b.jpg"])
+    for entry in ("patient", "patients:p1", "lesion:", "photos", "near", ""):
         with pytest.raises(ValueError, match="names no exception: use patients, patient:ID, les"):
-            splits.check_allow([entry])
+            links.check_allow([entry])
 
 
 def test_merged_groups_are_transitive():
@@ -234,11 +244,11 @@ def test_merged_groups_are_transitive():
             "content": ["x", "y", "y", "z", "z", "w", "v"],
         }
     ).replace(" ", "")
-    groups = splits.merge_groups(frame).tolist()
+    groups = links.merge_groups(frame).tolist()
     assert groups == ["patient:p1"] * 5 + ["photo:e", "patient:L1"]
-    near = splits.merge_groups(frame.assign(near=["", "", "", "", "", "h", "h"])).tolist()
+    near = links.merge_groups(frame.assign(near=["", "", "", "", "", "h", "h"])).tolist()
     assert near == ["patient:p1"] * 5 + ["patient:L1"] * 2
-    alone = splits.merge_groups(frame.drop(columns="content")).tolist()
+    alone = links.merge_groups(frame.drop(columns="content")).tolist()
     assert alone == ["patient:p1"] * 2 + ["patient:p9"] * 3 + ["photo:e", "patient:L1"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dermjax.report import charts, looks, published
+from dermjax.report import charts, lettering, looks, published
 from dermjax.stages import planned
 
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
@@ -94,38 +94,41 @@ def course(ax, strategy):
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of visible texts that cover each other or leave the page; upright ones alone."""
     figure.draw_without_rendering()
+    hidden = unseen(figure)
     found = [
         (text.get_text(), text.get_window_extent())
         for text in figure.findobj(Text)
-        if text.get_text().strip() and text.get_rotation() in (0, 90) and shown(text, figure)
+        if text.get_text().strip()
+        and text.get_rotation() in (0, 90)
+        and text.get_visible()
+        and id(text) not in hidden
     ]
-    pairs = [
-        (a, b)
-        for (a, one), (b, other) in itertools.combinations(found, 2)
-        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1
-        and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
-    ]
+    names = [name for name, _ in found]
+    left, below, right, above = np.array([box.extents for _, box in found]).T
+    wide = np.minimum.outer(right, right) - np.maximum.outer(left, left)
+    high = np.minimum.outer(above, above) - np.maximum.outer(below, below)
+    pairs = np.argwhere(np.triu((wide > 1) & (high > 1), 1))
     page = figure.bbox
-    return pairs + [
-        (text, "the edge")
-        for text, box in found
-        if box.x0 < page.x0 - 2 or box.x1 > page.x1 + 2 or box.y0 < -2 or box.y1 > page.y1 + 2
+    off = (left < page.x0 - 2) | (right > page.x1 + 2) | (below < -2) | (above > page.y1 + 2)
+    return [(names[i], names[j]) for i, j in pairs] + [
+        (names[i], "the edge") for i in np.flatnonzero(off)
     ]
 
 
-def shown(text: Text, figure: Figure) -> bool:
-    """Whether it is on the picture: tick labels of the other side and of hidden axes are not."""
-    axes = [ax for ax in figure.axes if text in ax.findobj(Text)]
-    if not text.get_visible() or any(not ax.get_visible() for ax in axes):
-        return False
-    for ax in axes:
+def unseen(figure: Figure) -> set[int]:
+    """Texts that are not on the picture: tick labels of the other side and of hidden axes."""
+    found = set()
+    for ax in figure.axes:
+        if not ax.get_visible():
+            found |= {id(text) for text in ax.findobj(Text)}
+            continue
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())
             for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                if text is tick.label2 or not low <= tick.get_loc() <= high:
-                    if text in (tick.label1, tick.label2):
-                        return False
-    return True
+                found.add(id(tick.label2))
+                if not low <= tick.get_loc() <= high:
+                    found.add(id(tick.label1))
+    return found
 
 
 def sizes(figure: Figure) -> set[float]:
@@ -234,11 +237,11 @@ def test_strategies_and_classes_are_told_apart_without_colour():
 
 
 def test_names_are_printed_as_they_are_written_or_shortened_in_the_middle():
-    assert looks.named("a_b^{c} \\x") == "a_b^{c} \\x"
-    assert looks.named("$x$ & $") == r"\$x\$ & \$"
-    assert looks.named("two\nlines") == "two lines"
-    assert looks.named("母x") == "□x"
-    short = [looks.named(f"{LONG}{i}") for i in range(12)]
+    named = lettering.Key().named
+    assert named("a_b^{c} \\x") == "a_b^{c} \\x"
+    assert named("$x$ & $") == r"\$x\$ & \$"
+    assert named("two\nlines") == "two lines"
+    short = [named(f"{LONG}{i}") for i in range(12)]
     assert len(set(short)) == 12 and max(map(len, short)) <= 24
 
 

@@ -30,6 +30,7 @@ def shown(true="acne", predicted="acne", *, size=(20, 30), **fields):
 
 def page(**fields):
     given = dict(title="Maps", facts=[("run", "runs/a")], warnings=[], findings=[], tables=[])
+    given["reading"] = "Dark red is most."
     return saliency.Page(**given | {"definitions": {}} | fields)
 
 

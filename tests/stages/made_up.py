@@ -47,7 +47,9 @@ def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0, 
 def _write_run(run, names, sets, features, rng):
     run.directory.mkdir(parents=True, exist_ok=True)
     train = (sets["split"] == "train").to_numpy()
-    labelled = ~train | (rng.random(len(sets)) < run.alpha)
+    # A trial has the same subset for all strategies.
+    drawn = np.random.default_rng([run.trial, 7]).random(len(sets))
+    labelled = ~train | (drawn < run.alpha)
     sets.assign(labelled=labelled.astype(int)).to_csv(run.directory / "splits.csv", index=False)
     for part, file in (("validation", "validation_predictions.csv"), ("test", "predictions.csv")):
         own = sets[sets["split"] == part]

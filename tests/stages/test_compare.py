@@ -10,7 +10,9 @@ from etils import epath
 from sklearn import metrics
 
 from dermjax.analysis import calibration
+from dermjax.report import lettering
 from dermjax.stages import compare, planned
+from dermjax.stages.outcomes import collect
 from dermjax.training.writer import Writer
 from tests.stages.made_up import write_study
 
@@ -123,6 +125,41 @@ def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
     assert "95 %, all from the same 300 draws of the test patients" in said
 
 
+@pytest.mark.parametrize("classes, name", [(2, None), (3, "top2"), (4, "top3")])
+def test_top_k_is_of_fewer_than_all_classes_and_called_what_it_is(tmp_path, classes, name):
+    argument = "strategies=FS,alphas=1.0,trials=1"
+    config, runs = write_study(tmp_path, argument=argument, classes=classes, images=60)
+    config.report.resamples, config.report.tsne = 100, False
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    overall, said = table(tmp_path, "overall"), words(tmp_path)
+    assert [column for column in overall if column in ("top2", "top3")] == [name] * bool(name)
+    assert ("top-2 accuracy" in said) == (name == "top2")
+    assert ("top-3 accuracy" in said) == (name == "top3")
+    if name:
+        own = predictions(runs[0])
+        shares = own[[f"p_disease {i}" for i in range(classes)]].to_numpy()
+        truth = own["label"].str[-1].astype(int)
+        score = metrics.top_k_accuracy_score(truth, shares, k=int(name[-1]))
+        assert overall[name][0] == pytest.approx(score, abs=1e-5)
+
+
+def test_subgroups_tell_which_spellings_they_hold(tmp_path):
+    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
+    config.report.resamples, config.report.tsne = 100, False
+    sets = pd.read_csv(runs[0].directory / "splits.csv", dtype=str, keep_default_na=False)
+    sets["sex"] = sets["sex"].replace({"f": "F"})
+    test = sets.index[sets["split"] == "test"]
+    sets.loc[test[:4], "sex"] = ["female", "f", "weiblich", "?"]
+    sets.loc[test[:4], "age"] = ["unknown", "90+", "?", "34 years"]
+    sets.to_csv(runs[0].directory / "splits.csv", index=False)
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    parts, said = table(tmp_path, "subgroups"), words(tmp_path)
+    assert set(parts["value"][parts["column"] == "sex"]) <= {"female", "male", "m", "(unknown)"}
+    assert len(parts[parts["column"] == "age"]) <= 10
+    for written in ("“weiblich” (1)", "“?” (1)", "“34 years” (1)"):
+        assert written in said
+
+
 def test_scaling_is_fitted_on_validation_and_lowers_the_loss(study):
     overall = table(study[0], "overall")
     assert (overall["log_loss_scaled"] < overall["log_loss"] + 0.02).all()
@@ -225,6 +262,19 @@ def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
     assert "balanced sampling balanced" in words(tmp_path)
 
 
+def test_classes_of_any_alphabet_have_a_key_on_the_page_and_beside_the_files(tmp_path):
+    names = ["牛皮癣", "nevus", "건선", "🧴🧬"]
+    argument = "strategies=FS,alphas=1.0,trials=1"
+    config, runs = write_study(tmp_path, argument=argument, images=40, names=names)
+    config.report.resamples = 100
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    said = words(tmp_path)
+    if not lettering.printable("🧴🧬"):
+        assert "4 🧴🧬" in said
+        key = (tmp_path / "figures" / "confusion_alpha1.key.csv").read_text("utf-8-sig")
+        assert "4,🧴🧬" in key
+
+
 def test_nothing_finished_is_said(tmp_path, capsys):
     config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
     (runs[0].directory / "results.json").unlink()
@@ -295,6 +345,7 @@ def test_a_study_that_cannot_be_compared_is_left_out(tmp_path, images, data, rea
             results.write_text(results.read_text().replace("made up", data))
     _, said = _beside(tmp_path, other)
     assert f"{other}: {reason}" in said and "Beside it" not in said
+    assert "not in this report" not in said  # no run of its own is missing
 
 
 def test_a_folder_that_is_no_study_is_refused_at_once(tmp_path):
@@ -310,3 +361,23 @@ def test_finished_runs_are_found_as_they_were_planned(tmp_path):
     (runs[3].directory / "results.json").unlink()
     expected = [run.title for run in runs if run is not runs[3]]
     assert [run.title for run in planned.finished(epath.Path(tmp_path))] == expected
+
+
+def test_runs_of_another_labelled_subset_or_test_set_are_left_out(tmp_path):
+    """Such as an older version drew by the order of the table's rows."""
+    _, runs = write_study(tmp_path, argument="alphas=0.1,trials=2", images=40)
+    first, second = (next(run for run in runs if run.trial == trial) for trial in (1, 0))
+    for run, part in ((first, "train"), (second, "test")):
+        sets = pd.read_csv(run.directory / "splits.csv", dtype=str, keep_default_na=False)
+        if part == "train":
+            sets.loc[sets["split"] == "train", "labelled"] = list(
+                sets.loc[sets["split"] == "train", "labelled"][::-1]
+            )
+        else:
+            sets.loc[sets.index[-1], "split"] = "train"
+        sets.to_csv(run.directory / "splits.csv", index=False)
+    found, missing = collect(runs)
+    assert {one.planned.name for one in found.runs} == {
+        run.name for run in runs if run.name not in (first.name, second.name)
+    }
+    assert "labels" in missing[first.name] and "test images" in missing[second.name]

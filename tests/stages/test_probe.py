@@ -88,3 +88,38 @@ def test_an_unfinished_pretraining_is_named(base, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="pretrain stage of the run in .* is not finished"):
         probe.run(config_of(tmp_path))
+
+
+@pytest.fixture
+def table(base):
+    """The clinic's table, which is put back as it was."""
+    path = base / "photos.csv"
+    text = path.read_text()
+    yield path
+    path.write_text(text)
+
+
+def test_features_are_found_again_by_their_images_names(base, table, capsys):
+    folder = base / "runs" / "ss"
+    path = folder / "probe-pretrain-alpha0.5-trial0.json"
+    assert probe.run(config_of(folder, cs=(0.01,))) == 0
+    first = json.loads(path.read_text())
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *rows[::-1]]) + "\n")
+    # As an older version wrote them, in the order of the table.
+    with np.load(folder / "features-pretrain.npz") as file:
+        kept = {name: file[name] for name in file}
+    turned = {name: value[::-1] if value.ndim else value for name, value in kept.items()}
+    np.savez(folder / "features-pretrain.npz", **turned)
+    capsys.readouterr()
+    assert probe.run(config_of(folder, cs=(0.01,))) == 0
+    assert "read from" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == first
+
+
+@pytest.mark.parametrize("argument", ["", ",alpha=1.0", ",encoder=start"])
+def test_other_data_than_the_runs_are_refused(base, table, argument):
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-2]) + "\n")
+    with pytest.raises(ValueError, match="the data are not those that the run in .*ss began"):
+        probe.run(config_of(base / "runs" / "ss", argument))

@@ -465,7 +465,7 @@ def test_a_manifest_that_changed_under_a_run_is_noticed(base, tmp_path):
     (folder / "results.json").unlink()
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(lines[:-2]) + "\n")
-    with pytest.raises(ValueError, match="the data have changed since this run began"):
+    with pytest.raises(ValueError, match="the data are not those that the run"):
         run.run(config, str(folder))
 
 

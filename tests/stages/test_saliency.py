@@ -106,11 +106,17 @@ def test_what_is_done_is_not_done_again(base, done, tmp_path, monkeypatch, capsy
     assert "input_iba: all 6 maps are there" in capsys.readouterr().out
     monkeypatch.undo()
     # What a kill leaves: a map without its record, half of a record, half of a map.
-    first, second, third, *others = sorted(before)
+    first, second, third, earlier, *others = sorted(before)
     (tmp_path / "saliency" / first / "input_iba.json").unlink()
     half = (tmp_path / "saliency" / second / "input_iba.json").read_text()[:100]
     (tmp_path / "saliency" / second / "input_iba.json").write_text(half)
     (tmp_path / "saliency" / third / "input_iba.npy").write_bytes(b"\x93NUMPY")
+    # And a map of an earlier version, whose bits were enlarged by another rule at the border.
+    path = tmp_path / "saliency" / earlier / "input_iba.json"
+    record = json.loads(path.read_text())
+    assert record["settings"].pop("feature_border") == "mirrored"
+    path.write_text(json.dumps(record))
+    np.save(path.with_suffix(".npy"), before[earlier] * 0)
     paths = [tmp_path / "saliency" / name / "input_iba.npy" for name in others]
     times = [path.stat().st_mtime_ns for path in paths]
     assert saliency.run(config, str(tmp_path)) == 0

@@ -203,7 +203,7 @@ def test_too_few_sure_answers_are_said_in_words(cheap, tmp_path, kept):
     assert saliency.run(config, str(tmp_path / "copy")) == 0
     page = text_of(tmp_path / "copy")
     assert f"{kept} of 6 images count" in page
-    assert "Means and their intervals need two patients, so there are none." in page
+    assert "too few for means, so none are given: two patients are the least" in page
     assert "random maps in" not in page and page.count("<tbody>") == 0
     for name in ("scores", "sensitivity_n"):
         assert not len(read(tmp_path / "copy", name))
@@ -236,7 +236,7 @@ def test_an_empty_map_has_no_share_of_any_region_and_is_named(base, tmp_path, mo
     assert table["heat"][0] == pytest.approx(np.mean([shares[1][0], shares[2][0]]), rel=1e-4)
     assert read(tmp_path, "images")["empty"].tolist() == [True, False, False]
     page = text_of(tmp_path)
-    assert "1 of 3 maps is empty" in page and "acne-0-0.png)." in page
+    assert "1 of 3 maps is empty" in page and "acne-0-0.png): the numbers were drawn so" in page
     assert "Empty maps have no heat and are left out: 1 of 3 by random." in page
 
 

@@ -191,3 +191,16 @@ def test_bad_values_stop_before_anything_is_made(clinic, fields, message):
     with pytest.raises(ValueError, match=message):
         study.run(config_of(manifest, **fields), str(folder / "bad"))
     assert not (folder / "bad").exists()
+
+
+def test_a_study_does_not_go_on_with_other_data(clinic):
+    """Known before anything is trained that could not be compared."""
+    folder, manifest = clinic
+    config = config_of(manifest, "alphas=0.5,trials=1,strategies=SS+FS")
+    directory = epath.Path(folder / "other")
+    done = planned.plan(config, directory)[0]
+    done.directory.mkdir(parents=True)
+    results = {"data_fingerprint": "others", "seconds": {"finetune": 1.0}}
+    (done.directory / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match=f"not those that this study began with .of {done.name}"):
+        study.run(config, str(directory))

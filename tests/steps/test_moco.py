@@ -214,6 +214,24 @@ def test_info_nce_against_numpy():
     assert float(accuracy) == pytest.approx(np.mean(hits))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_collapsed_network_is_right_as_often_as_chance(seed):
+    """Whatever rounding makes of embeddings that are all the same; masked keys are no choice."""
+    one = np.random.default_rng(seed).normal(size=64)
+    same = moco.l2_normalize(jnp.asarray(np.tile(one, (16, 1)), jnp.float32))
+    queue = moco.l2_normalize(jnp.asarray(np.tile(3 * one, (100, 1)), jnp.float32))
+    logits = jax.jit(moco.contrastive_logits)(
+        same, same, queue, temperature=0.2, masked=jnp.arange(100) < 50
+    )
+    assert float(moco.info_nce(logits)[1]) == pytest.approx(1 / 51, rel=1e-5)
+
+
+def test_ties_count_as_far_as_chance_would_break_them_rightly():
+    logits = jnp.array([[2.0, 2, 1], [2, 1, 1], [1, 2, 2], [2, 2, 2], [0, 0, -jnp.inf]])
+    assert float(moco.info_nce(logits)[1]) == pytest.approx((1 / 2 + 1 + 0 + 1 / 3 + 1 / 2) / 5)
+    assert float(moco.info_nce(jnp.full((2, 3), jnp.nan))[1]) == 0
+
+
 def test_masking_leaves_the_query_s_own_image_out():
     """One image only, and a queue full of its keys: with the mask nothing but the positive is left.
 

@@ -29,7 +29,7 @@ def read(folder: Path) -> folders.Raw:
     )
     if "skin_type" in raw:
         raw["skin_type"] = raw["skin_type"].where(~raw["skin_type"].isin(["-1", "-1.0"]), "")
-    gone = ~frame["md5hash"].isin(set(photos))
+    gone = ~raw["image"].isin(set(photos.values()))
     raw["exclude"] = np.where(gone, "all", "")
     if gone.any():
         notes.append(f"photographs that are not in the folder, left out: {gone.sum()}")

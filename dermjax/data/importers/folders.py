@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dermjax.data import identity
 from dermjax.data import manifest as tables
 from dermjax.data.problems import ManifestError, quoted
 
@@ -143,12 +144,28 @@ def _preference(path: Path) -> int:
 
 
 def located(ids, photos) -> list[str]:
-    """Where each id's photograph is; an absent one keeps its usual place, for the message."""
+    """Where each id's photograph is; an absent one keeps its usual place, for the message.
+
+    An id and a file's name may differ in case and in their form in Unicode, if one file alone fits.
+    """
     stems = [os.path.splitext(name)[0] if name.lower().endswith(PHOTOS) else name for name in ids]
+    forms: dict[str, list[str]] = {}
+    if any(stem not in photos for stem in stems):
+        for stem, path in photos.items():
+            forms.setdefault(_form(stem), []).append(path)
+
+    def place(stem: str, name: str) -> str:
+        near = forms.get(_form(stem), [])
+        return near[0] if len(near) == 1 and name else f"images/{name}" if name else ""
+
     return [
-        photos.get(stem, f"images/{name}" if name else "")
+        photos[stem] if stem in photos else place(stem, name)
         for stem, name in zip(stems, ids, strict=True)
     ]
+
+
+def _form(stem: str) -> str:
+    return identity.visible(stem).casefold()
 
 
 def kept(frame, names) -> dict[str, pd.Series]:
@@ -157,6 +174,14 @@ def kept(frame, names) -> dict[str, pd.Series]:
 
 
 def looked_up(keys: pd.Series, found: pd.DataFrame, by: str, column: str) -> pd.Series:
-    """The column of another table in the rows where `by` is the key; '' where there is none."""
-    values = found.drop_duplicates(by).set_index(by)[column]
-    return keys.map(values).fillna("").astype("str")
+    """The column of another table in the rows where `by` is the key; '' where there is none.
+
+    A key that is not there as it is written is looked for as it reads.
+    """
+    first = found.drop_duplicates(by)
+    values = keys.map(first.set_index(by)[column])
+    if values.isna().any():
+        read = first.assign(key=first[by].map(identity.key)).drop_duplicates("key", keep=False)
+        near = keys[values.isna()].map(identity.key).map(read.set_index("key")[column])
+        values = values.fillna(near)
+    return values.fillna("").astype("str")

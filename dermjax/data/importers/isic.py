@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dermjax.data import identity
 from dermjax.data.importers import folders
 from dermjax.data.manifest import SETS
 from dermjax.data.problems import ManifestError, at_rows
@@ -60,7 +61,8 @@ def read_2020(folder: Path) -> folders.Raw:
     if not pairs.is_file():
         return raw, notes + [f"no {pairs.name}: known duplicates (425 pairs) are not left out"]
     found, more = folders.table(folder, [pairs.name], ["image_name_1", "image_name_2"])
-    twice = frame["image_name"].isin(set(found["image_name_2"]))
+    known = set(found["image_name_2"].map(identity.key))
+    twice = frame["image_name"].map(identity.key).isin(known)
     raw["exclude"] = np.where(twice, "all", "")
     return raw, notes + more + [f"known duplicates left out: {twice.sum()}"]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dermjax.data import identity
 from dermjax.data.importers import folders
 from dermjax.data.manifest import BOX
 
@@ -30,13 +31,12 @@ def read(folder: Path) -> folders.Raw:
     if not (folder / "boxes.csv").is_file():
         return raw, notes + ["no boxes.csv: whole images are used"]
     boxes, more = folders.table(folder, ["boxes.csv"], ["img_id", *BOX])
-    lost = int((~boxes["img_id"].isin(frame["img_id"])).sum())
-    bare = int((~frame["img_id"].isin(boxes["img_id"])).sum())
+    # As the two tables read: one may write .PNG, or another form of Unicode.
+    boxes = boxes.assign(key=boxes["img_id"].map(identity.key))
+    keys = frame["img_id"].map(identity.key)
+    lost = int((~boxes["key"].isin(keys)).sum())
+    bare = int((~keys.isin(boxes["key"])).sum())
     notes += more + ([f"images without a box: {bare} (used whole)"] if bare else [])
     notes += [f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"] if lost else []
-    raw = (
-        raw.assign(img_id=frame["img_id"])
-        .merge(boxes[["img_id", *BOX]], on="img_id", how="left")
-        .drop(columns="img_id")
-    )
+    raw = raw.assign(key=keys).merge(boxes[["key", *BOX]], on="key", how="left").drop(columns="key")
     return raw.fillna(dict.fromkeys(BOX, "")), notes

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from patch_network import COLUMNS, NETWORK, ROWS, VARIABLES, given, photographs, statistics
+from scipy import ndimage
 
 from dermjax.analysis import saliency
 from dermjax.analysis.saliency.bottleneck import (
@@ -103,11 +104,25 @@ def test_bits_of_a_layer_are_spread_over_the_pixels():
     capacity = np.zeros((1, 3, 3, 2), np.float32)
     capacity[0, 1, 1] = np.log(2) * np.array([3, 5])
     bits = np.asarray(bits_per_pixel(capacity, (12, 12)))
-    assert bits.shape == (1, 12, 12)
-    assert bits.sum() == pytest.approx(8, rel=1e-5)  # all the 8 bits lie inside the image
-    assert bits[0, 0, 0] == 0 and bits.max() <= 8 / 16
+    assert bits.shape == (1, 12, 12) and bits.max() <= 8 / 16
+    np.testing.assert_allclose(bits[0], bits[0, ::-1, ::-1], atol=1e-6)
+    # At an outer cell's centre (between two pixels here) nothing of the middle is seen, and as much
+    # half a pixel nearer to the border as half a pixel nearer to the middle.
+    np.testing.assert_allclose(bits[0, 6, [1, 0]], bits[0, 6, [2, 3]], rtol=1e-5)
     constant = bits_per_pixel(np.full((1, 3, 3, 1), np.log(2), np.float32), (12, 12))
     np.testing.assert_allclose(constant, 1 / 16, rtol=1e-5)  # up to the border
+
+
+@pytest.mark.parametrize(
+    ("cells", "size"), [((3, 5), (12, 35)), ((4, 4), (50, 30)), ((2, 7), (9, 7)), ((1, 2), (5, 8))]
+)
+def test_bits_are_enlarged_as_by_the_authors(cells, size):
+    """IBA's `to_saliency_map`: scikit-image's resize, which mirrors at the outer cells' centres."""
+    nats = np.random.default_rng(0).exponential(size=(2, *cells, 6)).astype(np.float32)
+    per_cell = nats.astype(np.float64).sum(-1) / np.log(2) * np.prod(cells) / np.prod(size)
+    zoom = [n / of for n, of in zip(size, cells, strict=True)]
+    wanted = [ndimage.zoom(one, zoom, order=1, mode="mirror", grid_mode=True) for one in per_cell]
+    np.testing.assert_allclose(bits_per_pixel(nats, size), wanted, rtol=1e-5)
 
 
 def test_the_bottleneck_keeps_what_the_class_needs(found):

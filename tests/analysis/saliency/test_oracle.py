@@ -85,6 +85,7 @@ def test_the_whole_equals_the_authors_with_the_quick_prior():
 
 def wrong(statement, kind):
     """The reference with one thing otherwise: the class, and settings."""
+    import torch
 
     class Wrong(statement.InputIBA):
         def feature_mask(self, logits):
@@ -102,6 +103,13 @@ def wrong(statement, kind):
             mean, std, active = self.statistics
             masks = self.feature_mask(logits.detach())
             return active * self.feature_divergence(*masks, (features - mean) / std)
+
+        def saliency(self, capacity, size):
+            if kind != "the border's value held":
+                return super().saliency(capacity, size)
+            bits = capacity.sum(0) / np.log(2) * capacity[0].numel() / (size[0] * size[1])
+            resize = torch.nn.functional.interpolate
+            return resize(bits[None, None], tuple(size), mode="bilinear")[0, 0]
 
         def generate(self, image, mask, mean, scale, z):
             if kind == "noise of one channel for all":
@@ -141,6 +149,7 @@ def wrong(statement, kind):
         ("feature", "a layer's mask smoothed", {}),
         ("feature", "a mean's sign", {}),
         ("feature", "capacity after the last update", {}),
+        ("feature", "the border's value held", {}),
         ("feature", "another price", {"feature_beta": 1.1}),
         ("prior", "generator every 4th batch", {"generator_every": 4}),
         ("prior", "mask in [0, 1]", {"gan_mask": "lambda"}),
