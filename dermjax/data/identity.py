@@ -175,7 +175,8 @@ def settle(
     whether two spellings are one disease is for the user to say.
 
     Args:
-        frame: Strings in the columns patient, lesion, label and exclude; the integer column `row`.
+        frame: Strings in the columns patient, lesion, label, exclude and image; the integer column
+            `row`.
         labelled: Labels are needed; where they are not, what is wrong with them is a note.
 
     Returns:
@@ -183,7 +184,7 @@ def settle(
     """
     problems, notes, columns = [], [], {}
     for name in ("label", "patient", "lesion"):
-        column, rows = frame[name], frame["row"]
+        column, rows = frame[name], frame[["row", "image"]]
         # A million rows have few names, and lists of them are faster than arrays of strings.
         names = list(set(column.tolist()) - {""})
         nobody = column.isin([one for one in names if is_nobody(one)])
@@ -207,7 +208,7 @@ def settle(
     return frame.assign(**columns), problems, notes
 
 
-def _unreadable(column: pd.Series, rows: pd.Series, names: list[str], name: str) -> list[str]:
+def _unreadable(column: pd.Series, rows: pd.DataFrame, names: list[str], name: str) -> list[str]:
     """Names of which nobody can say whose they are."""
     problems = []
     destroyed = column.isin([one for one in names if is_destroyed(one)])
@@ -238,12 +239,12 @@ def _several(names: Iterable[str]) -> list[list[str]]:
     return sorted(sorted(own) for own in spellings.values() if len(own) > 1)
 
 
-def _labels_alike(column: pd.Series, rows: pd.Series) -> list[str]:
+def _labels_alike(column: pd.Series, rows: pd.DataFrame) -> list[str]:
     """Labels that read the same, with the rows of all but the commonest spelling."""
     counts, problems = column[column != ""].value_counts(), []
     for own in _several(counts.index):
         usual = _usual(own, counts)
-        other = rows[column.index][column.isin(own) & (column != usual)]
+        other = rows.loc[column.index[column.isin(own) & (column != usual)]]
         told = ", ".join(f"{_shown(one)} ({counts[one]})" for one in own)
         text = f"labels {told} read the same and would be {len(own)} classes: write them the same"
         problems.append(at_rows(other, text))
@@ -251,7 +252,7 @@ def _labels_alike(column: pd.Series, rows: pd.Series) -> list[str]:
 
 
 def _merged(
-    column: pd.Series, rows: pd.Series, names: list[str], name: str
+    column: pd.Series, rows: pd.DataFrame, names: list[str], name: str
 ) -> tuple[pd.Series, list[str]]:
     """The column with one spelling for each, and a note on what was joined."""
     several = _several(names)
