@@ -22,14 +22,13 @@ from dermjax.data import (
     splits,
 )
 from dermjax.data import manifest as tables
-from dermjax.data.importers import LAYOUTS, WITHOUT_LABELS, WITHOUT_TABLE, dermamnist
-from dermjax.data.importers.folders import Absent, NoTable, check_names, files, left_behind
+from dermjax.data.importers import LAYOUTS, dermamnist, recognise
+from dermjax.data.importers.folders import check_names
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
 
 POLICIES = ("refuse", "skip", "use")
 _NAMED = 5  # missing files whose neighbours are looked for
-_TABLES = (".csv", ".tsv", ".json", ".xlsx")
 _LATER = "not needed to pretrain, but to fine-tune, in a probe and in a study"
 _FEW = 0.1  # of the photographs; where more are bad, a folder is missing or the paths are wrong
 
@@ -195,7 +194,8 @@ def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: st
         raise ManifestError(source, ["is a folder, but layout 'csv' needs the CSV file itself"])
     root, problems = source.parent, []
     if source.is_dir():
-        root, (frame, notes) = source, _folder(source, layout, official_split, labelled)
+        root, (name, frame, notes) = source, recognise.recognise(source, layout, labelled)
+        frame = _officially(frame, source, name, official_split)
     elif source.suffix == ".npz":
         root, (frame, notes) = dermamnist.read(source, Path(cache_dir))
         frame = _officially(frame, source, "dermamnist", official_split)
@@ -215,56 +215,6 @@ def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: st
         labelled=labelled,
     )
     return manifest, [*problems, *more, *further]
-
-
-def _folder(source: Path, layout: str, official_split: bool, labelled: bool):
-    """(table, notes) of the layout that is named, or else of the first that fits."""
-    tried, own = [], tables_in(source)
-    known = [name for name in LAYOUTS if not (labelled and name in WITHOUT_LABELS)]
-    for name in known if layout == "auto" else [layout]:
-        try:
-            frame, notes = LAYOUTS[name](source)
-            if layout == "auto" and name in WITHOUT_TABLE:
-                _check_guess(name, frame, source, own, labelled)
-        except Absent as reason:
-            unlikely = isinstance(reason, NoTable) or (own and name in WITHOUT_TABLE)
-            if layout == name or isinstance(reason, _Beside) or not unlikely:
-                tried.append(f"{name} ({reason})")
-            continue
-        if layout == "auto":
-            notes = [*notes, f"folder read as {name}; --config.data.layout=NAME says otherwise"]
-        return _officially(frame, source, name, official_split), notes
-    hint = f" such as {quoted(own)} in it" if own else ""
-    alone = ""
-    if labelled and not own and files(source)[0]:
-        alone = "; photographs without labels can be pretrained on: --config.task=pretrain"
-    nearly = f"; nearly {'; '.join(tried)}" if tried else ""
-    raise ManifestError(
-        source,
-        [
-            f"is a folder of no known layout ({', '.join(known)}){nearly}: name a CSV "
-            f"instead{hint}, with the columns image, label and patient{alone}"
-        ],
-    )
-
-
-class _Beside(Absent):
-    """A folder of photographs has more in it than its layout tells of."""
-
-
-def _check_guess(name: str, frame: pd.DataFrame, source: Path, own, labelled: bool) -> None:
-    """Whether the folders of a layout that has no table may be taken for what they seem."""
-    remedy = f"if that does not matter: --config.data.layout={name}"
-    if own:  # labels may stand there, and `images` and `masks` be no classes
-        raise _Beside(f"{own[0]} lies beside the folders; {remedy}")
-    if not labelled and len(frame) < len(files(source)[0]):
-        raise _Beside(f"further photographs lie beside the folders; {remedy}")
-
-
-def tables_in(folder: Path) -> list[str]:
-    """The names of tables that lie in a folder, at most five."""
-    found = (p.name for p in folder.iterdir() if p.suffix.lower() in _TABLES)
-    return sorted(name for name in found if not left_behind(name))[:5]
 
 
 def _redactions(source: Path, redact: str):

@@ -154,4 +154,4 @@ def _torn_problem(name: str, rows: pd.DataFrame) -> str:
     exception = name if count > 1 else f"{name[:-1]}:{rows['shared'].iloc[0]}"
     remedy = "give each one set" if count > 1 else "give it one set"
     text = f"{remedy}, leave the split out, or accept it: --config.data.allow=\"['{exception}']\""
-    return at_rows(rows["row"], f"the split leaks: {named}{more}: {text}", rows["image"])
+    return at_rows(rows, f"the split leaks: {named}{more}: {text}")

@@ -30,11 +30,13 @@ def at_rows(rows, text: str, images=()) -> str:
     """One line for one kind of problem: the first ten row numbers, the count, the text.
 
     Args:
-        rows: Line numbers in the user's file.
+        rows: Line numbers in the user's file; or these rows of the table, with `row` and `image`.
         text: What is wrong and what to do.
         images: The photographs that these rows name; those that the text does not name already
             stand behind it.
     """
+    if hasattr(rows, "columns"):
+        rows, images = rows["row"], rows["image"]
     images = [name for name in map(str, images) if name and repr(name) not in text]
     text += f" (in {quoted(images)})" if images else ""
     rows = sorted({int(row) for row in rows})

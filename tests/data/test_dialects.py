@@ -31,7 +31,8 @@ def test_excels_first_line_is_no_header(tmp_path, first, encoding):
     assert found.frame["label"].tolist()[:2] == ["a", "b"]
     above = first.strip("\r\n") and len(first.splitlines())
     assert found.frame["row"].tolist() == list(range(2 + above, 9 + above))
-    assert f"row {8 + above}:" in problems[0] and "7.jpg" in problems[0]
+    (line,) = (line for line in (*problems, *found.notes) if "'nan'" in line)
+    assert f"row {8 + above}:" in line and "'7.jpg'" in line
 
 
 def test_the_delimiter_that_excel_names_is_taken(tmp_path):
@@ -233,3 +234,34 @@ def test_names_that_are_not_utf8_are_refused_in_words(tmp_path, place):
         (folder / label / "x.jpg").rename(folder / label / name)
     with pytest.raises(ManifestError, match=r"not UTF-8.*\\x.*rename"):
         layouts.examine(folder, cache_dir=tmp_path / "c")
+
+
+def test_every_line_about_rows_names_the_photographs(tmp_path):
+    """Of a table with something wrong in every way."""
+    header = "image,label,patient,lesion,split,exclude,x,y,w,h,redact_x,redact_y,redact_w,redact_h"
+    rows = [f"{i}.jpg,{'ab'[i % 2]},p{i},,{('train', 'test')[i % 2]}," + "," * 7 for i in range(6)]
+    rows += [
+        "6.jpg,A,p6,,train,,,,,,,,,",
+        "7.jpg,a,1.2E+11,,train,,,,,,,,,",
+        "8.jpg,a,p8,,hold-out,,,,,,,,,",
+        "9.jpg,a,p9,,train,perhaps,,,,,,,,",
+        "10.jpg,a,p10,,train,,1,1,0,5,,,,",
+        "11.jpg,a,p11,,train,,1,1,,5,,,,",
+        "12.jpg,a,p12,,train,,1,1,x,5,,,,",
+        "13.jpg,a,p13,,train,,0,0,1,1,,,,",
+        "14.jpg,a,p14,,train,,,,,,1,1,0,1",
+        "15.jpg,a,p15,,,,,,,,,,,",
+        "16.jpg,a,p0,,test,,,,,,,,,",
+        "17.jpg,unknown,None,,train,,,,,,,,,",
+        "gs://b/18.jpg,a,p18,,train,,,,,,,,,",
+        "19.jpg,a",
+        "19.jpg,a,p19,,train,,,,,,,,,",
+        "20.jpg,rare,p20,,train,,,,,,,,,",
+    ]
+    manifest_, problems = manifest.read_csv(_table(tmp_path, header, rows))
+    lines = [line for line in (*problems, *manifest_.notes) if line.startswith("row")]
+    assert len(problems) >= 11
+    for line in lines:
+        assert ".jpg'" in line or line.startswith("rows without"), line
+    for index in (6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19):
+        assert any(f"{index}.jpg'" in line for line in lines), index

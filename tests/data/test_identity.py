@@ -217,7 +217,7 @@ def test_a_point_that_may_mean_two_things_is_asked_about(tmp_path):
 def test_a_clean_table_stays_as_it_is():
     names = [f"PAT_{i}" for i in (1, 10, 100)] + ["HAM_0000118", "-123", "123", "1.5", ""]
     frame = pd.DataFrame({"label": ["a"] * 8, "patient": names, "lesion": names[::-1]}, dtype="str")
-    frame = frame.assign(exclude="", row=range(2, 10))
+    frame = frame.assign(exclude="", image="a.jpg", row=range(2, 10))
     found, problems, notes = identity.settle(frame)
     assert found.equals(frame) and problems == [] and notes == []
 
