@@ -82,7 +82,7 @@ def paper(tmp_path_factory):
         dataclasses.replace(one.runs[0], planned=planned, results=results)
         for planned in plan(config, epath.Path(folder))
     ]
-    return config, dataclasses.replace(one, runs=tuple(runs))
+    return config, dataclasses.replace(one, runs=tuple(runs), planned=tuple(config.strategies))
 
 
 def changed(config, **fields):
