@@ -6,6 +6,7 @@ All are ratios of sums over images: without a patient a ratio r of sums n / d fa
 Letters: B images, N classes, T trials, G patients.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -73,9 +74,16 @@ def by_class(
 
 
 def means(values: np.ndarray, patients: np.ndarray, bounded: bool = True) -> ByClass:
-    """Means over images of `values [T, B, C]`, a column being what a class is elsewhere."""
+    """Means over images, a column being what a class is elsewhere.
+
+    Args:
+      values: `[T, B, C]` in [0, 1]; at least 0 where they are not bounded.
+      patients: `[B]` int in [0, G), the patient of each image.
+      bounded: whether no value exceeds 1.
+    """
     whole = np.ones(values.shape[1:], bool)
-    return _ratios([(part, whole) for part in values], patients, whole.any(0), bounded=bounded)
+    found = _ratios([(part, whole) for part in values], patients, whole.any(0))
+    return found if bounded else dataclasses.replace(found, bounded=False, least=0.0)
 
 
 def _ratios(
@@ -84,7 +92,6 @@ def _ratios(
     there: np.ndarray,
     *,
     behind: np.ndarray | None = None,
-    bounded: bool = True,
 ) -> ByClass:
     """Ratios of sums of all trials, with influences; NaN where a class is not `there`.
 
@@ -109,7 +116,6 @@ def _ratios(
         images=behind.sum(0),
         patients=theirs.sum(0),
         people=theirs.any(1).sum(),
-        bounded=bounded,
     )
 
 

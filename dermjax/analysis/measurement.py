@@ -46,6 +46,7 @@ class Measurement:
     extra: float = 0.0  # variance over patients that the influences cannot show
     others: tuple[np.ndarray, ...] = ()  # values [T] of those that were subtracted
     bounded: bool = True  # whether it lies in [0, 1], or is a difference of two that do
+    least: float = -np.inf  # of one that is not bounded so
     limited: bool = True  # whether an image is worth one observation at most, as of a proportion
 
     @property
@@ -154,7 +155,8 @@ class Measurement:
         if self.patients < 2 or np.isnan(value):
             return Estimate(value, np.nan, np.nan)
         if not self.bounded:
-            return intervals.student(value, variance, freedom, level)
+            found = intervals.student(value, variance, freedom, level)
+            return dataclasses.replace(found, low=max(found.low, self.least))
         if self.others:
             return intervals.difference(value, variance, freedom, self.patients, level)
         return intervals.bounded(
@@ -181,6 +183,7 @@ class ByClass:
     freedom: float = 0.0  # degrees of freedom that stand behind `extra`
     others: tuple[np.ndarray, ...] = ()  # values [T, N] of those that were subtracted
     bounded: bool = True
+    least: float = -np.inf
     limited: bool = True
 
     def of(self, index: int) -> Measurement:
@@ -195,6 +198,7 @@ class ByClass:
             extra=float(np.broadcast_to(self.extra, self.images.shape)[index]),
             others=tuple(values[:, index] for values in self.others),
             bounded=self.bounded,
+            least=self.least,
             limited=self.limited,
         )
 
@@ -250,6 +254,7 @@ class ByClass:
             extra=float(extra),
             others=tuple(values[:, known].mean(1) for values in self.others),
             bounded=self.bounded,
+            least=self.least,
             limited=self.limited,
         )
 

@@ -286,10 +286,10 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             _trials(row),
             f"{row.difference:+.3f}",
             _signed(row.low, row.high) if row.trials > 1 else "–",
-            _p(row.p),
-            _p(row.p_holm),
+            p_value(row.p),
+            p_value(row.p_holm),
             _signed(row.networks_low, row.networks_high),
-            _p(row.networks_p_holm),
+            p_value(row.networks_p_holm),
             row.mcnemar_p,
         ]
         for row in frame.itertuples()
@@ -317,8 +317,11 @@ def _signed(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
 
 
-def _p(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3g}"
+def p_value(value: float) -> str:
+    """`.024`, `< .001` (no study of some patients and trainings knows more), or a dash for none."""
+    if value < 0.001:
+        return "< .001"
+    return number(value, 3)
 
 
 def gaps_table(frame: pd.DataFrame) -> Table:

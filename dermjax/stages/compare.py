@@ -124,7 +124,8 @@ def _in_words(row) -> str:
     share = f"At {page.percent(row.alpha)} of the labels"
     if math.isnan(p):
         return f"{share} {row.first} and {row.second} cannot be compared: one test patient."
-    span = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {trained}; adjusted p {p:.3g}"
+    ends = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    span = f"{ends} {trained}; adjusted p {page.p_value(p)}"
     if p >= _LEVEL:
         return (
             f"{share} {subject}{row.first} and {subject}{row.second} cannot be told apart in macro "
