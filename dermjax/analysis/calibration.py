@@ -134,8 +134,10 @@ def errors(
     found = {}
     for (name, value), drawn in zip(values.items(), resamples, strict=True):
         low, high = bootstrap.basic_interval(value, drawn)
-        # Where every draw gives the same, the images show no variance at all.
-        found[name] = Estimate(value, low, high) if low < high else Estimate(value, np.nan, np.nan)
+        # Where every draw gives the same, but for rounding, the images show no variance at all.
+        if high - low < 1e-9:
+            low = high = np.nan
+        found[name] = Estimate(value, low, high)
     return found
 
 

@@ -12,11 +12,13 @@ from dermjax.stages import planned
 SKILL = {"SS": 2.6, "IN": 2.2, "FS": 1.2}
 
 
-def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0, names=None):
+def write_study(
+    folder, *, argument, classes=4, images=120, patients=None, features=8, seed=0, names=None
+):
     """(config, runs) of a study whose runs are all done.
 
     Strategies differ in skill, more labels help, rare classes are harder; patients have up to four
-    images.
+    images, or are as many in each set as `patients`.
     """
     config = config_file.get_config(f"scale=demo,{argument}")
     runs = planned.plan(config, epath.Path(folder))
@@ -27,10 +29,11 @@ def write_study(folder, *, argument, classes=4, images=120, features=8, seed=0, 
     for part, count in (("train", 3 * images), ("validation", images), ("test", images)):
         label = rng.choice(classes, count, p=shares / shares.sum())
         label[:classes] = range(classes)
+        people = patients or max(count // 3, 2)
         tables[part] = pd.DataFrame(
             {
                 "image": [f"{part}/{i}.jpg" for i in range(count)],
-                "patient": [f"{part}{i}" for i in rng.integers(0, max(count // 3, 2), count)],
+                "patient": [f"{part}{i}" for i in rng.integers(0, people, count)],
                 "label": [names[i] for i in label],
                 "split": part,
                 "sex": rng.choice(["f", "m", ""], count),

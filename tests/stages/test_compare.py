@@ -102,12 +102,15 @@ def test_intervals_of_ranking_and_calibration_are_over_patients(study):
     truth = each[0]["label"].map({f"disease {i}": i for i in range(4)})
     shares = [t[[f"p_disease {i}" for i in range(4)]].to_numpy() for t in each]
     own_losses = np.mean([-np.log(p[np.arange(120), truth]) for p in shares], 0)
+    assert own["log_loss_low"] <= own["log_loss_networks_low"]  # trainings differ, too
+    assert own["log_loss_high"] >= own["log_loss_networks_high"]
     patients = [rows.to_numpy() for _, rows in each[0].reset_index().groupby("patient")["index"]]
     for _ in range(1000):
         drawn = rng.integers(0, len(patients), len(patients))
         losses.append(own_losses[np.concatenate([patients[i] for i in drawn])].mean())
-    assert own["log_loss_low"] == pytest.approx(np.quantile(losses, 0.025), rel=0.1)
-    assert own["log_loss_high"] == pytest.approx(np.quantile(losses, 0.975), rel=0.1)
+    low, high = np.quantile(losses, [0.025, 0.975])
+    assert own["log_loss_networks_low"] == pytest.approx(low, rel=0.1)
+    assert own["log_loss_networks_high"] == pytest.approx(high, rel=0.1)
 
 
 def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
@@ -122,7 +125,7 @@ def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
     area = table(folder, "by_class").iloc[0]
     low, high = (f"{area[f'auroc_{end}']:.2f}".replace("0.", ".", 1) for end in ("low", "high"))
     assert f"[{low}, {high}]" in said
-    assert "95 %, all from the same 300 draws of the test patients" in said
+    assert "300 draws of the test patients" in said  # of errors of calibration
 
 
 @pytest.mark.parametrize("classes, name", [(2, None), (3, "top2"), (4, "top3")])
@@ -176,8 +179,11 @@ def test_pairs_are_all_compared_and_adjusted(study):
         ("IN", "FS"),
     }
     assert (pairs["p_holm"] >= pairs["p"]).all()
+    assert (pairs["networks_p_holm"] >= pairs["networks_p"]).all()
+    assert (pairs["p"] >= pairs["networks_p"]).all() and (pairs["trials"] == 2).all()
     ss_fs = pairs[(pairs["second"] == "FS") & (pairs["first"] == "SS") & (pairs["alpha"] == 1)]
-    assert (ss_fs["difference"] > 0).all() and (ss_fs["low"] > 0).all()  # made so
+    assert (ss_fs["networks_low"] > 0).all()  # made so
+    assert (ss_fs.loc[ss_fs["measure"] == "accuracy", "low"] > 0).all()
 
 
 def test_tables_for_a_paper(study):
@@ -206,7 +212,7 @@ def test_the_page_is_one_file_with_everything(study):
     assert targets <= set(re.findall(r'id="([^"]+)"', text))  # every link leads somewhere
     said = words(folder)
     assert "All runs of the study are in this report." in said
-    assert "At 100 % of the labels SS has a higher macro sensitivity than FS" in said
+    assert "At 10 % of the labels SS has a higher macro sensitivity than FS" in said
     assert "for the authors to say" in said and "not estimated: the rated power of cpu" in said
     assert "training, validation, test images 360, 120, 120" in said
     figures = {path.name for path in (folder / "figures").iterdir()}
@@ -240,6 +246,42 @@ def test_what_is_missing_is_said_and_left_out(tmp_path):
     assert np.isnan(overall["accuracy_sd"]["SS", 0.5])
 
 
+def test_identical_strategies_do_not_differ_where_a_trial_of_one_is_missing(tmp_path):
+    """They are compared in the trials that both have, which the page names."""
+    argument = "strategies=SS+IN,alphas=0.5,trials=3"
+    config, runs = write_study(tmp_path, argument=argument, classes=3, images=60)
+    config.report.resamples, config.report.tsne = 100, False
+    for ss, other in zip(runs[::2], runs[1::2], strict=True):
+        for name in ("predictions.csv", "validation_predictions.csv"):
+            (other.directory / name).write_text((ss.directory / name).read_text())
+    (runs[3].directory / "results.json").unlink()  # IN's trial 1
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    pairs, said = table(tmp_path, "pairs"), words(tmp_path)
+    assert (pairs["difference"] == 0).all() and pairs["mcnemar_p"].tolist() == ["1 1"] * 3
+    for name in ("p", "p_holm", "networks_p_holm"):
+        assert (pairs[name] == 1).all()
+    assert "2 (0, 2)" in said and "trials 0 and 2" in said and "cannot be told apart" in said
+    # The one with the luckier trials is not the better strategy.
+    for name in ("overall", "table1a", "table1b"):
+        assert "textbf" not in (tmp_path / "tables" / f"{name}.tex").read_text()
+    # All of three classes are among the three likeliest.
+    assert "top3" not in table(tmp_path, "overall")
+    assert "top-3" not in said.partition("Definitions")[0]
+
+
+def test_a_test_set_of_one_patient_has_a_report_without_intervals(tmp_path):
+    argument = "strategies=SS+FS,alphas=1.0,trials=2"
+    config, runs = write_study(tmp_path, argument=argument, images=24, patients=1)
+    config.report.resamples, config.report.tsne = 100, False
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    overall, said = table(tmp_path, "overall"), words(tmp_path)
+    assert overall["accuracy"].notna().all()
+    assert overall.filter(regex="_(low|high)$").isna().all(axis=None)
+    assert table(tmp_path, "by_class").filter(regex="_(low|high)$").isna().all(axis=None)
+    assert "SS and FS cannot be compared: one test patient" in said
+    assert "nan" not in said.lower().split() and "[nan" not in said
+
+
 def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypatch):
     fitted, fit = [], calibration.fit_temperature
     monkeypatch.setattr(
@@ -259,7 +301,10 @@ def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
     config.report.resamples = 100
     compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
     assert table(tmp_path, "pairs")["second"].tolist() == ["FS-balanced"] * 3
-    assert "balanced sampling balanced" in words(tmp_path)
+    said = words(tmp_path)
+    assert "balanced sampling balanced" in said
+    # A single trial: nothing is said of the strategies, which other trainings would show.
+    assert "the one network of FS" in said and table(tmp_path, "pairs")["p"].isna().all()
 
 
 def test_classes_of_any_alphabet_have_a_key_on_the_page_and_beside_the_files(tmp_path):

@@ -1,9 +1,12 @@
 """How a pretraining's fields become its parts."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 from dermjax.configs import common
+from etils import epath
 
 from dermjax.stages import pretrain
 
@@ -30,3 +33,37 @@ def test_the_optimizer_is_the_one_that_is_named(optimizer, kernel, bias):
         updates,
         {name: np.array(value) for name, value in expected.items()},
     )
+
+
+def identity(repeat):
+    """Of a pretraining on data that are not there."""
+    config = common.make_config("SS", "scale=demo")
+    config.pretrain.repeat = repeat
+    dataset = types.SimpleNamespace(fingerprint="data", split_key=lambda: "images")
+    beginning = types.SimpleNamespace(record=lambda: {"source": "random", "sha256": ""})
+    return config, pretrain._identity(config, dataset, beginning)
+
+
+def test_a_pretraining_made_before_there_were_repeats_is_found_again():
+    """Its folder is named by what it depends on; the first one has no further field there."""
+    config, found = identity(0)
+    without = config.pretrain.to_dict()
+    for name in ("directory", "accumulate_steps", "report_every", "save_every", "monitor"):
+        del without[name]
+    assert found["pretrain"] == {k: v for k, v in without.items() if k != "repeat"}
+    assert found["seed"] == config.seed
+    assert set(found) == {
+        *("pretrain", "model", "dtype", "max_side", "records", "data_fingerprint"),
+        *("training_images", "seed", "weights"),
+    }
+
+
+def test_repeated_pretrainings_differ_in_their_seed_and_folder():
+    workdir = epath.Path("runs/run")
+    folders, seeds = set(), set()
+    for repeat in range(4):
+        config, found = identity(repeat)
+        folders.add(str(pretrain._directory(config, workdir, found)))
+        seeds.add(found["seed"])
+    trials = {config.seed + 1000 * (trial + 1) for trial in range(1000)}
+    assert len(folders) == len(seeds) == 4 and not seeds & trials

@@ -75,3 +75,18 @@ def test_a_folder_has_one_process_at_a_time(tmp_path):
         (folder / "results.json").write_text("{}")
     assert not workdir.is_taken(folder)
     assert [path.name for path in folder.iterdir()] == ["results.json"]
+
+
+def test_a_folder_of_before_a_field_came_still_continues(tmp_path):
+    """With what it did without the field, and with nothing else."""
+    folder = epath.Path(tmp_path)
+    workdir.claim(folder, {"pretrain": {"steps": 6}, "trials": 3})
+    workdir.check_claim(folder, {"pretrain": {"steps": 6, "repeat": 0}, "trials": 3})
+    same = {"pretrain": {"steps": 6, "repeat": 0}, "trials": 3, "pretrainings": 1}
+    workdir.check_claim(folder, same)
+    for other, named in (
+        ({"pretrain": {"steps": 6, "repeat": 1}, "trials": 3}, "pretrain.repeat: 0 there, 1 here"),
+        ({**same, "pretrainings": 3}, "pretrainings: 1 there, 3 here"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            workdir.check_claim(folder, other)
