@@ -4,10 +4,11 @@ Letters: B images, N classes, T trials.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
-from dermjax.analysis import classification, subgroup_values
+from dermjax.analysis import classification
 from dermjax.analysis.measurement import Measurement
 
 
@@ -51,7 +52,8 @@ class Breakdown:
 
 
 def break_down(
-    values: np.ndarray,
+    names: np.ndarray,
+    order: Sequence[str],
     labels: np.ndarray,
     predicted: np.ndarray,
     patients: np.ndarray,
@@ -64,7 +66,8 @@ def break_down(
     Small numbers are suppressed: they say little, and can point at a person.
 
     Args:
-      values: `[B]` strings, of one attribute; `subgroup_values.group` makes subgroups of them.
+      names: `[B]`, the subgroup of each image; `data.subgroup_values.group` makes them of a column.
+      order: of the subgroups.
       labels: `[B]` int in [0, N).
       predicted: `[T, B]` of the trials, or `[B]`.
       patients: `[B]`, the patient of each image; any type that sorts.
@@ -73,20 +76,18 @@ def break_down(
         either, who does not show how patients differ.
 
     Raises:
-      ValueError: not as many values as images, a minimum below 1, or see `classification.overall`.
+      ValueError: not as many names as images, a minimum below 1, or see `classification.overall`.
     """
     labels, predicted = np.asarray(labels), np.atleast_2d(predicted)
     patients = np.unique(np.asarray(patients), return_inverse=True)[1]
-    grouped = subgroup_values.group(values)
-    if grouped.names.shape != labels.shape:
-        raise ValueError(
-            f"{len(values)} values of {len(labels)} images; each image needs one, '' if unknown"
-        )
+    names = np.asarray(names)
+    if names.shape != labels.shape:
+        raise ValueError(f"{len(names)} subgroups of {len(labels)} images; each image needs one")
     if minimum < 1:
         raise ValueError(f"minimum = {minimum} must be at least 1; 20 is usual")
 
     def subgroup(value):
-        rows = np.flatnonzero(grouped.names == value)
+        rows = np.flatnonzero(names == value)
         n, own = len(rows), patients[rows]
         people = len(np.unique(own))
         few = ""
@@ -102,4 +103,4 @@ def break_down(
         )
         return Subgroup(value, n, people, *found, "")
 
-    return Breakdown(tuple(subgroup(value) for value in grouped.order))
+    return Breakdown(tuple(subgroup(value) for value in order))

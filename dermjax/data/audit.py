@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax import command_line
-from dermjax.analysis import subgroup_values
-from dermjax.data import balance, links, splits
+from dermjax.data import balance, links, splits, subgroup_values
 from dermjax.data.manifest import KNOWN, OURS, Manifest
 from dermjax.data.near_duplicates import BITS, SURE
 

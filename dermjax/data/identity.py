@@ -28,10 +28,11 @@ _PLAIN = str.maketrans(
 _BLANK_MARKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _SEPARATOR = r"[\s_.\-]+"
 _LETTER = r"[^\W\d_]"
-_BETWEEN_DIGITS = re.compile(rf"(?<=\d){_SEPARATOR}(?=\d)")
+# A point between digits stays: C44.01 and C44.1 are two codes.
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?!\.\d)[\s_.\-]+(?=\d)")
 _BESIDE_DIGIT = re.compile(rf"(?<={_LETTER}){_SEPARATOR}(?=\d)|(?<=\d){_SEPARATOR}(?={_LETTER})")
 _BETWEEN_LETTERS = re.compile(rf"(?<={_LETTER}){_SEPARATOR}(?={_LETTER})")
-_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_LEADING_ZEROS = re.compile(r"(?<!\d)(?<!\d\.)0+(?=\d)")
 _SIMPLE = re.compile(r"([A-Za-z]*)(?:(?<=[A-Za-z])[_-])?0*([1-9][0-9]*)")  # 17, p017, PAT-17
 _AS_TEXT = re.compile(r"""=?"([^"]*)"|=?'([^']*)'|'([^']+)""")  # how spreadsheets keep 007
 _WHOLE = re.compile(r"(-?)\+?(\d+)(?:[.,](?:0{1,2}|0{4,}))?")  # 12, 12.0 and 12,00
@@ -42,16 +43,18 @@ _LOST_DIGITS = re.compile(r"\d{15}0{3,}")  # a spreadsheet keeps fifteen
 _ERROR = re.compile(r"#[^\d\s]\S*[!?]|#n/a|#na|#n/d|#nv|#+")  # of a spreadsheet's formula
 _AROUND = " \"'()[]{}<>*_-?!./\\|~:;,=^"
 _WORDS = """
-    nan|na|n a|n d|nat|nil|null|none|void|unk|unknown|not known|unknown patient|patient unknown|
-    unknown id|unknown label|unknown class|no patient|no patient id|no id|no label|no name|noname|
-    unnamed|unlabelled|unlabeled|not labelled|not labeled|missing|missing value|undefined|
-    unspecified|not specified|not available|not applicable|not recorded|not given|not stated|
-    not provided|no data|no value|no entry|no information|empty|blank|tbd|tba|todo|
-    to be determined|anonymous|anonymised|anonymized|anonym|anonymisiert|unbekannt|nicht bekannt|
-    unbekannter patient|unbekannte patientin|keine angabe|keine angaben|ohne angabe|keine daten|
-    nicht angegeben|nicht vorhanden|fehlt|fehlend|leer|inconnu|inconnue|non connu|non renseigné|
-    desconocido|desconocida|sin datos|sconosciuto|desconhecido|onbekend|nieznany|okänd|ukendt|
-    ukjent|neznámý|bilinmiyor|неизвестно|неизвестен|нет данных|未知|不明|不详|不詳|无|無
+    nan|na|n a|n d|nat|nil|null|none|void|unk|unknown|not known|unknown patient|
+    patient unknown|unknown id|unknown label|unknown class|no patient|no patient id|no id|
+    no label|no name|noname|unnamed|unlabelled|unlabeled|not labelled|not labeled|missing|
+    missing value|undefined|unspecified|not specified|not available|not applicable|
+    not recorded|not given|not stated|not provided|no data|no value|no entry|no information|
+    empty|blank|tbd|tba|todo|to be determined|anonymous|anonymised|anonymized|anonym|
+    anonymisiert|unbekannt|nicht bekannt|unbekannter patient|unbekannte patientin|
+    keine angabe|keine angaben|ohne angabe|keine daten|nicht angegeben|nicht vorhanden|fehlt|
+    fehlend|leer|inconnu|inconnue|non connu|non renseigné|desconocido|desconocida|
+    sin datos|sconosciuto|desconhecido|onbekend|nieznany|okänd|ukendt|ukjent|neznámý|
+    bilinmiyor|неизвестно|неизвестен|нет данных|未知|不明|不详|不詳|无|無|unkn|unknwon|
+    undetermined|not reported|미상
     """
 # "KA" is keratoacanthoma and "OA" may be anything; with their points they are German for unknown.
 _DOTTED = re.compile(r"[ko]\. ?a\.?|k/a|n\. ?[ab]\.?")
@@ -106,7 +109,7 @@ def key(text: str) -> str:
     and of quote, letters of other alphabets that look Latin; a spreadsheet's quotes around text;
     leading zeros (`P007` is `P7`), the decimals and the thousands' separators of a whole number;
     and which of space, `_`, `-` and `.` separates: between a letter and a digit it may be missing
-    (`P-7` is `P7`), between digits it may not (`1-1` is not `11`).
+    (`P-7` is `P7`), between digits it may not (`1-1` is not `11`), and a point is no other sign.
     """
     if simple := _SIMPLE.fullmatch(text):  # nearly all are, of a million rows
         return simple[1].lower() + simple[2]
@@ -175,8 +178,7 @@ def settle(
     whether two spellings are one disease is for the user to say.
 
     Args:
-        frame: Strings in the columns patient, lesion, label, exclude and image; the integer column
-            `row`.
+        frame: Strings in the columns patient, lesion, label and exclude; the integer column `row`.
         labelled: Labels are needed; where they are not, what is wrong with them is a note.
 
     Returns:
@@ -184,7 +186,7 @@ def settle(
     """
     problems, notes, columns = [], [], {}
     for name in ("label", "patient", "lesion"):
-        column, rows = frame[name], frame[["row", "image"]]
+        column = frame[name]
         # A million rows have few names, and lists of them are faster than arrays of strings.
         names = list(set(column.tolist()) - {""})
         nobody = column.isin([one for one in names if is_nobody(one)])
@@ -194,21 +196,27 @@ def settle(
                 f"{'unlabelled' if name == 'label' else f'without a {name}'}; rename it where it "
                 "is one"
             )
-            notes.append(at_rows(rows[nobody], text))
+            notes.append(_at(frame, nobody, text))
             names = list(set(names) - set(column[nobody]))
             column = column.mask(nobody, "").astype("str")
-        wrong = _unreadable(column, rows, names, name)
+        wrong = _unreadable(frame, column, names, name)
         if name == "label":
-            wrong += _labels_alike(column[frame["exclude"] != "all"], rows)
+            wrong += _labels_alike(frame, column)
         (problems if labelled or name != "label" else notes).extend(wrong)
         if name != "label":
-            column, more = _merged(column, rows, names, name)
+            column, more = _merged(frame, column, names, name)
             notes += more
         columns[name] = column
     return frame.assign(**columns), problems, notes
 
 
-def _unreadable(column: pd.Series, rows: pd.DataFrame, names: list[str], name: str) -> list[str]:
+def _at(frame: pd.DataFrame, chosen: pd.Series, text: str) -> str:
+    """A line about some rows, with their numbers and photographs."""
+    part = frame[chosen]
+    return at_rows(part["row"], text, part.get("image", ()))
+
+
+def _unreadable(frame: pd.DataFrame, column: pd.Series, names: list[str], name: str) -> list[str]:
     """Names of which nobody can say whose they are."""
     problems = []
     destroyed = column.isin([one for one in names if is_destroyed(one)])
@@ -217,7 +225,7 @@ def _unreadable(column: pd.Series, rows: pd.DataFrame, names: list[str], name: s
             f"{name} {quoted(column[destroyed])} is a number that a program has shortened, so "
             f"several {name}s may stand behind it: export the column as text"
         )
-        problems.append(at_rows(rows[destroyed], text))
+        problems.append(_at(frame, destroyed, text))
     short = {one: found[1] for one in names if (found := _EITHER.fullmatch(one))}
     known = {key(one) for one in names} if short else set()
     both = column.isin([one for one, digits in short.items() if key(digits) in known])
@@ -227,7 +235,7 @@ def _unreadable(column: pd.Series, rows: pd.DataFrame, names: list[str], name: s
             f"{name} {quoted(column[both])} may be {short[first]} with decimals or {key(first)}, "
             f"and there is a {name} {short[first]}: write whole numbers without points"
         )
-        problems.append(at_rows(rows[both], text))
+        problems.append(_at(frame, both, text))
     return problems
 
 
@@ -239,20 +247,21 @@ def _several(names: Iterable[str]) -> list[list[str]]:
     return sorted(sorted(own) for own in spellings.values() if len(own) > 1)
 
 
-def _labels_alike(column: pd.Series, rows: pd.DataFrame) -> list[str]:
+def _labels_alike(frame: pd.DataFrame, column: pd.Series) -> list[str]:
     """Labels that read the same, with the rows of all but the commonest spelling."""
-    counts, problems = column[column != ""].value_counts(), []
+    used = (column != "") & (frame["exclude"] != "all")
+    counts, problems = column[used].value_counts(), []
     for own in _several(counts.index):
         usual = _usual(own, counts)
-        other = rows.loc[column.index[column.isin(own) & (column != usual)]]
+        other = used & column.isin(own) & (column != usual)
         told = ", ".join(f"{_shown(one)} ({counts[one]})" for one in own)
         text = f"labels {told} read the same and would be {len(own)} classes: write them the same"
-        problems.append(at_rows(other, text))
+        problems.append(_at(frame, other, text))
     return problems
 
 
 def _merged(
-    column: pd.Series, rows: pd.DataFrame, names: list[str], name: str
+    frame: pd.DataFrame, column: pd.Series, names: list[str], name: str
 ) -> tuple[pd.Series, list[str]]:
     """The column with one spelling for each, and a note on what was joined."""
     several = _several(names)
@@ -268,7 +277,7 @@ def _merged(
     )
     found = column.isin(list(usual))
     column = column.mask(found, column.map(usual)).astype("str")
-    return column, [at_rows(rows[found], text)]
+    return column, [_at(frame, found, text)]
 
 
 def _usual(spellings: list[str], counts: pd.Series) -> str:

@@ -26,6 +26,7 @@ from dermjax.analysis import (
 )
 from dermjax.analysis.intervals import Estimate
 from dermjax.analysis.measurement import Measurement
+from dermjax.data import subgroup_values
 from dermjax.stages.outcomes import Outcome, Outcomes
 
 OVERALL = classification.OVERALL
@@ -200,8 +201,10 @@ def by_subgroup(cells: list[Cell], columns: list[str], minimum: int) -> pd.DataF
     rows = []
     for column, cell in itertools.product(columns, cells):
         out = cell.outcomes
+        grouped = subgroup_values.group(out.columns[column].to_numpy(str))
         found = subgroups.break_down(
-            out.columns[column].to_numpy(str),
+            grouped.names,
+            grouped.order,
             out.labels,
             cell.predicted,
             out.patients,

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from dermjax.analysis import calibration, subgroup_values
+from dermjax.analysis import calibration
+from dermjax.data import subgroup_values
 from dermjax.report import charts, looks, published
 from dermjax.report import study as page
 from dermjax.report.confused_pairs import confused_pairs

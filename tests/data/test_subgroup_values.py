@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dermjax.analysis import measured_values, subgroup_values
+from dermjax.data import measured_values, subgroup_values
 
 AGES = [str(age) for age in np.random.default_rng(0).integers(1, 89, 599)]
 DECADES = [f"{low}-{low + 9}" for low in range(0, 90, 10)]

@@ -12,19 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dermjax.analysis import measured_values
-from dermjax.analysis.measured_values import TIME_UNITS, Value
+from dermjax.data import identity, measured_values
+from dermjax.data.measured_values import TIME_UNITS, Value
 
 UNKNOWN = "(unknown)"
-_UNKNOWN_WORDS = frozenset(
-    "unknown|unk|unkn|unknwon|not known|not recorded|not reported|not specified|not stated|"
-    "not available|not applicable|not given|unspecified|undefined|undetermined|missing|"
-    "no data|n/a|n.a.|n.a|na|nan|#n/a|#na|<na>|nat|none|null|nil|tbd|"
-    "#ref!|#value!|#name?|#null!|#num!|#div/0!|"
-    "unbekannt|nicht bekannt|keine angabe|keine angaben|k.a.|k. a.|ohne angabe|"
-    "inconnu|inconnue|non connu|desconocido|desconocida|desconhecido|sconosciuto|onbekend|"
-    "okänd|ukjent|未知|不明|不详|不詳|미상|неизвестно".split("|")
-)
 # Signs that stand for nothing: ?, -, --, ..., /, *.
 _SIGNS = re.compile(r"[\W_]*")
 _SEX = {
@@ -119,10 +110,8 @@ def _key(text: str) -> str:
     plain = "".join(sign for sign in plain if unicodedata.category(sign) not in ("Cf", "Cc"))
     plain = " ".join(plain.replace("_", " ").split()).casefold()
     plain = unicodedata.normalize("NFKC", plain)
-    bare = plain.strip("()[]\"'")
-    if {plain, bare} & _UNKNOWN_WORDS or (_SIGNS.fullmatch(plain) and plain not in _SEX_OF):
-        return ""
-    return plain
+    signs = _SIGNS.fullmatch(plain) and plain not in _SEX_OF
+    return "" if signs or identity.is_nobody(plain) else plain
 
 
 def _words(known: collections.Counter) -> _Meanings:
