@@ -93,6 +93,7 @@ def by_class(
     probabilities = np.asarray(probabilities)
     trials = probabilities.reshape(-1, *probabilities.shape[-2:])
     values = np.array([value(labels, run) for run in trials])
+    values = np.minimum(values, 1.0)  # an average precision may be a rounding error above it
     labels = np.asarray(labels)
     member = by_patient(patients, len(labels))
     truth = np.eye(trials.shape[-1], dtype=bool)[labels]

@@ -159,8 +159,9 @@ class Measurement:
             return dataclasses.replace(found, low=max(found.low, self.least))
         if self.others:
             return intervals.difference(value, variance, freedom, self.patients, level)
+        whole = float(round(value))
         return intervals.bounded(
-            min(max(value, 0.0), 1.0),
+            whole if abs(value - whole) < _ROUNDING else value,
             variance,
             freedom,
             images=self.images,
