@@ -60,8 +60,7 @@ DEFINITIONS = {
     "macro_f1": "Unweighted mean of the classes' F1.",
     "auroc": (
         "Chance that an image of the class gets a higher probability of it than an image of "
-        "another class (one against the rest); its unweighted mean is the macro AUROC. Intervals "
-        "of a class with few images, say 20, are too narrow."
+        "another class (one against the rest); its unweighted mean is the macro AUROC."
     ),
     "auprc": (
         "Average precision over all thresholds of the class's probability (one against the rest). "

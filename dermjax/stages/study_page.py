@@ -128,7 +128,8 @@ def _differences(pairs: pd.DataFrame) -> Section:
         charts.differences(pairs),
         "Differences between strategies",
         "First minus second strategy over the trials that both have, 95 % interval over test "
-        "patients and trainings (of a single trial: of these two networks, over patients alone).",
+        "patients and trainings (of a single trial: of these two networks, over patients alone), "
+        "not widened for the number of comparisons: the table's adjusted p is.",
     )
     return Section("Differences", drawn=[drawn], tables=[page.pairs_table(pairs)])
 
