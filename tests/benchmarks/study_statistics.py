@@ -244,10 +244,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run?")
     parser.add_argument("--only", default="", help=", ".join(PARTS))
+    parser.add_argument("--studies", type=int, default=0, help="simulated ones of each kind")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="threads of t-SNE")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file, whole after every row")
     given = parser.parse_args()
     size = TINY if given.quick else PAPER
+    size = dataclasses.replace(size, studies=given.studies or size.studies)
     report = Report(given.out, dataclasses.asdict(size), budget=float("inf"))
     benchmark = Benchmark(size, report, given.jobs)
     for name in PARTS:
