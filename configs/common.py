@@ -191,7 +191,7 @@ def _pretrain() -> ConfigDict:
     """Stage 1 of SS: MoCo-v2."""
     stage = ConfigDict()
     stage.directory = ""  # default: next to the workdir, named by all that the result depends on
-    # Which of several pretrainings that differ by chance alone: 1, 2, ... take other seeds.
+    # Which of several pretrainings that differ by chance alone: 1, 2, ... take other seeds [ours].
     stage.repeat = 0
     stage.init = "random"  # [authors]; or `imagenet`, from init.weights
     stage.steps = 97_200  # 1,200 epochs of 20,926 images [authors]

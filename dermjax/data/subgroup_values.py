@@ -159,7 +159,7 @@ def _plain_numbers(written: collections.Counter) -> set[str]:
     units = collections.Counter()
     for text, value in read.items():
         units[value.unit] += written[text]
-    usual = units.most_common(1)[0][0] if units else ""
+    usual = min(units, key=lambda unit: (-units[unit], unit), default="")
     return {
         text
         for text, value in read.items()
@@ -253,7 +253,7 @@ def _in_one_unit(
     units: collections.Counter = collections.Counter()
     for key, value in read.items():
         units[value.unit] += known[key]
-    usual = units.most_common(1)[0][0] if units else ""
+    usual = min(units, key=lambda unit: (-units[unit], unit), default="")
     bare = units.pop("", 0) > 0
     if not units:
         return read, ""

@@ -15,8 +15,8 @@ from flax import struct
 
 from dermjax.steps.parts import in_parts
 
-# Relative error of a product of embeddings, as TF32 has it: nearer ones are equal.
-_ROUNDING = 1e-3
+# Relative error of a product of embeddings in float32: nearer ones are equal.
+_ROUNDING = 1e-6
 NO_ID = -1  # no photograph carries it: the noise that fills a fresh queue
 
 

@@ -183,5 +183,5 @@ def test_no_labels_no_neighbours_but_health(watched):
     finally:
         object.__setattr__(dataset, "labelled", labelled)
     assert "knn_accuracy" not in scalars and scalars["queue_std"] > 0
-    assert any("no labels" in line for line in heard.lines)
+    assert any("0 labelled training and 0 labelled" in line for line in heard.lines)
     assert jax.tree.all(jax.tree.map(np.isfinite, scalars))
