@@ -12,6 +12,8 @@ import dataclasses
 import numpy as np
 from scipy import sparse
 
+from dermjax.analysis import intervals
+
 _DRAWS = 500  # resamples whose counts are float64 at a time
 
 
@@ -91,8 +93,7 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple:
     Raises:
       ValueError: the level is outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level} must lie in (0, 1); .95 is usual")
+    intervals.check_level(level)
     values = np.asarray(values, np.float64)
     undefined = np.isnan(values).all(0)
     tails = ((1 - level) / 2, (1 + level) / 2)

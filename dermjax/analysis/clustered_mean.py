@@ -26,7 +26,7 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from dermjax.analysis import comparison
+from dermjax.analysis import comparison, intervals
 
 _Name = TypeVar("_Name")
 
@@ -82,8 +82,7 @@ def clustered_mean(
             f"values {values.shape} and patients {patients.shape} must both be [B]: one of each "
             "for every image"
         )
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level} must lie in (0, 1); .95 is usual")
+    intervals.check_level(level)
     if least_patients < 2:
         raise ValueError(f"least_patients = {least_patients} must be at least 2")
     defined = np.isfinite(values)
