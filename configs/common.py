@@ -206,6 +206,9 @@ def _pretrain() -> ConfigDict:
     stage.queue_size = 65_536
     stage.dim = 128  # of an embedding [authors]
     stage.hidden_dim = 2048  # of the head [authors]
+    # Batch norm behind both layers of the head; without it short trainings leave all embeddings in
+    # one cone.
+    stage.head_norm = False  # [authors]; True [moco-v3]
     stage.momentum = 0.999  # of the key encoder, at the first step [authors]
     stage.momentum_end = 0.999  # at the last, along half a cosine; constant [authors]
     stage.temperature = 0.2  # [authors]

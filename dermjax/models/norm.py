@@ -26,6 +26,7 @@ class BatchNorm(nn.Module):
         epsilon: Added to the variance.
         parts: Equal runs of this device's share, of which `x` is one (gradient accumulation). They
             hold whole groups; the mean of what they leave as running statistics is the share's.
+        affine: Whether a scale and a bias are learned.
         zero_scale: Whether the scale starts at 0 instead of 1 (the last norm of a residual branch).
         dtype: Type of the result; statistics are float32.
     """
@@ -35,6 +36,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     parts: int = 1
+    affine: bool = True
     zero_scale: bool = False
     dtype: jnp.dtype = jnp.float32
 
@@ -47,9 +49,11 @@ class BatchNorm(nn.Module):
                 one element.
         """
         channels = x.shape[-1]
-        start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
-        scale = self.param("scale", start, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        scale, bias = 1.0, 0.0
+        if self.affine:
+            start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
+            scale = self.param("scale", start, (channels,))
+            bias = self.param("bias", nn.initializers.zeros, (channels,))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train or self.is_initializing():

@@ -31,6 +31,7 @@ _PRETRAINING = {
     "queue_size": "keys in the queue",
     "dim": "dimensions of an embedding",
     "hidden_dim": "units of the head's hidden layer",
+    "head_norm": "batch norm in the head",
     "momentum": "momentum of the key encoder",
     "momentum_end": "momentum of the key encoder at the end",
     "temperature": "temperature",

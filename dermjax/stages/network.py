@@ -66,8 +66,9 @@ def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
         bn_groups=config.pretrain.bn_groups,
         axis_name=AXIS,
     )
+    stage = config.pretrain
     return models.ProjectedEncoder(
-        encoder, hidden_dim=config.pretrain.hidden_dim, dim=config.pretrain.dim
+        encoder, hidden_dim=stage.hidden_dim, dim=stage.dim, norm=stage.head_norm
     )
 
 

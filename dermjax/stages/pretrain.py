@@ -16,15 +16,20 @@ from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
 from dermjax.stages.monitor import Features, Monitor
 from dermjax.stages.prepare import Dataset
-from dermjax.stages.workdir import claim, exclusive_together
+from dermjax.stages.workdir import SINCE, claim, exclusive_together
 from dermjax.steps import moco, optimizer
 from dermjax.training import loop, parallel, processes
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
 from dermjax.training.writer import MetricsFile, Writer
 
 STAGE = "pretrain"
-# Fields that say where and how often, not what: they do not tell pretrainings apart.
-_WITHOUT_EFFECT = ("directory", "accumulate_steps", "report_every", "save_every", "monitor")
+# Fields that say where and how often, not what: they do not tell pretrainings apart. `repeat` does,
+# by the seed.
+_WITHOUT_EFFECT = (
+    *("directory", "accumulate_steps", "report_every", "save_every", "monitor"),
+    "repeat",
+)
+_UNKNOWN = object()
 _REPEAT = 1_000_003  # between the seeds of repeated pretrainings, far from those of trials
 
 
@@ -247,8 +252,13 @@ def _seed(config: ConfigDict) -> int:
 
 def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning) -> dict:
     """All that the result of a pretraining depends on: not alpha, not the trial."""
-    stage = {k: v for k, v in config.pretrain.to_dict().items() if k not in _WITHOUT_EFFECT}
-    del stage["repeat"]  # it is in the seed, by which pretrainings were told apart before it came
+    # Fields that came later are left out where they change nothing: pretrainings of before keep
+    # their names.
+    stage = {
+        name: value
+        for name, value in config.pretrain.to_dict().items()
+        if name not in _WITHOUT_EFFECT and SINCE.get(f"{STAGE}.{name}", _UNKNOWN) != value
+    }
     # By content: the same file under another name starts the same pretraining.
     start = {name: value for name, value in beginning.record().items() if name != "source"}
     return {

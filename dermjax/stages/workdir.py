@@ -22,8 +22,9 @@ _LOCK = ".lock"
 _LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
-# Fields that folders of earlier versions lack, by their ends, with what they did without.
-_SINCE = {"pretrain.repeat": 0, "pretrainings": 1}
+# Fields that folders of earlier versions lack, with what those did: of a run, and of a study.
+SINCE = {"pretrain.repeat": 0, "pretrain.head_norm": False}
+_STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in SINCE.items()}}
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -54,7 +55,7 @@ def cache_dir(config: ConfigDict | None = None) -> pathlib.Path:
 
 
 def read_config(directory: epath.Path) -> ConfigDict:
-    """The config of the run in a folder.
+    """The config of the run in a folder; fields that came after it have what it did without them.
 
     Raises:
       ValueError: there is none.
@@ -62,7 +63,12 @@ def read_config(directory: epath.Path) -> ConfigDict:
     path = directory / _CONFIG
     if not path.exists():
         raise ValueError(f"{directory} is not the folder of a run: it has no {_CONFIG}")
-    return ConfigDict(json.loads(path.read_text()))
+    config = ConfigDict(json.loads(path.read_text()))
+    for field, value in SINCE.items():
+        section, name = field.split(".")
+        if section in config and name not in config[section]:
+            config[section][name] = value
+    return config
 
 
 def check_claim(directory: epath.Path, config: dict) -> None:
@@ -220,7 +226,7 @@ def _differences(old: dict, new: dict) -> list[str]:
     old, new = _flat(old), _flat(new)
     found = []
     for field in sorted(old.keys() | new.keys()):
-        absent = next((value for end, value in _SINCE.items() if field.endswith(end)), "(none)")
+        absent = (SINCE | _STUDY_SINCE).get(field, "(none)")
         there, here = old.get(field, absent), new.get(field, absent)
         if there != here and field.rpartition(".")[2] not in _WITHOUT_EFFECT:
             found.append(f"{field}: {there!r} there, {here!r} here")

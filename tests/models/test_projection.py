@@ -75,3 +75,41 @@ def test_training_reaches_the_encoder():
 def test_wrong_parts_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         shape_tree(network(**options))
+
+
+def test_batch_norm_in_the_head_as_moco_v3_has_it():
+    """Linear without bias, batch norm, ReLU, linear without bias, batch norm without scale."""
+    model = network(hidden_dim=8, dim=4, norm=True)
+    images = jax.random.normal(jax.random.key(1), (6, 17, 17, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    head = variables["params"]["head"]
+    assert jax.tree.map(jnp.shape, head) == {
+        "hidden": {"kernel": (64, 8)},
+        "hidden_norm": {"scale": (8,), "bias": (8,)},
+        "output": {"kernel": (8, 4)},
+    }
+    assert sorted(variables["batch_stats"]["head"]) == ["hidden_norm", "output_norm"]
+
+    def standardised(x):
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    inner = {kind: tree["encoder"] for kind, tree in variables.items()}
+    train = {"train": True, "mutable": ["batch_stats"]}
+    features, _ = model.encoder.apply(inner, images, **train)
+    hidden = np.maximum(standardised(np.asarray(features) @ head["hidden"]["kernel"]), 0)
+    expected = standardised(hidden @ head["output"]["kernel"])
+    embedding, new = model.apply(variables, images, **train)
+    np.testing.assert_allclose(embedding, expected, rtol=1e-3, atol=1e-4)
+    moved = new["batch_stats"]["head"]["hidden_norm"]["mean"]
+    assert np.abs(moved).max() > 0
+
+
+def test_groups_of_the_head_are_those_of_the_encoder():
+    encoder = models.create("efficientnet_tiny", num_classes=0, bn_groups=2)
+    model = models.ProjectedEncoder(encoder, hidden_dim=8, dim=4, norm=True)
+    images = jax.random.normal(jax.random.key(1), (6, 17, 17, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    train = {"train": True, "mutable": ["batch_stats"]}
+    whole, _ = model.apply(variables, images, **train)
+    half, _ = model.clone(encoder=encoder.clone(bn_groups=1)).apply(variables, images[:3], **train)
+    np.testing.assert_allclose(whole[:3], half, rtol=1e-3, atol=1e-4)
