@@ -175,7 +175,7 @@ def _paper() -> ConfigDict:
     return config
 
 
-def _synthetic(*, lesions: int, width: int, height: int) -> ConfigDict:
+def _synthetic(*, lesions: int, width: int, height: int, tail: float = 1.0) -> ConfigDict:
     """The embedded data set, when `data=synthetic`."""
     return ConfigDict(
         {
@@ -183,6 +183,8 @@ def _synthetic(*, lesions: int, width: int, height: int) -> ConfigDict:
             "width": width,  # px of a photograph
             "height": height,
             "seed": 0,
+            # Of the classes: 1, as unequal as the paper's; 0, all of one size.
+            "tail": tail,
         }
     )
 

@@ -23,7 +23,7 @@ _LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
 # Fields that folders of earlier versions lack, with what those did: of a run, and of a study.
-SINCE = {"pretrain.repeat": 0, "pretrain.head_norm": False}
+SINCE = {"pretrain.repeat": 0, "pretrain.head_norm": False, "data.synthetic.tail": 1.0}
 _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in SINCE.items()}}
 
 
@@ -65,9 +65,12 @@ def read_config(directory: epath.Path) -> ConfigDict:
         raise ValueError(f"{directory} is not the folder of a run: it has no {_CONFIG}")
     config = ConfigDict(json.loads(path.read_text()))
     for field, value in SINCE.items():
-        section, name = field.split(".")
-        if section in config and name not in config[section]:
-            config[section][name] = value
+        *sections, name = field.split(".")
+        section = config
+        for part in sections:
+            section = section.get(part, {})
+        if section and name not in section:
+            section[name] = value
     return config
 
 

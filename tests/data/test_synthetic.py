@@ -13,6 +13,7 @@ from dermjax.data.synthetic import CLASSES, SyntheticSettings, write_dataset
 from dermjax.data.synthetic.dataset import COLUMNS, boxes_of_mask
 from dermjax.data.synthetic.patients import (
     LESIONS_FLOOR,
+    PAPER_COUNTS,
     PATIENTS_FLOOR,
     PhotoPlan,
     class_counts,
@@ -21,6 +22,7 @@ from dermjax.data.synthetic.patients import (
 )
 from dermjax.data.synthetic.render import PARTS, render_photo
 
+_PAPER = dict(zip(CLASSES, PAPER_COUNTS, strict=True))
 SMALL = SyntheticSettings(lesions=90, seed=3, width=160, height=96)
 
 
@@ -195,6 +197,19 @@ def test_counts_keep_the_long_tail(lesions):
         assert counts["furuncle"] == 192
 
 
+def test_a_flat_tail_gives_classes_of_one_size():
+    assert set(class_counts(1000, 0.0).values()) == {100}
+
+
+@pytest.mark.parametrize("tail", [0.25, 0.5, 1.0])
+def test_the_tail_is_a_power_of_the_papers_counts(tail):
+    counts = class_counts(100_000, tail)
+    for one, count in counts.items():
+        for other, others in counts.items():
+            expected = (_PAPER[one] / _PAPER[other]) ** tail
+            assert count / others == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize("lesions", [90, 1600])
 def test_patients(lesions):
     plans = plan_photos(SyntheticSettings(lesions=lesions, seed=0))
@@ -229,6 +244,8 @@ def test_skins_of_all_kinds():
         ({"width": 95}, "width 95 px"),
         ({"height": 10}, "height 10 px"),
         ({"images_per_patient": 0.5}, "images_per_patient 0.5"),
+        ({"tail": -0.1}, "tail -0.1"),
+        ({"tail": 1.5}, "tail 1.5"),
     ],
 )
 def test_bad_settings(change, message):

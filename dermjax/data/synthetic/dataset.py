@@ -81,19 +81,23 @@ def regions_of(photograph: str | os.PathLike) -> dict[str, np.ndarray] | None:
     no pixel is in two. None for a photograph of another origin.
     """
     photograph = pathlib.Path(photograph)
-    note = photograph.parent.parent / "settings.json"
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known.pop("drawing") != DRAWING:
-            return None
-        settings = SyntheticSettings(**known)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # somebody else's file
+    settings = _settings_of(photograph.parent.parent / "settings.json")
+    if settings is None:
         return None
     plan = _plans(settings).get(photograph.stem)
     if plan is None:
         return None
     regions = render_regions(plan, settings)
     return {REGIONS[index]: regions == index for index in np.unique(regions)}
+
+
+def _settings_of(note: pathlib.Path) -> SyntheticSettings | None:
+    """What a `settings.json` says; None if it is another drawing's or somebody else's file."""
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return SyntheticSettings(**known) if known.pop("drawing") == DRAWING else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 @functools.lru_cache(maxsize=4)
@@ -127,11 +131,11 @@ def _claim(directory: pathlib.Path, settings: SyntheticSettings) -> None:
         for stale in (directory / folder).glob(f"*{atomic.PART}"):
             stale.unlink(missing_ok=True)
     note = directory / "settings.json"
-    wanted = json.dumps({**dataclasses.asdict(settings), "drawing": DRAWING}, indent=2) + "\n"
     if not note.exists():
+        wanted = {**dataclasses.asdict(settings), "drawing": DRAWING}
         with atomic.replace(note) as beside:
-            beside.write_text(wanted, encoding="utf-8")
-    elif json.loads(note.read_text(encoding="utf-8")) != json.loads(wanted):
+            beside.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    elif _settings_of(note) != settings:
         raise ValueError(
             f"{directory} was begun with other settings than {settings} (drawing {DRAWING}): see "
             f"its settings.json; choose another directory or remove this one"

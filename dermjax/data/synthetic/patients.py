@@ -78,6 +78,8 @@ class SyntheticSettings:
         width: of a photograph, px, at least 96.
         height: of a photograph, px, at least 96.
         images_per_patient: mean number of a patient's lesion images (boxes), at least 1.
+        tail: power to which the paper's counts of its classes are raised, 0 to 1: 1 gives the
+            paper's long tail, 0 as many lesions to each class.
     """
 
     lesions: int
@@ -85,6 +87,7 @@ class SyntheticSettings:
     width: int = 960
     height: int = 540
     images_per_patient: float = 4.0
+    tail: float = 1.0
 
     def __post_init__(self):
         if self.lesions < MIN_LESIONS:
@@ -103,6 +106,10 @@ class SyntheticSettings:
         if not self.images_per_patient >= 1:
             raise ValueError(
                 f"images_per_patient {self.images_per_patient} is below 1; take 1 or more"
+            )
+        if not 0 <= self.tail <= 1:
+            raise ValueError(
+                f"tail {self.tail} is not between 0 (classes of one size) and 1 (the paper's)"
             )
 
 
@@ -177,10 +184,10 @@ def draw_patient(seed: int, label: str, member: int) -> Patient:
     )
 
 
-def class_counts(lesions: int) -> dict[str, int]:
-    """Lesions of each class: the long tail of the paper scaled to `lesions`, with a floor."""
+def class_counts(lesions: int, tail: float = 1.0) -> dict[str, int]:
+    """Lesions of each class: as the paper's counts ** `tail`, `lesions` in all, with a floor."""
     counts = dict.fromkeys(CLASSES, LESIONS_FLOOR)
-    weights = dict(zip(CLASSES, PAPER_COUNTS, strict=True))
+    weights = {name: count**tail for name, count in zip(CLASSES, PAPER_COUNTS, strict=True)}
     rest = lesions
     # A class whose share lies under the floor gets the floor and leaves; the others share anew.
     while True:
@@ -206,7 +213,7 @@ def plan_photos(settings: SyntheticSettings) -> list[PhotoPlan]:
     """All photographs in the order of the table; their boxes add up to `settings.lesions`."""
     photos = []
     patients = 0
-    for label, left in class_counts(settings.lesions).items():
+    for label, left in class_counts(settings.lesions, settings.tail).items():
         random = stream(settings.seed, "plan", label)
         member = 0
         while left:
