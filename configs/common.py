@@ -41,6 +41,7 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
         config.model.name = given["model"]
     if strategy != "SS":
         del config["pretrain"]
+        config.control = False
     return config
 
 
@@ -109,6 +110,9 @@ def _paper() -> ConfigDict:
     config.strategy = ""
     config.scale = ""
     config.seed = 0  # of everything random except the split; trials add to it in stage 2
+    # After a run with pretraining, the same fine-tuning without, on the same labels; its measures
+    # stand beside.
+    config.control = False
     # Whether this is one of several processes that train together: `auto` asks launch/local.sh,
     # SLURM and cloud TPU VMs; off; or HOST:PORT,COUNT,INDEX (where process 0 listens, how many
     # there are, which one this is).

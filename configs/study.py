@@ -37,6 +37,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     shared = ",".join(f"{name}={given[name]}" for name in ("scale", "model") if given[name])
     config.run = common.make_config("SS", shared)  # SS has every field that a run can have
     config.run.data.source = given["data"]
+    config.run.control = False  # FS, or IN, is it
     config.dry_run = False  # list the runs, their state and cost, and do nothing
     config.only = -1  # number of the one run to do, as an array of a scheduler counts; -1: all
     config.report = ConfigDict(

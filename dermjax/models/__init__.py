@@ -45,8 +45,9 @@ def list_models(pattern: str = "*") -> list[str]:
         pattern: With `*` and `?`, as in `tf_efficientnet_*`.
 
     Returns:
-        Names for `create_model`; `efficientnet_tiny` is for tests and smoke runs, `resnet18_cifar`
-        for 32 px; timm does not know these two.
+        Names for `create_model`; `efficientnet_tiny` is for tests and smoke runs,
+        `efficientnet_mini` for small images on a CPU, `resnet18_cifar` for 32 px; timm does not
+        know these three.
     """
     return fnmatch.filter((name for _, variants in _FAMILIES for name in variants), pattern)
 

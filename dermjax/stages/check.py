@@ -46,6 +46,11 @@ def check(config: ConfigDict) -> None:
         raise ValueError(
             f"config.task = 'pretrain' needs strategy SS, not {config.strategy}: take configs/ss.py"
         )
+    if config.control and "pretrain" not in config:
+        raise ValueError(
+            f"config.control = True: {config.strategy} has no pretraining to go without; leave it "
+            "False, or take configs/ss.py"
+        )
     if config.strategy == "SS":
         _check_moco(config)
         if config.pretrain.directory:

@@ -12,6 +12,7 @@ import dermjax
 from dermjax import stores
 from dermjax.report.summary import summary
 from dermjax.stages import audit, check, network
+from dermjax.stages.control import FOLDER, without_pretraining
 from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.picture import picture
@@ -93,7 +94,13 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     with stop.heeded():
         measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
-    return write_results(config, dataset, devices, measured | {"best_step": best_step}, **common)
+    measured["best_step"] = best_step
+    if config.control:
+        control, seconds["control"] = without_pretraining(
+            config, dataset, devices, writer, directory, beginning
+        )
+        measured[FOLDER] = control
+    return write_results(config, dataset, devices, measured, **common)
 
 
 def _check_same(config: ConfigDict, dataset: Dataset) -> None:

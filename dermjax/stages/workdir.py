@@ -23,7 +23,12 @@ _LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
 # Fields that folders of earlier versions lack, with what those did: of a run, and of a study.
-SINCE = {"pretrain.repeat": 0, "pretrain.head_norm": False, "data.synthetic.tail": 1.0}
+SINCE = {
+    "control": False,
+    "pretrain.repeat": 0,
+    "pretrain.head_norm": False,
+    "data.synthetic.tail": 1.0,
+}
 _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in SINCE.items()}}
 
 
