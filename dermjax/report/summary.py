@@ -14,22 +14,36 @@ def summary(results: Mapping, workdir: str) -> str:
         f"{results['trial']}: {n['train_labelled']} of {n['train']} training images labelled, "
         f"selected at step {results['best_step']} on {n['validation']} validation images",
         "",
-        f"{'test set':{width}}  precision  sensitivity      n",
-    ]
-    for name, row in results["per_class"].items():
-        lines.append(
-            f"{name:{width}}  {_share(row['precision'])}      {_share(row['sensitivity'])}  "
-            f"{row['n']:5d}"
-        )
-    lines += [
-        f"{'macro mean':{width}}  {_share(results['macro_precision'])}      "
-        f"{_share(results['macro_sensitivity'])}  {n['test']:5d}",
-        f"{'accuracy':{width}}             {_share(results['accuracy'])}",
+        *_table(results, results.get("without_pretraining"), width),
         "",
         f"{workdir}: results.json, predictions.csv, splits.csv, metrics.jsonl, checkpoints/"
         + (", pretraining.html" if results["pretraining"] else ""),
     ]
     return "\n".join(lines)
+
+
+def _table(results: Mapping, control: Mapping | None, width: int) -> list[str]:
+    """A line per class, the means and the accuracy; sensitivities without pretraining beside."""
+    beside = [""] * (len(results["per_class"]) + 3)
+    if control:
+        rows = control["per_class"].values()
+        shares = [*(row["sensitivity"] for row in rows), control["macro_sensitivity"]]
+        cells = "without pretraining", *map(_share, (*shares, control["accuracy"]))
+        beside = [f"  {cell:>19}" for cell in cells]
+    lines = [("test set", "precision", "sensitivity", "n")]
+    for name, row in results["per_class"].items():
+        shares = _share(row["precision"]), _share(row["sensitivity"])
+        lines.append((name, *shares, f"{row['n']}"))
+    macro = results["macro_precision"], results["macro_sensitivity"]
+    lines.append(("macro mean", *map(_share, macro), f"{results['n']['test']}"))
+    lines.append(("accuracy", "", _share(results["accuracy"]), ""))
+    table = [
+        f"{name:{width}}  {precision:>9}  {sensitivity:>11}{other}  {count:>5}".rstrip()
+        for (name, precision, sensitivity, count), other in zip(lines, beside, strict=True)
+    ]
+    if control:
+        table += ["", "without pretraining: sensitivity of the same fine-tuning on the same labels"]
+    return table
 
 
 def probe_summary(results: Mapping, path: str) -> str:

@@ -87,6 +87,13 @@ SETTINGS = {
 }
 
 
+class Silent(Writer):
+    """Writes metrics and says nothing."""
+
+    def say(self, line: str) -> None:
+        pass
+
+
 def main() -> None:
     """Does what is missing, rung by rung, and prints each rung's table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -132,7 +139,7 @@ def run(given: argparse.Namespace, name: str, pairs: int) -> dict:
     config = make_config(given, changes, pairs / cost)
     check.check(config)
     parallel.keep_compiled(cache_dir(config) / "xla")
-    devices, writer = parallel.all_devices(), Writer(active=False)
+    devices, writer = parallel.all_devices(), Silent()
     dataset, beginning = prepare(config, writer), network.begin(config, writer)
     used = time.process_time()
     done = pretrain(config, dataset, devices, writer, epath.Path(given.folder) / "run", beginning)
