@@ -35,6 +35,7 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     """A run of seconds; `fields` such as `data__alpha=0.5` override."""
     config = common.make_config(strategy, f"alpha=0.5,scale=demo,data={manifest}")
     config.model.name = "efficientnet_tiny"
+    config.control = False
     config.data.max_side = 32
     config.data.workers = 1
     if strategy == "SS":

@@ -17,6 +17,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STEPS, REPORT, SAVE = 12, 2, 4
 FIELDS = {
     "model.name": "efficientnet_tiny",
+    "control": False,
     "data.max_side": 32,
     "data.workers": 2,
     "data.synthetic.lesions": 150,

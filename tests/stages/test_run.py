@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dermjax import models
-from dermjax.stages import evaluate, export, finetune, monitor, prepare, run
+from dermjax.stages import control, evaluate, export, finetune, monitor, prepare, run
 from dermjax.stages.predictor import Predictor
 from dermjax.steps import classify, moco
 from dermjax.training.writer import Writer
@@ -254,6 +254,42 @@ def test_fs_needs_no_pretraining(base):
     assert {x["stage"] for x in read_lines(fs / "metrics.jsonl")} == {"finetune"}
     results = json.loads((fs / "results.json").read_text())
     assert results["strategy"] == "FS" and results["pretraining"] is None
+
+
+def test_the_control_is_a_run_from_scratch_on_the_same_labels(base, monkeypatch, capsys):
+    """The very numbers of FS, also where it was stopped in between."""
+    ss = base / "runs" / "with_control"
+    config = config_of(base, "SS", control=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "finetune", stopped_by_a_signal)
+        assert run.run(config, str(ss)) == 0
+    assert not (ss / "results.json").exists()
+    assert run.run(config, str(ss)) == 0
+    assert "without pretraining" in capsys.readouterr().out
+    fs = base / "runs" / "fs"
+    assert run.run(config_of(base, "FS"), str(fs)) == 0
+    beside, alone = ss / control.FOLDER, fs
+    for name in ("predictions.csv", "validation_predictions.csv"):
+        assert (beside / name).read_bytes() == (alone / name).read_bytes()
+    measured, expected = read_results(ss)[control.FOLDER], read_results(fs)
+    assert measured == {name: expected[name] for name in measured}
+    for name in ("accuracy", "macro_sensitivity", "per_class", "best_step"):
+        assert name in measured
+    assert (
+        read_results(ss)["macro_sensitivity"]
+        == read_results(base / "runs" / "ss")["macro_sensitivity"]
+    )
+
+
+def stopped_by_a_signal(*args):
+    """Fine-tuning when SIGTERM has just come."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return finetune.finetune(*args)
+
+
+def test_a_control_needs_a_pretraining(base):
+    with pytest.raises(ValueError, match="config.control = True"):
+        run.run(config_of(base, "FS", control=True), str(base / "runs" / "none"))
 
 
 def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
