@@ -186,6 +186,7 @@ class ByClass:
     bounded: bool = True
     least: float = -np.inf
     limited: bool = True
+    enough: int = 0  # patients of every class without whom the macro mean has no interval
 
     def of(self, index: int) -> Measurement:
         """The measure of one class."""
@@ -243,14 +244,17 @@ class ByClass:
         extra = ((moderated - shown) / n).sum() / len(known) ** 2
         freedom = part.sum() ** 2 / (part**2 / (n - 1 + _PRIOR)).sum()
         macro = influences.mean(2)
+        # One patient may have images of many classes.
+        people = min(_as_many(self.patients[known]), self.people)
+        if (self.patients[known] < self.enough).any():
+            people = 0
         # What is left out may not exceed what the patients show: a variance stays one.
         extra = max(extra, -0.5 * float((macro.mean(0) ** 2).sum()))
         return Measurement(
             values.mean(1),
             macro,
             images=_as_many(self.images[known]),
-            # One patient may have images of many classes.
-            patients=min(_as_many(self.patients[known]), self.people),
+            patients=people,
             freedom=max(freedom, 1.0),
             extra=float(extra),
             others=tuple(values[:, known].mean(1) for values in self.others),

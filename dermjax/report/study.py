@@ -64,10 +64,14 @@ DEFINITIONS = {
     ),
     "auprc": (
         "Average precision over all thresholds of the class's probability (one against the rest). "
-        "Chance level is the class's share of the test set."
+        "Chance level is the class's share of the test set. It has an interval where the test set "
+        "has at least 20 patients of other classes: of fewer it is too high on average."
     ),
     "macro_auroc": "Unweighted mean of the classes' AUROC.",
-    "macro_auprc": "Unweighted mean of the classes' AUPRC.",
+    "macro_auprc": (
+        "Unweighted mean of the classes' AUPRC. It has an interval where each of them has one, and "
+        "no class is of a single patient."
+    ),
     "top2": "Share of the test images whose true class is among the two likeliest.",
     "top3": "Share of the test images whose true class is among the three likeliest.",
     "ece": (

@@ -173,3 +173,31 @@ def test_what_cannot_be_ranked_is_said():
         discrimination.top_k(labels, p, np.arange(40), 0)
     with pytest.raises(ValueError, match=r"\(39,\) patients of 40 images"):
         discrimination.top_k(labels, p, np.arange(39), 1)
+
+
+def drawn(sizes, seed=0):
+    """One image a patient, `sizes` of each class, ranked with some skill by one network."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    scores = np.eye(len(sizes))[labels] + rng.random((len(labels), len(sizes)))
+    return labels, scores / scores.sum(1, keepdims=True), np.arange(len(labels))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "by_class", "macro"),
+    [
+        ((30, 25, 5), (True, True, True), True),
+        ((15, 15), (False, False), False),  # simulated: 79 to 92 % held the truth
+        ((40, 15), (False, True), False),  # of the first class there are 15 others
+        ((40, 30, 1), (True, True, False), False),  # a class of one patient
+    ],
+)
+def test_an_average_precision_of_few_patients_has_no_interval(sizes, by_class, macro):
+    """It is too high on average, which is no matter of its variance; a ranking's area is not."""
+    test_set = drawn(sizes)
+    found = discrimination.by_class("auprc", *test_set)
+    for index, there in enumerate(by_class):
+        assert np.isfinite(found.of(index).networks().low) == there
+    assert np.isfinite(found.macro().networks().low) == macro
+    assert np.isfinite(found.macro().value)
+    assert np.isfinite(discrimination.by_class("auroc", *test_set).macro().networks().low)
