@@ -7,9 +7,10 @@ from ml_collections import ConfigDict
 
 from dermjax.stages.cost import cost
 from dermjax.stages.deviations import ONLY_WITH, deviations
-from dermjax.stages.outcomes import Outcomes
-from dermjax.stages.planned import VARIANTS
+from dermjax.stages.outcomes import Outcome, Outcomes
+from dermjax.stages.planned import VARIANTS, pretraining
 from dermjax.stages.pretrain import queue_length
+from dermjax.strategies import split
 
 # Fields of a stage that say where, how often and by which run, not what.
 _WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps repeat".split()
@@ -27,14 +28,9 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             *_starts(outcomes),
         ],
     }
-    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
-        keys = queue_length(run.pretrain, outcomes.runs[0].results["n"]["train"])
-        described["Pretraining (SS): MoCo-v2 on all training images, labels unused"] = [
-            (name, f"{keys}" if name == "queue size" else value)
-            for name, value in _fields(run.pretrain)
-        ]
-    strategies = {one.planned.strategy for one in outcomes.runs}
-    named = [name for name in VARIANTS if any(s.endswith(f"-{name}") for s in strategies)]
+    described |= _pretrainings(config, outcomes)
+    options = {split(one.planned.strategy)[1] for one in outcomes.runs}
+    named = [name for name in VARIANTS if name in options]
     but = ", but for the options below" if named else ""
     described[f"Fine-tuning (all strategies{but})"] = _fields(run.finetune)
     if named:
@@ -49,6 +45,26 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
         (f"{i + 1}", text) for i, text in enumerate(deviations(config, outcomes))
     ]
     return described
+
+
+def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
+    """A heading for each strategy with pretraining; of SS-IN beside SS what it has otherwise."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    fields: dict[str, dict[str, str]] = {}
+    for strategy in outcomes.pretrained():
+        stage = pretraining(config, strategy)
+        keys = queue_length(stage, outcomes.runs[0].results["n"]["train"])
+        own = fields[strategy] = dict(_fields(stage)) | {"queue size": f"{keys}"}
+        heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
+        if strategy == "SS-IN" and "SS" in fields:
+            heading = "Pretraining (SS-IN): as that of SS, but for"
+            own = {name: value for name, value in own.items() if fields["SS"].get(name) != value}
+        elif stage.init == "imagenet":
+            heading += ", from the weights named above"
+            if strategy == "SS":
+                heading += " (which makes it what SS-IN is elsewhere)"
+        found[heading] = list(own.items())
+    return found
 
 
 def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
@@ -139,11 +155,22 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
 
 def pretrainings_in_words(outcomes: Outcomes) -> str:
     """Which part of a pretraining's chance is in the figures; '' where none is pretrained."""
-    own = [run for run in outcomes.runs if run.results["pretraining"]]
-    count = len({run.results["pretraining"] for run in own})
-    if not own:
-        return ""
-    trials = len({run.planned.trial for run in own})
+    said: dict[str, list[str]] = {}
+    for strategy in outcomes.pretrained():
+        own = [run for run in outcomes.runs if run.planned.config.strategy == strategy]
+        said.setdefault(_pretrainings_of(own), []).append(strategy)
+    if len(said) == 1:
+        ((sentence, strategies),) = said.items()
+        if len(strategies) == 1:
+            return sentence
+        return f"{' and '.join(strategies)} alike: {sentence[0].lower()}{sentence[1:]}"
+    return " ".join(f"{strategy}: {sentence}" for sentence, (strategy,) in said.items())
+
+
+def _pretrainings_of(runs: list[Outcome]) -> str:
+    """`pretrainings_in_words` of the runs of one strategy."""
+    count = len({run.results["pretraining"] for run in runs})
+    trials = len({run.planned.trial for run in runs})
     if trials == 1:
         return (
             "There is one trial with one pretraining: what another pretraining would change is in "
@@ -156,7 +183,7 @@ def pretrainings_in_words(outcomes: Outcomes) -> str:
         )
     if count == trials:
         return f"Each of the {trials} trials has a pretraining of its own: its chance is in them."
-    return f"{len(own)} runs start from {count} different pretrainings."
+    return f"{len(runs)} runs start from {count} different pretrainings."
 
 
 def _in_two_sets(outcomes: Outcomes) -> str:
