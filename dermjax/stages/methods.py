@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -49,21 +50,19 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
 
 def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
     """A heading for each strategy with pretraining; of SS-IN beside SS what it has otherwise."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    fields: dict[str, dict[str, str]] = {}
+    found, first = {}, None
     for strategy in outcomes.pretrained():
         stage = pretraining(config, strategy)
-        keys = queue_length(stage, outcomes.runs[0].results["n"]["train"])
-        own = fields[strategy] = dict(_fields(stage)) | {"queue size": f"{keys}"}
+        stage.queue_size = queue_length(stage, outcomes.runs[0].results["n"]["train"])
         heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
-        if strategy == "SS-IN" and "SS" in fields:
-            heading = "Pretraining (SS-IN): as that of SS, but for"
-            own = {name: value for name, value in own.items() if fields["SS"].get(name) != value}
+        if first is not None:
+            heading = f"Pretraining ({strategy}): as that of SS, but for"
         elif stage.init == "imagenet":
             heading += ", from the weights named above"
             if strategy == "SS":
                 heading += " (which makes it what SS-IN is elsewhere)"
-        found[heading] = list(own.items())
+        found[heading] = _fields(stage, than=first)
+        first = stage
     return found
 
 
@@ -291,18 +290,27 @@ def _versions(outcomes: Outcomes) -> list[tuple[str, str]]:
     return [(name, ", ".join(versions)) for name, versions in found.items()]
 
 
-def _fields(stage: ConfigDict) -> list[tuple[str, str]]:
-    """Every field of a stage that the results depend on; those of its parts in one line each."""
+def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str, str]]:
+    """Every field of a stage that the results depend on; those of its parts in one line each.
+
+    Args:
+      stage: of a config.
+      than: another one; what it has alike is left out.
+    """
     return [
-        (
-            name.replace("_", " "),
-            ", ".join(f"{k} {v}" for k, v in value.items())
-            if isinstance(value, ConfigDict)
-            else str(value),
-        )
+        (name.replace("_", " "), _worded(value, than and than[name]))
         for name, value in sorted(stage.items())
-        if name not in _WITHOUT_EFFECT and _counts(stage, name)
+        if name not in _WITHOUT_EFFECT
+        and _counts(stage, name)
+        and (than is None or value != than[name] or not _counts(than, name))
     ]
+
+
+def _worded(value: Any, than: Any) -> str:
+    """A field's value; of a part its fields, without those that another has alike."""
+    if not isinstance(value, ConfigDict):
+        return str(value)
+    return ", ".join(f"{k} {v}" for k, v in value.items() if than is None or v != than[k])
 
 
 def _counts(stage: ConfigDict, name: str) -> bool:
