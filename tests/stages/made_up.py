@@ -13,14 +13,23 @@ SKILL = {"SS": 2.6, "SS-IN": 2.9, "IN": 2.2, "FS": 1.2}
 
 
 def write_study(
-    folder, *, argument, classes=4, images=120, patients=None, features=8, seed=0, names=None
+    folder,
+    *,
+    argument,
+    classes=4,
+    images=120,
+    patients=None,
+    features=8,
+    seed=0,
+    names=None,
+    config=None,
 ):
     """(config, runs) of a study whose runs are all done.
 
     Strategies differ in skill, more labels help, rare classes are harder; patients have up to four
-    images, or are as many in each set as `patients`.
+    images, or are as many in each set as `patients`. `config` is that of `argument` by default.
     """
-    config = config_file.get_config(f"scale=demo,{argument}")
+    config = config or config_file.get_config(f"scale=demo,{argument}")
     runs = planned.plan(config, epath.Path(folder))
     rng = np.random.default_rng(seed)
     names = names or [f"disease {i}" for i in range(classes)]
