@@ -18,6 +18,8 @@ import statistics
 import subprocess
 import sys
 
+from dermjax.strategies import STRATEGIES, file_name
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
 RAREST = 3
