@@ -102,7 +102,9 @@ def check(config: ConfigDict) -> None:
     ):
         values = config[name]
         if bad or not values or len(set(values)) < len(values):
-            bound = " or ".join(_known()) if name == "strategies" else "above 0 and at most 1"
+            options = ", ".join(f"-{option}" for option in VARIANTS)
+            bound = f"{' or '.join(STRATEGIES)}, each of these also with {options}"
+            bound = bound if name == "strategies" else "above 0 and at most 1"
             raise ValueError(
                 f"config.{name} = {tuple(values)} must be different ones, each {bound}"
             )
@@ -176,6 +178,7 @@ def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> Conf
             run.pretrain.repeat = trial
     else:
         del run["pretrain"]
+        run.control = False
     if not starts_from_weights(run):
         run.init.weights = ""
     return run
