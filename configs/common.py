@@ -10,6 +10,8 @@ import re
 
 from ml_collections import ConfigDict
 
+from dermjax.strategies import STRATEGIES
+
 ARGUMENTS = {
     "alpha": 1.0,  # share of the training images that keep their labels, 0 < alpha <= 1
     "trial": 0,  # which labelled subset, and which seed of the fine-tuning
@@ -22,7 +24,7 @@ _TRUTH = {"true": True, "false": False}
 
 
 def make_config(strategy: str, argument: str | None) -> ConfigDict:
-    """The config of one run of `strategy` (SS, IN or FS).
+    """The config of one run of `strategy` (SS, SS-IN, IN or FS).
 
     Raises:
       ValueError: an argument that is not known or has the wrong type.
@@ -39,9 +41,11 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
     config.data.trial = given["trial"]
     if given["model"]:
         config.model.name = given["model"]
-    if strategy != "SS":
+    if not STRATEGIES[strategy].pretrains:
         del config["pretrain"]
         config.control = False
+    elif STRATEGIES[strategy].from_weights:
+        config.pretrain.init = "imagenet"
     return config
 
 
@@ -161,7 +165,7 @@ def _paper() -> ConfigDict:
     config.data.synthetic = _synthetic(lesions=12_000, width=960, height=540)
 
     config.init = ConfigDict()
-    # Where IN and `pretrain.init=imagenet` start: a file (.safetensors, .npz, or a PyTorch
+    # Where IN, SS-IN and `pretrain.init=imagenet` start: a file (.safetensors, .npz, or a PyTorch
     # checkpoint), or a name of the hub; by default the network's ImageNet weights by timm.
     config.init.weights = ""
     # Of the images the weights were trained on, per channel, pixels in [0, 1], as in
@@ -194,12 +198,12 @@ def _synthetic(*, lesions: int, width: int, height: int, tail: float = 1.0) -> C
 
 
 def _pretrain() -> ConfigDict:
-    """Stage 1 of SS: MoCo-v2."""
+    """Stage 1 of SS and SS-IN: MoCo-v2."""
     stage = ConfigDict()
     stage.directory = ""  # default: next to the workdir, named by all that the result depends on
     # Which of several pretrainings that differ by chance alone: 1, 2, ... take other seeds [ours].
     stage.repeat = 0
-    stage.init = "random"  # [authors]; or `imagenet`, from init.weights
+    stage.init = "random"  # [authors]; or `imagenet`, from init.weights, as SS-IN has it
     stage.steps = 97_200  # 1,200 epochs of 20,926 images [authors]
     stage.batch_size = 256  # images, global [authors]
     stage.image_size = 380  # px [authors]

@@ -13,8 +13,8 @@ from dermjax.configs import common
 from ml_collections import ConfigDict
 
 _ARGUMENTS = {
-    "run": "",  # folder of a run of ss.py, in.py or fs.py
-    "encoder": "auto",  # pretrain | start | finetune; auto: pretrain of SS, start of IN and FS
+    "run": "",  # folder of a run of ss.py, ss_in.py, in.py or fs.py
+    "encoder": "auto",  # pretrain | start | finetune; auto: pretrain where there is one, else start
     "alpha": 0.0,  # share of the training images that keep their labels; 0: the run's own
     "trial": -1,  # which labelled subset; -1: the run's own. At alpha 1 all are the same
 }

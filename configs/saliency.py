@@ -19,7 +19,7 @@ from dermjax.configs import common
 from ml_collections import ConfigDict
 
 _ARGUMENTS = {
-    "run": "",  # folder of a finished run of ss.py, in.py or fs.py
+    "run": "",  # folder of a finished run of ss.py, ss_in.py, in.py or fs.py
     "method": "input_iba",  # input_iba | iba | grad_cam | integrated_gradients | random
     "prior": "iba",  # of input_iba: iba (fast) | gan (a GAN per image, as the authors; slow)
 }

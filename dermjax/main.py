@@ -3,7 +3,8 @@
     python -m dermjax.main --config=configs/ss.py:alpha=0.1,scale=demo
     python -m dermjax.main --config=configs/ss.py:alpha=0.1,data=clinic/photos.csv --workdir=runs/a
 
---config=FILE:ARGUMENTS   configs/ss.py (MoCo-v2), in.py (ImageNet) or fs.py (from scratch), with
+--config=FILE:ARGUMENTS   configs/ss.py (MoCo-v2), ss_in.py (MoCo-v2 from ImageNet weights), in.py
+                          (ImageNet) or fs.py (from scratch), with
                           alpha=0.1  share of the training images that keep their labels
                           trial=0    which labelled subset
                           scale=paper|small|demo

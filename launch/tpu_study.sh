@@ -2,9 +2,10 @@
 # `launch/tpu_vm.sh study`, which has read the options: ARGUMENTS FOLDER [FLAGS].
 #
 # Object stores have no locks: VMs that only share the folder would do the same runs, and the same
-# pretraining, at the same time. So each VM is given run numbers of its own. SS runs share one
-# pretraining: the first of them trains it, while the other VMs do what needs none; then comes the
-# rest of SS. No VM waits for another: it is deleted with its share done, and created for the next.
+# pretraining, at the same time. So each VM is given run numbers of its own. Of the runs that share
+# a pretraining (all of SS, all of SS-IN, or those of one trial) the first one trains it, while VMs
+# that are left do what needs none; then come the others. No VM waits for another: it is deleted
+# with its share done, and created for the next.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 children=() statuses=() shares=()
@@ -80,11 +81,28 @@ round() {
   gather
 }
 
-# CONFIG: the numbers of its runs. A line of `listed` is `  4 missing   --config=configs/in.py:...`.
-numbers_of() { sed -nE "s/^ *([0-9]+) .*--config=configs\/$1\.py:.*/\1/p" <<<"$listed"; }
+# Into `firsts`, `rest` and `others`: the first runs of each pretraining, the other runs that share
+# one, and those without. A line of stdin is `  4 missing   --config=configs/ss_in.py:... [FLAGS]`.
+sort_runs() {
+  local line number known=' ' pretraining run='^ *([0-9]+) .*--config=configs/([a-z_]+)\.py:'
+  firsts=() rest=() others=()
+  while IFS= read -r line; do
+    [[ $line =~ $run ]] || continue
+    number=${BASH_REMATCH[1]} pretraining=${BASH_REMATCH[2]}
+    [[ ! $line =~ --config\.pretrain\.repeat=([0-9]+) ]] || pretraining+=-${BASH_REMATCH[1]}
+    if [[ $pretraining != ss* ]]; then
+      others+=("$number")
+    elif [[ $known == *" $pretraining "* ]]; then
+      rest+=("$number")
+    else
+      known+="$pretraining "
+      firsts+=("$number")
+    fi
+  done
+}
 
 main() {
-  local arguments=$1 folder=${2:-} study listed ss others
+  local arguments=$1 folder=${2:-} study listed firsts rest others first i
   [[ $folder == gs://* ]] || refuse "FOLDER = '$folder' must be gs://..., which all VMs share"
   [[ $TPU_VMS =~ ^[1-9][0-9]*$ ]] || refuse "--vms = $TPU_VMS must be at least 1"
   shift 2
@@ -92,8 +110,7 @@ main() {
   study=(python -m dermjax.main "${flags[@]}" "--workdir=$folder")
   listed=$("${PYTHON:-python}" -m dermjax.main "${flags[@]}" "--workdir=$root/dist/none" \
     --config.dry_run=True) || refuse "the runs cannot be listed; mend what is said above"
-  mapfile -t ss < <(numbers_of ss)
-  mapfile -t others < <(numbers_of '(in|fs)')
+  sort_runs <<<"$listed"
 
   TPU_WORDS=$(mktemp -d) # a file for each VM that is left up
   export TPU_WORDS
@@ -101,14 +118,24 @@ main() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  if ((TPU_VMS == 1 || ${#ss[@]} == 0)); then
-    deal "$TPU_VMS" "${ss[@]}" "${others[@]}"
+  if ((TPU_VMS == 1 || ${#firsts[@]} == 0)); then
+    deal "$TPU_VMS" "${firsts[@]}" "${rest[@]}" "${others[@]}"
     round "${shares[@]}"
   else
-    deal $((TPU_VMS - 1)) "${others[@]}"
-    round "${ss[0]}" "${shares[@]}"
-    [[ ${statuses[0]} == 0 ]] || refuse "run ${ss[0]}, which pretrains for all of SS, has failed"
-    deal "$TPU_VMS" "${ss[@]:1}"
+    deal "$TPU_VMS" "${firsts[@]}"
+    first=("${shares[@]}")
+    if ((TPU_VMS > ${#firsts[@]})); then
+      deal $((TPU_VMS - ${#firsts[@]})) "${others[@]}"
+      round "${first[@]}" "${shares[@]}"
+      others=()
+    else
+      round "${first[@]}"
+    fi
+    for i in "${!first[@]}"; do
+      [[ $TPU_DRY_RUN || ${statuses[i]} == 0 ]] ||
+        refuse "run ${first[i]}, which pretrains for others, has failed"
+    done
+    deal "$TPU_VMS" "${rest[@]}" "${others[@]}"
     round "${shares[@]}"
   fi
   # Without a number, as after an array of SLURM's: what failed once more, and the report.

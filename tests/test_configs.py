@@ -4,7 +4,7 @@ import inspect
 import re
 
 import pytest
-from dermjax.configs import common
+from dermjax.configs import common, ss_in
 
 from dermjax.stages import check
 from dermjax.steps import optimizer
@@ -63,7 +63,38 @@ def test_a_momentum_that_falls_or_leaves_its_bounds_is_refused(start, end):
         optimizer.make_momentum(start, end, steps=10)
 
 
-@pytest.mark.parametrize("strategy", ["SS", "IN", "FS"])
+@pytest.mark.parametrize("scale", ["paper", "small", "demo"])
+def test_ss_in_is_ss_from_imagenet_weights_and_nothing_else(scale):
+    plain = common.make_config("SS", f"alpha=0.1,scale={scale}").to_dict()
+    config = ss_in.get_config(f"alpha=0.1,scale={scale}").to_dict()
+    assert config["strategy"] == "SS-IN" and config["pretrain"]["init"] == "imagenet"
+    plain["strategy"], plain["pretrain"]["init"] = "SS-IN", "imagenet"
+    assert config == plain
+
+
+def test_ss_in_without_weights_is_not_ss_in():
+    config = common.make_config("SS-IN", None)
+    config.pretrain.init = "random"
+    with pytest.raises(ValueError, match="init = 'random', but SS-IN starts from weights: leave"):
+        check.check(config)
+
+
+@pytest.mark.parametrize(("own", "other"), [("FS", "SS"), ("SS", "IN"), ("SS-IN", "FS")])
+def test_a_strategy_is_its_config_file_s(own, other):
+    config = common.make_config(own, None)
+    config.strategy = other
+    with pytest.raises(ValueError, match=rf"strategy = '{other}' .*configs/{other.lower()}.py"):
+        check.check(config)
+
+
+def test_an_unknown_strategy_is_answered_with_those_there_are():
+    config = common.make_config("SS", None)
+    config.strategy = "XX"
+    with pytest.raises(ValueError, match="strategy = 'XX', .* one of SS, SS-IN, IN, FS"):
+        check.check(config)
+
+
+@pytest.mark.parametrize("strategy", ["SS", "SS-IN", "IN", "FS"])
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])
 def test_every_preset_is_within_bounds(strategy, scale):
     check.check(common.make_config(strategy, f"scale={scale}"))

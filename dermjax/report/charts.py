@@ -81,7 +81,8 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
             _draw_course(ax, strategy, rows.reindex(shares), measure, look)
             if published is not None:
                 known = published[published["strategy"] == strategy].dropna(subset=[measure])
-                ax.plot(100 * known["alpha"], known[measure], look.mark, **_hollow(look.colour))
+                hollow = _hollow(look.mark, look.colour)
+                ax.plot(100 * known["alpha"], known[measure], **hollow)
         ax.set_title(worded(measure), fontsize=LARGE)
         ax.margins(x=0.08)
         _tick_shares(ax, ticks)
@@ -93,7 +94,7 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
         handles.append(Patch(color=INK, alpha=0.15, lw=0))
         names.append("95 % interval")
     if published is not None and len(published):
-        handles.append(Line2D([], [], marker="o", ls="", **_hollow(INK)))
+        handles.append(Line2D([], [], **_hollow("o", INK)))
         names.append("the paper")
     legend(figure, handles, names, "upper right")
     return figure
@@ -140,8 +141,10 @@ def _line(look: Style) -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.mark, linestyle=look.line, markersize=5)
 
 
-def _hollow(colour: str) -> dict:
-    return {"color": colour, "markerfacecolor": "none", "markersize": 9, "zorder": 4}
+def _hollow(mark: str | tuple, colour: str) -> dict:
+    """Of points without a line."""
+    look = {"marker": mark, "ls": "", "color": colour, "markerfacecolor": "none"}
+    return look | {"markersize": 9, "zorder": 4}
 
 
 def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
@@ -168,8 +171,9 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
         for name, ax in zip(classes, each, strict=False):
             one = own[own["class"] == name].sort_values("labelled")
             x, y = one["labelled"], one["sensitivity"]
-            whole.plot(x, y, look.mark, color=look.colour, ls="-", lw=0.5, ms=3, alpha=0.45)
-            ax.plot(x, y, look.mark, color=look.colour, ls=look.line, lw=1.1, ms=3.5)
+            marked = {"marker": look.mark, "color": look.colour}
+            whole.plot(x, y, **marked, ls="-", lw=0.5, ms=3, alpha=0.45)
+            ax.plot(x, y, **marked, ls=look.line, lw=1.1, ms=3.5)
         x, y = _running_median(own["labelled"], own["sensitivity"])
         whole.plot(x, y, color=look.colour, ls=look.line, lw=2.6)
         drawn = drawn or len(x) > 0
@@ -273,7 +277,8 @@ def _draw_difference(ax: Axes, row, place: float, look: Style) -> None:
     certain = row.low > 0 or row.high < 0
     ax.plot([row.low, row.high], [place, place], color=look.colour, lw=1.6)
     ax.plot(
-        *([row.difference], [place], look.mark),
+        *([row.difference], [place]),
+        marker=look.mark,
         color=look.colour,
         markerfacecolor=look.colour if certain else "white",
         markersize=6,
@@ -299,7 +304,7 @@ def subgroups(rows: pd.DataFrame, minimum: int) -> Chart:
             ends[few] = np.nan
             y = -np.arange(len(values)) - 0.7 / len(style) * (place - (len(style) - 1) / 2)
             ax.hlines(y, ends[:, 1], ends[:, 2], color=look.colour, lw=1.4)
-            ax.plot(ends[:, 0], y, look.mark, color=look.colour, ms=5)
+            ax.plot(ends[:, 0], y, marker=look.mark, ls="", color=look.colour, ms=5)
         for i in few:
             ax.text(
                 0.5, -i, f"n < {minimum}", color=FAINT, fontsize=SMALL, ha="center", va="center"

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from dermjax import stores
 from dermjax.report import lettering
+from dermjax.strategies import split
 
 INK, GRID, FAINT = "#444444", "#DDDDDD", "#999999"
 WIDTH = 9.2  # inches of a full row: 920 CSS px
@@ -52,25 +53,31 @@ class Style:
     """Of a strategy; mark and line tell it apart in black and white, too."""
 
     colour: str
-    mark: str
+    mark: str | tuple
     line: str | tuple
 
 
 # Okabe & Ito (2008), told apart by colour-blind readers.
 _KNOWN = {
     "SS": Style("#0072B2", "o", "-"),
+    "SS-IN": Style("#CC79A7", "D", (0, (9, 2, 2, 2))),
     "IN": Style("#D55E00", "s", "--"),
     "FS": Style("#009E73", "^", ":"),
 }
+# Marks by their corners, where matplotlib's own are used up.
+_BOW = ((-1, -1), (-1, 1), (1, -1), (1, 1), (-1, -1))
+_HOURGLASS = ((-1, -1), (1, -1), (-1, 1), (1, 1), (-1, -1))
+_CORNER = ((-1, -1), (1, 1), (-1, 1), (-1, -1))
+_BAR = ((-1, -0.45), (1, -0.45), (1, 0.45), (-1, 0.45), (-1, -0.45))
 # SS-balanced and the like have their strategy's colour: a line each, and a mark for each strategy.
 _VARIANTS = {
-    "balanced": ("-.", {"SS": "D", "IN": "p", "FS": "d"}),
-    "weights": ((0, (8, 2)), {"SS": "v", "IN": "<", "FS": ">"}),
-    "logit": ((0, (5, 1, 1, 1, 1, 1)), {"SS": "P", "IN": "h", "FS": "8"}),
-    "focal": ((0, (3, 3)), {"SS": "X", "IN": "*", "FS": "H"}),
+    "balanced": ("-.", {"SS": _BOW, "SS-IN": _HOURGLASS, "IN": "p", "FS": "d"}),
+    "weights": ((0, (8, 2)), {"SS": "v", "SS-IN": _CORNER, "IN": "<", "FS": ">"}),
+    "logit": ((0, (5, 1, 1, 1, 1, 1)), {"SS": "P", "SS-IN": (6, 1, 0), "IN": "h", "FS": "8"}),
+    "focal": ((0, (3, 3)), {"SS": "X", "SS-IN": _BAR, "IN": "*", "FS": "H"}),
 }
 _OTHERS = (
-    Style("#CC79A7", "D", "-."),
+    Style("#882255", (8, 1, 0), (0, (9, 2, 2, 2, 2, 2))),
     Style("#56B4E9", "v", (0, (8, 2))),
     Style("#E69F00", "P", (0, (5, 1, 1, 1, 1, 1))),
     Style("#000000", "X", (0, (3, 3))),
@@ -85,10 +92,10 @@ _MARKS, _MORE_MARKS = "os^vDP*X<>", "pHd8"
 
 
 def styles(strategies: Iterable[str]) -> dict[str, Style]:
-    """A style for each strategy; SS, IN, FS and their variants always have the same."""
+    """A style for each strategy; SS, SS-IN, IN, FS and their variants always have the same."""
     found, others = {}, itertools.cycle(_OTHERS)
     for name in dict.fromkeys(strategies):
-        base, _, variant = name.partition("-")
+        base, variant = split(name)
         if base in _KNOWN and variant in ("", *_VARIANTS):
             found[name] = _KNOWN[base]
             if variant:

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 
+STRATEGIES = ("SS", "IN", "FS")
 # Printed in the text; the means over classes follow from Table 1.
 _ACCURACY = {("IN", 1.0): 0.955, ("SS", 1.0): 0.957, ("FS", 1.0): 0.904, ("SS", 0.1): 0.877}
 
@@ -18,7 +19,7 @@ def table_one() -> pd.DataFrame:
 
 def overall() -> pd.DataFrame:
     """Strategy, alpha, accuracy (NaN where it is not printed) and the two macro means."""
-    means = table_one().groupby(["metric", "alpha"])[["SS", "IN", "FS"]].mean()
+    means = table_one().groupby(["metric", "alpha"])[[*STRATEGIES]].mean()
     return pd.DataFrame(
         [
             {
@@ -28,7 +29,7 @@ def overall() -> pd.DataFrame:
                 "macro_precision": means.loc[("precision", alpha), strategy],
                 "macro_sensitivity": means.loc[("sensitivity", alpha), strategy],
             }
-            for strategy in ("SS", "IN", "FS")
+            for strategy in STRATEGIES
             for alpha in sorted(set(table_one()["alpha"]))
         ]
     )

@@ -9,6 +9,7 @@ from dermjax.data import layouts, links, near_duplicates, pipeline, records
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
+from dermjax.strategies import STRATEGIES, file_name
 from dermjax.training.parallel import Devices, check_division
 
 _SELECT = ("macro_sensitivity", "accuracy", "log_loss")
@@ -42,16 +43,13 @@ def check(config: ConfigDict) -> None:
             _check_stage(stage, config[stage])
     if "finetune" in config:
         _check_imbalance(config.finetune)
-    if config.task == "pretrain" and config.strategy != "SS":
-        raise ValueError(
-            f"config.task = 'pretrain' needs strategy SS, not {config.strategy}: take configs/ss.py"
-        )
+    _check_strategy(config)
     if config.control and "pretrain" not in config:
         raise ValueError(
             f"config.control = True: {config.strategy} has no pretraining to go without; leave it "
             "False, or take configs/ss.py"
         )
-    if config.strategy == "SS":
+    if STRATEGIES[config.strategy].pretrains:
         _check_moco(config)
         if config.pretrain.directory:
             stores.writable_folder(config.pretrain.directory)
@@ -80,6 +78,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
     share = ("at least 0 and below 1", lambda v: 0 <= v < 1)
     rules = {
         "task": one_of(_TASKS),
+        "strategy": one_of(tuple(STRATEGIES)),
         "seed": at_least(0),
         "patience": above(0),
         "model.drop_rate": share,
@@ -161,6 +160,26 @@ def _argument(field: str) -> str:
     return f" or {name}=VALUE behind the config's colon" if name in ("alpha", "trial") else ""
 
 
+def _check_strategy(config: ConfigDict) -> None:
+    """Whether the strategy is that of the config's file, and has what is asked of it."""
+    strategy = STRATEGIES[config.strategy]
+    if strategy.pretrains != ("pretrain" in config):
+        raise ValueError(
+            f"config.strategy = {strategy.name!r} does not belong to the other fields of this "
+            f"config: take configs/{file_name(strategy.name)}.py"
+        )
+    if config.task == "pretrain" and not strategy.pretrains:
+        raise ValueError(
+            f"config.task = 'pretrain' needs strategy SS or SS-IN, not {strategy.name}: take "
+            "configs/ss.py or configs/ss_in.py"
+        )
+    if strategy.pretrains and strategy.from_weights and config.pretrain.init != "imagenet":
+        raise ValueError(
+            f"config.pretrain.init = {config.pretrain.init!r}, but {strategy.name} starts from "
+            "weights: leave it at imagenet, or take configs/ss.py"
+        )
+
+
 def _check_stage(name: str, stage: ConfigDict) -> None:
     """What ties the fields of one training stage together."""
     if not 0 <= stage.warmup_steps < stage.steps:
@@ -233,7 +252,7 @@ def _check_weights(config: ConfigDict) -> None:
         if config.init.weights:
             raise ValueError(
                 f"config.init.weights = {config.init.weights!r} would not be used by strategy "
-                f"{config.strategy}; leave it empty, or take configs/in.py"
+                f"{config.strategy}; leave it empty, or take configs/in.py or configs/ss_in.py"
             )
         return
     if not network.named_weights(config):

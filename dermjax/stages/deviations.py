@@ -4,7 +4,7 @@ The paper is Kramer et al., JEADV 2022; of pretraining the authors' public files
 The values that are theirs stand in `configs/common.py`, which is compared with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from dermjax.configs import common
 from dermjax.report import published
 from dermjax.stages.outcomes import Outcomes
-from dermjax.stages.planned import STRATEGIES
+from dermjax.stages.planned import pretraining
 from dermjax.stages.pretrain import queue_length
 
 _ALPHAS = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -68,7 +68,7 @@ def deviations(config: ConfigDict, outcomes: Outcomes) -> list[str]:
       outcomes: the runs that the report is of.
     """
     found = [*_of_data(config, outcomes), *_of_study(outcomes), *_of_networks(config, outcomes)]
-    if any(run.planned.config.strategy == "SS" for run in outcomes.runs):
+    if outcomes.pretrained():
         found += _of_pretraining(config, outcomes)
     return found + list(_of_finetuning(config, outcomes))
 
@@ -109,10 +109,10 @@ def _of_data(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
 def _of_study(outcomes: Outcomes) -> Iterator[str]:
     """Strategies, shares of the labels, trials."""
     strategies = outcomes.strategies()
-    if missing := [name for name in STRATEGIES if name not in strategies]:
+    if missing := [name for name in published.STRATEGIES if name not in strategies]:
         yield f"Strategies: without {', '.join(missing)}; the paper has SS, IN and FS."
-    if further := [name for name in strategies if name not in STRATEGIES]:
-        yield f"Strategies: {', '.join(further)} are not the paper's."
+    if further := [name for name in strategies if name not in published.STRATEGIES]:
+        yield f"Strategies that the paper does not have: {', '.join(further)}."
     alphas = outcomes.alphas()
     if tuple(alphas) != _ALPHAS:
         shares = ", ".join(f"{100 * alpha:g}" for alpha in alphas)
@@ -145,22 +145,15 @@ def _of_networks(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
 
 def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     """Every field that is not the authors', and what follows from several."""
-    own, theirs = config.run.pretrain, common.make_config("SS", None).pretrain
+    first, *others = outcomes.pretrained()
+    own, theirs = pretraining(config, first), common.make_config("SS", None).pretrain
     images = outcomes.runs[0].results["n"]["train"]
     values = own.to_dict() | {"queue_size": queue_length(own, images)}
-    for field, words in _PRETRAINING.items():
-        needed, value = ONLY_WITH.get(field, ("optimizer", own.optimizer))
-        if values[field] != theirs[field] and values[needed] == value:
-            yield (
-                f"Pretraining, {words}: {_said(values[field])}; the authors': "
-                f"{_said(theirs[field])}."
-            )
-    for field in theirs.augment:
-        if own.augment[field] != theirs.augment[field]:
-            yield (
-                f"Pretraining's augmentation, {field.replace('_', ' ')}: "
-                f"{_said(own.augment[field])}; the authors': {_said(theirs.augment[field])}."
-            )
+    yield from _other_fields("Pretraining", values, theirs, "the authors'")
+    for strategy in others:
+        more = pretraining(config, strategy)
+        more = more.to_dict() | {"queue_size": queue_length(more, images)}
+        yield from _other_fields(f"{strategy}'s pretraining", more, values, f"{first}'s")
     epochs = own.steps * own.batch_size / images
     if abs(epochs / _EPOCHS - 1) > _NEAR:
         yield f"Pretraining, epochs: {epochs:,.1f}; the authors': {_EPOCHS:,}."
@@ -174,6 +167,22 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
         config.run.model.dtype == "auto" and outcomes.runs[0].results["devices"]["kind"] == "cpu"
     ):
         yield "Pretraining computes in float32; the authors' in mixed precision."
+
+
+def _other_fields(
+    what: str, own: Mapping[str, Any], theirs: Mapping[str, Any], whose: str
+) -> Iterator[str]:
+    """The fields of two pretrainings that differ and count in the first, each with both values."""
+    for field, words in _PRETRAINING.items():
+        needed, value = ONLY_WITH.get(field, ("optimizer", own["optimizer"]))
+        if own[field] != theirs[field] and own[needed] == value:
+            yield f"{what}, {words}: {_said(own[field])}; {whose}: {_said(theirs[field])}."
+    for field, value in theirs["augment"].items():
+        if own["augment"][field] != value:
+            yield (
+                f"{what}, augmentation ({field.replace('_', ' ')}): "
+                f"{_said(own['augment'][field])}; {whose}: {_said(value)}."
+            )
 
 
 def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:

@@ -187,7 +187,7 @@ def _holm(p: pd.Series) -> pd.Series:
 
 
 def _paired(cells: list[Cell]) -> Iterator[tuple[Cell, Cell]]:
-    """SS against IN, SS against FS, IN against FS, at the shares that both have."""
+    """SS against IN, SS against FS, IN against FS and so on, at the shares that both have."""
     for first, second in itertools.combinations(cells, 2):
         if first.alpha == second.alpha:
             yield first, second

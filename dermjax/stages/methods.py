@@ -2,14 +2,16 @@
 
 import collections
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from dermjax.stages.cost import cost
 from dermjax.stages.deviations import ONLY_WITH, deviations
-from dermjax.stages.outcomes import Outcomes
-from dermjax.stages.planned import VARIANTS
+from dermjax.stages.outcomes import Outcome, Outcomes
+from dermjax.stages.planned import VARIANTS, pretraining
 from dermjax.stages.pretrain import queue_length
+from dermjax.strategies import split
 
 # Fields of a stage that say where, how often and by which run, not what.
 _WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps repeat".split()
@@ -27,14 +29,9 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             *_starts(outcomes),
         ],
     }
-    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
-        keys = queue_length(run.pretrain, outcomes.runs[0].results["n"]["train"])
-        described["Pretraining (SS): MoCo-v2 on all training images, labels unused"] = [
-            (name, f"{keys}" if name == "queue size" else value)
-            for name, value in _fields(run.pretrain)
-        ]
-    strategies = {one.planned.strategy for one in outcomes.runs}
-    named = [name for name in VARIANTS if any(s.endswith(f"-{name}") for s in strategies)]
+    described |= _pretrainings(config, outcomes)
+    options = {split(one.planned.strategy)[1] for one in outcomes.runs}
+    named = [name for name in VARIANTS if name in options]
     but = ", but for the options below" if named else ""
     described[f"Fine-tuning (all strategies{but})"] = _fields(run.finetune)
     if named:
@@ -49,6 +46,24 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
         (f"{i + 1}", text) for i, text in enumerate(deviations(config, outcomes))
     ]
     return described
+
+
+def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
+    """A heading for each strategy with pretraining; of SS-IN beside SS what it has otherwise."""
+    found, first = {}, None
+    for strategy in outcomes.pretrained():
+        stage = pretraining(config, strategy)
+        stage.queue_size = queue_length(stage, outcomes.runs[0].results["n"]["train"])
+        heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
+        if first is not None:
+            heading = f"Pretraining ({strategy}): as that of SS, but for"
+        elif stage.init == "imagenet":
+            heading += ", from the weights named above"
+            if strategy == "SS":
+                heading += " (which makes it what SS-IN is elsewhere)"
+        found[heading] = _fields(stage, than=first)
+        first = stage
+    return found
 
 
 def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
@@ -139,11 +154,22 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
 
 def pretrainings_in_words(outcomes: Outcomes) -> str:
     """Which part of a pretraining's chance is in the figures; '' where none is pretrained."""
-    own = [run for run in outcomes.runs if run.results["pretraining"]]
-    count = len({run.results["pretraining"] for run in own})
-    if not own:
-        return ""
-    trials = len({run.planned.trial for run in own})
+    said: dict[str, list[str]] = {}
+    for strategy in outcomes.pretrained():
+        own = [run for run in outcomes.runs if run.planned.config.strategy == strategy]
+        said.setdefault(_pretrainings_of(own), []).append(strategy)
+    if len(said) == 1:
+        ((sentence, strategies),) = said.items()
+        if len(strategies) == 1:
+            return sentence
+        return f"{' and '.join(strategies)} alike: {sentence[0].lower()}{sentence[1:]}"
+    return " ".join(f"{strategy}: {sentence}" for sentence, (strategy,) in said.items())
+
+
+def _pretrainings_of(runs: list[Outcome]) -> str:
+    """`pretrainings_in_words` of the runs of one strategy."""
+    count = len({run.results["pretraining"] for run in runs})
+    trials = len({run.planned.trial for run in runs})
     if trials == 1:
         return (
             "There is one trial with one pretraining: what another pretraining would change is in "
@@ -156,7 +182,7 @@ def pretrainings_in_words(outcomes: Outcomes) -> str:
         )
     if count == trials:
         return f"Each of the {trials} trials has a pretraining of its own: its chance is in them."
-    return f"{len(own)} runs start from {count} different pretrainings."
+    return f"{len(runs)} runs start from {count} different pretrainings."
 
 
 def _in_two_sets(outcomes: Outcomes) -> str:
@@ -264,18 +290,27 @@ def _versions(outcomes: Outcomes) -> list[tuple[str, str]]:
     return [(name, ", ".join(versions)) for name, versions in found.items()]
 
 
-def _fields(stage: ConfigDict) -> list[tuple[str, str]]:
-    """Every field of a stage that the results depend on; those of its parts in one line each."""
+def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str, str]]:
+    """Every field of a stage that the results depend on; those of its parts in one line each.
+
+    Args:
+      stage: of a config.
+      than: another one; what it has alike is left out.
+    """
     return [
-        (
-            name.replace("_", " "),
-            ", ".join(f"{k} {v}" for k, v in value.items())
-            if isinstance(value, ConfigDict)
-            else str(value),
-        )
+        (name.replace("_", " "), _worded(value, than and than[name]))
         for name, value in sorted(stage.items())
-        if name not in _WITHOUT_EFFECT and _counts(stage, name)
+        if name not in _WITHOUT_EFFECT
+        and _counts(stage, name)
+        and (than is None or value != than[name] or not _counts(than, name))
     ]
+
+
+def _worded(value: Any, than: Any) -> str:
+    """A field's value; of a part its fields, without those that another has alike."""
+    if not isinstance(value, ConfigDict):
+        return str(value)
+    return ", ".join(f"{k} {v}" for k, v in value.items() if than is None or v != than[k])
 
 
 def _counts(stage: ConfigDict, name: str) -> bool:

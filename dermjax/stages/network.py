@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.models import timm
 from dermjax.stages.workdir import write_text
+from dermjax.strategies import STRATEGIES
 from dermjax.training.parallel import AXIS, Devices
 from dermjax.training.writer import Writer
 
@@ -74,9 +75,8 @@ def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
 
 def starts_from_weights(config: ConfigDict) -> bool:
     """Whether the encoder is read, not drawn."""
-    return config.strategy == "IN" or (
-        config.strategy == "SS" and config.pretrain.init == "imagenet"
-    )
+    strategy = STRATEGIES[config.strategy]
+    return config.pretrain.init == "imagenet" if strategy.pretrains else strategy.from_weights
 
 
 def named_weights(config: ConfigDict) -> str:

@@ -13,6 +13,7 @@ from etils import epath
 from dermjax.analysis import calibration
 from dermjax.stages.planned import Planned
 from dermjax.stages.workdir import RESULTS
+from dermjax.strategies import STRATEGIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,11 @@ class Outcomes:
         """Those that have a finished run, in the order of the study."""
         finished = {run.planned.strategy for run in self.runs}
         return [strategy for strategy in self.planned if strategy in finished]
+
+    def pretrained(self) -> list[str]:
+        """Of SS and SS-IN those that have a finished run, with any option for rare classes."""
+        finished = {run.planned.config.strategy for run in self.runs}
+        return [one.name for one in STRATEGIES.values() if one.pretrains and one.name in finished]
 
     def alphas(self) -> list[float]:
         """Ascending."""

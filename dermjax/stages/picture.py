@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.analysis import neighbours
 from dermjax.report.pretraining import Neighbour, NeighbourRow, Page, render
+from dermjax.stages import network
 from dermjax.stages.monitor import Features, diagnose, monitored
 from dermjax.stages.prepare import Dataset
 from dermjax.stages.pretrain import Pretraining, queue_size
@@ -50,6 +51,7 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
     epochs = stage.steps * stage.batch_size / images
     facts = [
         ("network", config.model.name),
+        ("first weights", _first_weights(config)),
         ("training images", f"{images:,}, their labels unused"),
         ("length", f"{stage.steps:,} steps of {stage.batch_size} images: {epochs:,.1f} epochs"),
         ("image size", f"{stage.image_size} px"),
@@ -74,6 +76,10 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
         classes=len(dataset.classes),
         chance_same_label=_chance(dataset, shares, rows),
     )
+
+
+def _first_weights(config: ConfigDict) -> str:
+    return network.named_weights(config) if network.starts_from_weights(config) else "random"
 
 
 def _neighbours(dataset: Dataset, features: Features, done, bank, queries) -> list[NeighbourRow]:

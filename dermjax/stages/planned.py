@@ -1,5 +1,6 @@
 """What a study consists of: one ordinary run per strategy, share of the labels and trial."""
 
+import collections
 import dataclasses
 import itertools
 import re
@@ -11,9 +12,10 @@ from ml_collections import ConfigDict
 from dermjax import stores
 from dermjax.configs import common
 from dermjax.stages import check as single
+from dermjax.stages.network import starts_from_weights
 from dermjax.stages.workdir import RESULTS, read_config
+from dermjax.strategies import STRATEGIES, file_name, split
 
-STRATEGIES = ("SS", "IN", "FS")
 # Fine-tuning for rare classes, as a further strategy: SS-balanced, IN-logit, ... The last two need
 # labels that are not smoothed.
 VARIANTS = {
@@ -39,7 +41,7 @@ class Planned:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.strategy.lower()}-alpha{self.alpha:g}-trial{self.trial}"
+        return f"{file_name(self.strategy)}-alpha{self.alpha:g}-trial{self.trial}"
 
     @property
     def title(self) -> str:
@@ -56,7 +58,7 @@ class Planned:
         argument = _argument(self.config)
         usual = common.make_config(self.config.strategy, argument)
         return [
-            f"--config=configs/{self.config.strategy.lower()}.py:{argument}",
+            f"--config=configs/{file_name(self.config.strategy)}.py:{argument}",
             f"--workdir={self.directory}",
             *(f"--config.{field}={_typed(value)}" for field, value in _changes(self.config, usual)),
         ]
@@ -77,13 +79,12 @@ def plan(config: ConfigDict, directory: epath.Path) -> list[Planned]:
 
 def finished(directory: epath.Path) -> list[Planned]:
     """The runs that are done in a study's folder, whatever is planned there."""
-    runs = []
+    runs, named = [], {file_name(strategy): strategy for strategy in _known()}
     for results in sorted((directory / _RUNS).glob(f"*/{RESULTS}")):
         config = read_config(results.parent)
         # Of the name that `Planned.name` gave it: the option for rare classes is no field.
-        strategy, _, option = results.parent.name.partition("-alpha")[0].partition("-")
-        strategy = f"{strategy.upper()}-{option}" if option else strategy.upper()
-        data = config.data
+        name = results.parent.name.partition("-alpha")[0]
+        strategy, data = named.get(name, name.upper()), config.data
         runs.append(Planned(strategy, data.alpha, data.trial, results.parent, config))
     order = {name: i for i, name in enumerate(_known())}
     return sorted(runs, key=lambda run: (run.trial, run.alpha, order.get(run.strategy, -1)))
@@ -101,7 +102,9 @@ def check(config: ConfigDict) -> None:
     ):
         values = config[name]
         if bad or not values or len(set(values)) < len(values):
-            bound = " or ".join(_known()) if name == "strategies" else "above 0 and at most 1"
+            options = ", ".join(f"-{option}" for option in VARIANTS)
+            bound = f"{' or '.join(STRATEGIES)}, each of these also with {options}"
+            bound = bound if name == "strategies" else "above 0 and at most 1"
             raise ValueError(
                 f"config.{name} = {tuple(values)} must be different ones, each {bound}"
             )
@@ -122,11 +125,7 @@ def check(config: ConfigDict) -> None:
             f"config.pretrainings = {config.pretrainings} must be 1, a pretraining that all trials "
             f"share, or {config.trials}, one for each trial"
         )
-    if config.pretrainings > 1 and config.run.pretrain.directory:
-        raise ValueError(
-            f"config.run.pretrain.directory = {config.run.pretrain.directory} is one folder for "
-            f"{config.pretrainings} pretrainings: leave it blank, each gets one of its own"
-        )
+    _check_pretraining(config)
     for folder in config.report.beside:
         if not (stores.folder(folder) / _RUNS).exists():
             raise ValueError(
@@ -136,6 +135,33 @@ def check(config: ConfigDict) -> None:
         single.check(_single(config, strategy, config.alphas[0], 0))
 
 
+def _check_pretraining(config: ConfigDict) -> None:
+    """Whether SS and SS-IN are two strategies, and have as many folders as pretrainings."""
+    there = [base for base in STRATEGIES if base in {split(name)[0] for name in config.strategies}]
+    if own := _set_fields(config.ss_in, "ss_in."):
+        field, value = own[0]
+        if "SS-IN" not in there:
+            raise ValueError(
+                f"config.{field} = {value} is of SS-IN, which is not among config.strategies = "
+                f"{tuple(config.strategies)}: add it, or leave the field out"
+            )
+    if {"SS", "SS-IN"} <= set(there) and config.run.pretrain.init != "random":
+        raise ValueError(
+            f"config.run.pretrain.init = {config.run.pretrain.init!r} would make SS what SS-IN is: "
+            "leave it at random, or SS-IN out"
+        )
+    folders = collections.Counter()
+    for base in there:
+        if STRATEGIES[base].pretrains:
+            folders[pretraining(config, base).directory] += config.pretrainings
+    for folder, count in folders.items():
+        if folder and count > 1:
+            raise ValueError(
+                f"config.run.pretrain.directory = {folder} is one folder for {count} pretrainings: "
+                "leave it blank, each gets one of its own"
+            )
+
+
 def _known() -> list[str]:
     return [*STRATEGIES, *(f"{s}-{v}" for s in STRATEGIES for v in VARIANTS)]
 
@@ -143,19 +169,39 @@ def _known() -> list[str]:
 def _single(config: ConfigDict, strategy: str, alpha: float, trial: int) -> ConfigDict:
     """The config of one run; fields that its strategy does not know are left out."""
     run = ConfigDict(config.run.to_dict())
-    strategy, _, variant = strategy.partition("-")
-    run.strategy, run.data.alpha, run.data.trial = strategy, alpha, trial
+    base, variant = split(strategy)
+    run.strategy, run.data.alpha, run.data.trial = base, alpha, trial
     run.finetune.update(VARIANTS.get(variant, {}))
-    if config.pretrainings > 1:
-        run.pretrain.repeat = trial
-    starts_from_weights = strategy == "IN"
-    if strategy == "SS":
-        starts_from_weights = run.pretrain.init == "imagenet"
+    if STRATEGIES[base].pretrains:
+        run.pretrain = pretraining(config, base)
+        if config.pretrainings > 1:
+            run.pretrain.repeat = trial
     else:
         del run["pretrain"]
-    if not starts_from_weights:
+        run.control = False
+    if not starts_from_weights(run):
         run.init.weights = ""
     return run
+
+
+def pretraining(config: ConfigDict, strategy: str) -> ConfigDict:
+    """The settings of a strategy's pretraining: `run.pretrain`, and what SS-IN has of its own."""
+    stage = ConfigDict(config.run.pretrain.to_dict())
+    if STRATEGIES[strategy].from_weights:
+        stage.init = "imagenet"
+        stage.update_from_flattened_dict(dict(_set_fields(config.ss_in.pretrain)))
+    return stage
+
+
+def _set_fields(section: ConfigDict, prefix: str = "") -> list[tuple[str, Any]]:
+    """The fields that are not None, by their whole names."""
+    found = []
+    for name, value in section.items():
+        if isinstance(value, ConfigDict):
+            found += _set_fields(value, f"{prefix}{name}.")
+        elif value is not None:
+            found.append((prefix + name, value))
+    return found
 
 
 def _argument(run: ConfigDict) -> str:

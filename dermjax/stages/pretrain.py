@@ -1,4 +1,4 @@
-"""Stage 1 of SS: MoCo-v2 on all training images, shared by all runs that agree on it."""
+"""Stage 1 of SS and SS-IN: MoCo-v2 on all training images, shared by all runs that agree on it."""
 
 import dataclasses
 import functools

@@ -14,6 +14,7 @@ from dermjax.stages.predictor import Predictor, write_features
 from dermjax.stages.prepare import Dataset, as_recorded, prepare
 from dermjax.stages.trained import restore
 from dermjax.stages.workdir import cache_dir, exclusive, read_config, write_text
+from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
@@ -96,9 +97,10 @@ def _which(asked: str, trained: ConfigDict) -> str:
     Raises:
       ValueError: the run has no such encoder.
     """
+    pretrained = STRATEGIES[trained.strategy].pretrains
     if asked == "auto":
-        return "pretrain" if trained.strategy == "SS" else "start"
-    if asked == "pretrain" and trained.strategy != "SS":
+        return "pretrain" if pretrained else "start"
+    if asked == "pretrain" and not pretrained:
         raise ValueError(
             f"a run of strategy {trained.strategy} has no pretrained encoder; take encoder=start"
         )

@@ -13,6 +13,7 @@ from dermjax.data import images, pipeline
 from dermjax.stages import network, trained
 from dermjax.stages.predictor import Predictor
 from dermjax.stages.workdir import cache_dir, read_config
+from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -68,7 +69,7 @@ def _each_once(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _features(config: ConfigDict, run: epath.Path, paths: list[str], writer: Writer) -> np.ndarray:
     """`[len(paths), F]` of whole photographs."""
-    stage = "pretrain" if config.strategy == "SS" else "finetune"
+    stage = "pretrain" if STRATEGIES[config.strategy].pretrains else "finetune"
     variables, step = trained.restore(config, run, stage)
     writer.say(f"look-alikes by the {stage} encoder of {run}, step {step}")
     parallel.keep_compiled(cache_dir() / "xla")

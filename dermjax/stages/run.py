@@ -26,6 +26,7 @@ from dermjax.stages.workdir import (
     default_workdir,
     exclusive_together,
 )
+from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel, processes, stop
 from dermjax.training.writer import MetricsFile, Writer
 
@@ -72,7 +73,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     seconds = {"prepare": time.monotonic() - clock}
 
     encoder, pretraining = beginning.encoder, None
-    if config.strategy == "SS":
+    if STRATEGIES[config.strategy].pretrains:
         done = pretrain(config, dataset, devices, writer, directory, beginning)
         encoder, pretraining = done.encoder, str(done.directory)
         seconds["pretrain"] = done.seconds

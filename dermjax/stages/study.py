@@ -35,6 +35,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     directory = stores.writable_folder(named)
     writer, runs = Writer(), plan(config, directory)
     check_claim(directory, _identity(config))
+    _check_own(runs)
     if config.dry_run:
         writer.say("\n".join(_listed(runs)))
         return 0
@@ -56,6 +57,19 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 def _identity(config: ConfigDict) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
     return {"task": "study", "run": config.run.to_dict(), "pretrainings": config.pretrainings}
+
+
+def _check_own(runs: list[Planned]) -> None:
+    """Whether the runs of SS-IN that have begun have the pretraining of those that will.
+
+    Its own settings are not the folder's: SS-IN may be added to a study that began without it.
+
+    Raises:
+      ValueError: they have another; names the fields that differ.
+    """
+    for planned in runs:
+        if planned.config.strategy == "SS-IN":
+            check_claim(planned.directory, planned.config.to_dict())
 
 
 def _check_data(todo: list[Planned], runs: list[Planned], writer: Writer) -> None:

@@ -91,6 +91,9 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
     if known is not None and overall["strategy"].isin(known["strategy"]).any():
         also = "" if network == "efficientnet_b4" else f" and of EfficientNet-B4, not {network}"
         paper = f" The paper's points are of its photographs, which are others{also}."
+        own = [run.planned.config for run in outcomes.runs if run.planned.config.strategy == "SS"]
+        if own and own[0].pretrain.init == "imagenet":
+            paper += " Its SS starts from random weights, this study's from others (see Methods)."
     figure3 = Drawn(
         "figure3",
         charts.strategies_against_alpha(overall, known),

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from dermjax import models, stores
 from dermjax.stages.pretrain import restore_encoder
 from dermjax.stages.workdir import RESULTS
+from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel
 from dermjax.training.checkpoint import restore_subtree
 
@@ -25,7 +26,7 @@ def restore(
     Raises:
       ValueError: the run has no such stage, or has not finished it.
     """
-    if stage == "pretrain" and config.strategy != "SS":
+    if stage == "pretrain" and not STRATEGIES[config.strategy].pretrains:
         raise ValueError(
             f"the run in {directory} has no pretraining (its strategy is {config.strategy})"
         )

@@ -13,6 +13,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import stores
+from dermjax.strategies import file_name
 from dermjax.training import processes
 from dermjax.training.writer import Writer
 
@@ -34,7 +35,7 @@ _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in 
 
 def default_workdir(config: ConfigDict) -> str:
     """`runs/` and a name made of what tells runs of a study apart."""
-    parts = [config.strategy.lower(), config.scale, source_name(config)]
+    parts = [file_name(config.strategy), config.scale, source_name(config)]
     return f"runs/{'-'.join(parts)}-alpha{config.data.alpha:g}-trial{config.data.trial}"
 
 

@@ -1,10 +1,11 @@
-"""Does pretraining help? SS, IN and FS on real photographs, with few labels and with all.
+"""Does pretraining help? SS, SS-IN, IN and FS on real photographs, with few labels and with all.
 
 python tests/benchmarks/evidence.py --data=FOLDER --folder=runs/evidence [--weights=FILE] [FLAGS]
 
 Runs `dermjax.main` for every strategy, alpha and trial that is not done yet in --folder (one
-pretraining serves all), then linear probes of the encoders, and prints the tables. FLAGS go to
-every run that has such a field. Runs can be stopped and go on; --only-print shows what there is.
+pretraining serves all of SS, and one all of SS-IN, where --strategies=SS,SS-IN,FS,IN names it),
+then linear probes of the encoders, and prints the tables. FLAGS go to every run that has such a
+field. Runs can be stopped and go on; --only-print shows what there is.
 The README's table has EfficientNet-Lite0's ImageNet weights as FILE, and of PAD-UFES-20 the flags
 --config.pretrain.{batch_size=64,queue_size=128,steps=500} --config.finetune.steps=240
 """
@@ -15,6 +16,8 @@ import pathlib
 import statistics
 import subprocess
 import sys
+
+from dermjax.strategies import STRATEGIES, file_name
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
@@ -41,14 +44,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a folder or manifest")
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the runs")
-    parser.add_argument("--weights", help="ImageNet weights of the model; without: no IN")
+    parser.add_argument("--weights", help="ImageNet weights of the model; without: no IN, no SS-IN")
     parser.add_argument("--model", default="tf_efficientnet_lite0")
     parser.add_argument("--strategies", default="SS,FS,IN")
     parser.add_argument("--alphas", default="0.1,1.0")
     parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--only-print", action="store_true")
     given, flags = parser.parse_known_args()
-    strategies = [s for s in given.strategies.split(",") if s != "IN" or given.weights]
+    wanted = given.strategies.split(",")
+    strategies = [s for s in wanted if given.weights or not STRATEGIES[s].from_weights]
     plan = [
         (strategy, float(alpha), trial)
         for trial in range(given.trials)
@@ -68,15 +72,16 @@ def train(given, flags: list[str], strategy: str, alpha: float, trial: int) -> N
     """One run by the command that a user types."""
     argument = f"alpha={alpha:g},trial={trial},scale=demo,model={given.model},data={given.data}"
     command = [
-        f"--config=configs/{strategy.lower()}.py:{argument}",
+        f"--config=configs/{file_name(strategy)}.py:{argument}",
         f"--workdir={given.folder / name(strategy, alpha, trial)}",
         *(f"--config.finetune.{field}={value}" for field, value in FINETUNE.items()),
     ]
-    if strategy == "SS":
+    pretrains = STRATEGIES[strategy].pretrains
+    if pretrains:
         command += [f"--config.pretrain.{field}={value}" for field, value in PRETRAIN.items()]
-    if strategy == "IN":
+    if STRATEGIES[strategy].from_weights:
         command += [f"--config.init.weights={given.weights}"]
-    own = [flag for flag in flags if "pretrain" not in flag or strategy == "SS"]
+    own = [flag for flag in flags if "pretrain" not in flag or pretrains]
     call([*command, *own])
 
 
@@ -94,7 +99,7 @@ def call(arguments: list[str]) -> None:
 
 def name(strategy: str, alpha: float, trial: int) -> str:
     """Of a run's folder."""
-    return f"{strategy.lower()}-alpha{alpha:g}-trial{trial}"
+    return f"{file_name(strategy)}-alpha{alpha:g}-trial{trial}"
 
 
 def show(folder: pathlib.Path, plan: list[tuple[str, float, int]]) -> None:
@@ -137,7 +142,7 @@ def _probe(folder, strategy: str, first: float, alpha: float, trial: int) -> dic
     """A probe's measures; its file lies in the first run's folder."""
     if not _has_probe(alpha, trial):
         return None
-    encoder = "pretrain" if strategy == "SS" else "start"
+    encoder = "pretrain" if STRATEGIES[strategy].pretrains else "start"
     file = f"probe-{encoder}-alpha{alpha:g}-trial{trial}.json"
     results = _results(folder / name(strategy, first, 0) / file)
     return results and results["test"]

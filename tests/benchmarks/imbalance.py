@@ -18,6 +18,8 @@ import statistics
 import subprocess
 import sys
 
+from dermjax.strategies import STRATEGIES, file_name
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
 RAREST = 3
@@ -36,8 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a folder or manifest")
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the runs")
-    parser.add_argument("--strategy", default="FS", choices=("FS", "IN", "SS"))
-    parser.add_argument("--weights", help="ImageNet weights of the model, for IN")
+    parser.add_argument("--strategy", default="FS", choices=tuple(STRATEGIES))
+    parser.add_argument("--weights", help="ImageNet weights of the model, for IN and SS-IN")
     parser.add_argument("--model", default="tf_efficientnet_lite0")
     parser.add_argument("--alpha", type=float, default=0.1)
     parser.add_argument("--trials", type=int, default=3)
@@ -57,11 +59,11 @@ def train(given, flags: list[str], option: str, trial: int) -> None:
         f"alpha={given.alpha:g},trial={trial},scale=demo,model={given.model},data={given.data}"
     )
     command = [
-        f"--config=configs/{given.strategy.lower()}.py:{argument}",
+        f"--config=configs/{file_name(given.strategy)}.py:{argument}",
         f"--workdir={workdir(given, option, trial).absolute()}",
         *(f"--config.finetune.{field}={value}" for field, value in OPTIONS[option].items()),
     ]
-    if given.strategy == "IN" and given.weights:
+    if STRATEGIES[given.strategy].from_weights and given.weights:
         command += [f"--config.init.weights={given.weights}"]
     command = [sys.executable, "-m", "dermjax.main", *command, *flags]
     print("$", *command[1:], flush=True)
@@ -71,7 +73,8 @@ def train(given, flags: list[str], option: str, trial: int) -> None:
 def workdir(given, option: str, trial: int) -> pathlib.Path:
     """Of one run."""
     words = option.replace(",", "").replace(" ", "-")
-    return given.folder / f"{given.strategy.lower()}-alpha{given.alpha:g}-{words}-trial{trial}"
+    name = f"{file_name(given.strategy)}-alpha{given.alpha:g}-{words}-trial{trial}"
+    return given.folder / name
 
 
 def show(given) -> None:

@@ -23,12 +23,14 @@ NAMES = {
 }
 COMMAND = ["python", "-m", "dermjax.main", "--config=configs/ss.py", "--workdir=gs://bucket/run"]
 DELETION = "queued-resources delete vm --force --zone=zone-b --project=clinic --quiet"
-# Of a study, as `--config.dry_run` has it.
+# Of a study, as `--config.dry_run` has it; `@` stands for the flag by which pretrainings differ.
 LISTED = """#!/bin/sh
-i=0; for c in ss in fs ss in fs; do
-  printf '%3d missing    --config=configs/%s.py:alpha=1 --workdir=x\\n' $i $c; i=$((i+1))
+i=0; for c in RUNS; do
+  flag=; case $c in *@*) flag=" --config.pretrain.repeat=${c#*@}";; esac
+  printf '%3d missing    --config=configs/%s.py:alpha=1 --workdir=x%s\\n' $i ${c%@*} "$flag"
+  i=$((i+1))
 done
-echo '6 of 6 runs are missing; what they cost is known when one is done'
+echo "$i of $i runs are missing; what they cost is known when one is done"
 """
 
 
@@ -269,11 +271,15 @@ def test_a_folder_on_the_vm_is_fetched_before_it_is_deleted(call, cloud, tmp_pat
     assert "scp --recurse vm:dermjax-run/runs/mine ." in lines[-2] and "delete" in lines[-1]
 
 
+def write_listing(folder, runs):
+    (folder / "listing").write_text(LISTED.replace("RUNS", runs))
+    (folder / "listing").chmod(0o755)
+    return str(folder / "listing")
+
+
 @pytest.fixture
 def listing(tmp_path):
-    (tmp_path / "listing").write_text(LISTED)
-    (tmp_path / "listing").chmod(0o755)
-    return str(tmp_path / "listing")
+    return write_listing(tmp_path, "ss in fs ss in fs")
 
 
 def test_a_study_does_each_run_once_and_pretrains_once(call, cloud):
@@ -304,8 +310,33 @@ def test_a_study_on_one_vm_pretrains_first(call, cloud, listing):
 def test_without_the_pretraining_no_other_ss_run_begins(call, cloud, listing):
     (cloud.folder / "fails").write_text("--config.only=0")
     status, output = call("study", "--vms=2", "data=a.csv", "gs://b/study", PYTHON=listing)
-    assert status == 2 and "run 0, which pretrains for all of SS, has failed" in output
+    assert status == 2 and "run 0, which pretrains for others, has failed" in output
     assert {run[1][-1] for run in cloud.ran} == {f"--config.only={i}" for i in (0, 1, 2, 4, 5)}
+
+
+@pytest.mark.parametrize(
+    ("runs", "vms", "firsts"),
+    [
+        ("ss ss_in in fs ss ss_in in fs", 4, (0, 1)),
+        ("ss ss_in in fs ss ss_in in fs", 2, (0, 1)),
+        ("ss ss_in ss ss_in ss@1 ss_in@1 ss@1 ss_in@1", 3, (0, 1, 4, 5)),
+    ],
+)
+def test_each_pretraining_is_done_by_one_vm_before_the_runs_that_share_it(
+    call, cloud, tmp_path, runs, vms, firsts
+):
+    """Of SS and of SS-IN one each, or one for each trial."""
+    listing = write_listing(tmp_path, runs)
+    status, output = call("study", f"--vms={vms}", "data=a.csv", "gs://b/study", PYTHON=listing)
+    assert status == 0, output
+    names = runs.split()
+    begun = {int(words[-1].split("=")[1]): start for _, words, start in cloud.ran[:-1]}
+    ended = {int(words[-1].split("=")[1]): end for _, words, end in cloud.ended[:-1]}
+    assert sorted(begun) == list(range(len(names)))
+    pretrained = {names[number]: ended[number] for number in firsts}
+    for number, name in enumerate(names):
+        if number not in firsts:
+            assert begun[number] >= pretrained.get(name, 0), name
 
 
 def test_ctrl_c_in_a_study_names_every_vm(launch, cloud, listing):

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from dermjax import strategies
 from dermjax.report import charts, lettering, looks, published
 from dermjax.stages import planned
 
@@ -143,32 +144,47 @@ COUNTS = np.random.default_rng(0).integers(0, 400, (12, 12))
 LABELS = np.random.default_rng(0).integers(0, 10, 300)
 BOTH = {"before": bins(), "after": bins(error=np.nan)}
 STRANGE = ("SS", "_$x$_", "$", "a strategy with a name of many words", "母斑")
+FOUR = ("SS", "SS-IN", "IN", "FS")
+TWENTY = planned._known()  # and all options for rare classes
 EVERY = {
     "study": lambda: charts.strategies_against_alpha(overall(SHARES), published.overall()),
     "one share": lambda: charts.strategies_against_alpha(overall((0.1,), trials=1)),
     "strategies": lambda: charts.strategies_against_alpha(overall(strategies=STRANGE)),
+    "four strategies": lambda: charts.strategies_against_alpha(
+        overall(SHARES, FOUR), published.overall()
+    ),
+    "twenty strategies": lambda: charts.strategies_against_alpha(overall(strategies=TWENTY)),
     "no band": lambda: charts.strategies_against_alpha(
         overall().filter(regex="^(?!.*_(low|high)$)")
     ),
     "near shares": lambda: charts.strategies_against_alpha(overall((0.01, 0.02, 0.05, 0.1, 1.0))),
     "classes": lambda: charts.sensitivity_against_labels(FULL),
     "two classes": lambda: charts.sensitivity_against_labels(by_class(["a", "$b_$"])),
+    "classes by twenty": lambda: charts.sensitivity_against_labels(by_class(DISEASES, TWENTY)),
     "long classes": lambda: charts.sensitivity_against_labels(by_class(NAMES, STRANGE)),
     "matrices": lambda: charts.confusion_matrices(
         [(name, COUNTS[:10, :10]) for name in ("SS", "IN", "FS")], DISEASES
     ),
+    "four matrices": lambda: charts.confusion_matrices(
+        [(f"{name}, 10 %", COUNTS[:10, :10]) for name in FOUR], DISEASES
+    ),
     "long matrices": lambda: charts.confusion_matrices([(n, COUNTS) for n in STRANGE], NAMES),
     "two by two": lambda: charts.confusion_matrices([("SS", np.diag([5, 0]))], ["a_b", "$"]),
     "reliability": lambda: charts.reliability([(name, BOTH) for name in ("SS", "IN", "FS")]),
+    "four reliabilities": lambda: charts.reliability([(name, BOTH) for name in FOUR]),
     "more reliability": lambda: charts.reliability([(name, BOTH) for name in STRANGE]),
     "thirty maps": lambda: charts.feature_maps(
         maps(("SS", "IN", "FS"), SHARES, LABELS), LABELS, DISEASES
     ),
+    "sixteen maps": lambda: charts.feature_maps(maps(FOUR, SHARES[:4], LABELS), LABELS, DISEASES),
     "one map": lambda: charts.feature_maps(maps(("$SS_",), (0.5,), LABELS), LABELS, NAMES),
     "one point": lambda: charts.feature_maps(maps(("SS",), (1,), [0]), np.array([0]), ["a", "b"]),
     "differences": lambda: charts.differences(paired(SHARES)),
+    "six differences": lambda: charts.differences(paired((0.1, 1.0), FOUR)),
+    "differences of twenty": lambda: charts.differences(paired((0.1,), TWENTY)),
     "one difference": lambda: charts.differences(paired((1.0,), STRANGE[2:4])),
     "parts": lambda: charts.subgroups(parts([("f", 5000), ("m", 300), ("", 3)], STRANGE), 20),
+    "parts by twenty": lambda: charts.subgroups(parts([("f", 50), ("m", 3)], TWENTY), 20),
     "long parts": lambda: charts.subgroups(parts([(n, 30) for n in NAMES]), 20),
     "only small parts": lambda: charts.subgroups(parts([("$m_", 3)]), 20),
 }
@@ -222,16 +238,18 @@ def test_threads_draw_what_one_alone_draws():
 
 
 def test_strategies_and_classes_are_told_apart_without_colour():
-    style = looks.styles([*"abcde", "IN", "SS", "FS"])
-    assert len({look.mark for look in style.values()}) == 8
-    assert len({look.colour for look in style.values()}) == 8
-    assert len({look.line for look in style.values()}) == 8
+    style = looks.styles([*"abcde", *FOUR])
+    assert len({look.mark for look in style.values()}) == 9
+    assert len({look.colour for look in style.values()}) == 9
+    assert len({look.line for look in style.values()}) == 9
     assert style["SS"] == looks.styles(["SS"])["SS"]
-    variants = [f"{base}-{name}" for base in ("SS", "IN", "FS") for name in planned.VARIANTS]
-    style = looks.styles(["SS", "IN", "FS", *variants])
-    assert len({(look.mark, look.line) for look in style.values()}) == len(style)
-    assert style["IN-focal"].colour == style["IN"].colour
-    assert len({style[name].line for name in style if name.startswith("SS")}) == 5
+    style = looks.styles(TWENTY)
+    assert len(style) == 20 == len({look.mark for look in style.values()})
+    for base in FOUR:
+        own = [style[name] for name in TWENTY if strategies.split(name)[0] == base]
+        assert len({look.line for look in own}) == 5 and {look.colour for look in own} == {
+            style[base].colour
+        }
     assert len({looks.class_sign(i)[1] for i in range(10)}) == 10
     assert len({looks.class_sign(i) for i in range(100)}) == 100
 

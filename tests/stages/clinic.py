@@ -7,6 +7,8 @@ from dermjax.configs import common
 from ml_collections import ConfigDict
 from PIL import Image
 
+from dermjax import models
+
 CLASSES = {"acne": (200, 60, 60), "eczema": (90, 160, 90), "rosacea": (80, 90, 190)}
 IMAGES_PER_PATIENT, PATIENTS = 2, 9
 
@@ -31,6 +33,15 @@ def write_clinic(folder, seed=0):
     return path
 
 
+def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
+    """A network of other classes, as somebody else's training left it; returns the file's path."""
+    preprocessing = models.Preprocessing(mean=mean, interpolation="bilinear")
+    model = models.create("efficientnet_tiny", num_classes=7, preprocessing=preprocessing)
+    path = folder / f"weights{seed}.safetensors"
+    models.save_weights(path, model, models.initialize(model, seed))
+    return path
+
+
 def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     """A run of seconds; `fields` such as `data__alpha=0.5` override."""
     config = common.make_config(strategy, f"alpha=0.5,scale=demo,data={manifest}")
@@ -38,7 +49,7 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     config.control = False
     config.data.max_side = 32
     config.data.workers = 1
-    if strategy == "SS":
+    if "pretrain" in config:
         config.pretrain.update(
             dict(steps=6, batch_size=16, image_size=16, queue_size=24, dim=8, hidden_dim=16)
         )

@@ -7,6 +7,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dermjax.training import parallel
+from dermjax.training.checkpoint import restore_subtree
+
 _TEXTS = ("predictions.csv", "validation_predictions.csv", "splits.csv", "data_fingerprint.txt")
 _CLOCKED = {"images_per_second", "seconds_waiting_for_data", "seconds", "monitor_seconds"}
 
@@ -47,6 +50,12 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
         wanted = ocp.args.PyTreeRestore(restore_args=jax.tree.map(lambda _: as_numpy, shapes))
         leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(path, args=wanted))
     return {jax.tree_util.keystr(name): np.asarray(leaf) for name, leaf in leaves}
+
+
+def final_params(workdir: pathlib.Path, stage: str, step: int, **target):
+    """Some of the params of a checkpoint, of the names and shapes of `target`."""
+    wanted = {"params": parallel.all_devices().abstract(target)}
+    return restore_subtree(workdir / "checkpoints" / stage, step, wanted)["params"]
 
 
 def _metrics(text: str) -> dict[str, float]:

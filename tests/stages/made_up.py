@@ -7,20 +7,29 @@ import pandas as pd
 from dermjax.configs import study as config_file
 from etils import epath
 
-from dermjax.stages import planned
+from dermjax.stages import network, planned
 
-SKILL = {"SS": 2.6, "IN": 2.2, "FS": 1.2}
+SKILL = {"SS": 2.6, "SS-IN": 2.9, "IN": 2.2, "FS": 1.2}
 
 
 def write_study(
-    folder, *, argument, classes=4, images=120, patients=None, features=8, seed=0, names=None
+    folder,
+    *,
+    argument,
+    classes=4,
+    images=120,
+    patients=None,
+    features=8,
+    seed=0,
+    names=None,
+    config=None,
 ):
     """(config, runs) of a study whose runs are all done.
 
     Strategies differ in skill, more labels help, rare classes are harder; patients have up to four
-    images, or are as many in each set as `patients`.
+    images, or are as many in each set as `patients`. `config` is that of `argument` by default.
     """
-    config = config_file.get_config(f"scale=demo,{argument}")
+    config = config or config_file.get_config(f"scale=demo,{argument}")
     runs = planned.plan(config, epath.Path(folder))
     rng = np.random.default_rng(seed)
     names = names or [f"disease {i}" for i in range(classes)]
@@ -81,6 +90,7 @@ def _write_run(run, names, sets, features, rng):
 def _write_results(run, names, sets, labelled, confusion):
     hits, n = np.diag(confusion), confusion.sum(1)
     counts = sets["split"].value_counts()
+    pretraining = f"pretrain-{run.config.strategy}" if "pretrain" in run.config else None
     results = {
         "task": "run",
         "classes": names,
@@ -96,9 +106,11 @@ def _write_results(run, names, sets, labelled, confusion):
         "confusion_matrix": confusion.tolist(),
         "best_step": 100,
         "seconds": {"prepare": 1.0, "finetune": 60.0, "evaluate": 2.0}
-        | ({"pretrain": 300.0} if run.config.strategy == "SS" else {}),
-        "weights": {"source": "random", "sha256": ""},
-        "pretraining": "pretrain-x" if run.config.strategy == "SS" else None,
+        | ({"pretrain": 300.0} if pretraining else {}),
+        "weights": {"source": "file.npz", "sha256": 64 * "0"}
+        if network.starts_from_weights(run.config)
+        else {"source": "random", "sha256": ""},
+        "pretraining": pretraining,
         "versions": {"jax": "0", "flax": "0", "dermjax": "0"},
         "devices": {"kind": "cpu", "count": 1},
         "data_fingerprint": "made up",

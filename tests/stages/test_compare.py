@@ -1,6 +1,7 @@
 """The study's report: its numbers are scikit-learn's, its page is one file and holds them all."""
 
 import html
+import itertools
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ from etils import epath
 from sklearn import metrics
 
 from dermjax.analysis import calibration
-from dermjax.report import lettering
+from dermjax.report import lettering, published
 from dermjax.stages import compare, planned
 from dermjax.stages.outcomes import collect
 from dermjax.training.writer import Writer
@@ -336,7 +337,6 @@ def test_nothing_finished_is_said(tmp_path, capsys):
 
 def test_only_the_papers_classes_stand_beside_the_paper(tmp_path):
     from dermjax.data.synthetic.patients import CLASSES
-    from dermjax.report import published
 
     assert published.are_its_classes(CLASSES)
     assert published.are_its_classes([name.replace("_", " ").title() for name in CLASSES])
@@ -407,11 +407,35 @@ def test_a_folder_that_is_no_study_is_refused_at_once(tmp_path):
 
 
 def test_finished_runs_are_found_as_they_were_planned(tmp_path):
-    argument = "strategies=SS+FS-balanced,alphas=0.5+1.0,trials=2"
+    argument = "strategies=SS+SS-IN-logit+FS-balanced,alphas=0.5+1.0,trials=2"
     _, runs = write_study(tmp_path, argument=argument, images=30)
     (runs[3].directory / "results.json").unlink()
     expected = [run.title for run in runs if run is not runs[3]]
     assert [run.title for run in planned.finished(epath.Path(tmp_path))] == expected
+
+
+def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
+    """With an option for rare classes; the paper's points are of its own strategies alone."""
+    argument = "strategies=SS+SS-IN+SS-IN-balanced+IN+FS,alphas=0.1+1.0,trials=2"
+    names = sorted(set(published.table_one()["disease"]))
+    config, runs = write_study(tmp_path, argument=argument, classes=10, names=names, images=80)
+    config.report.resamples = 100
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    order = ["SS", "SS-IN", "SS-IN-balanced", "IN", "FS"]
+    assert table(tmp_path, "overall")["strategy"].tolist() == 2 * order
+    pairs = table(tmp_path, "pairs")
+    first = pairs[(pairs["alpha"] == 0.1) & (pairs["measure"] == "accuracy")]
+    assert list(zip(first["first"], first["second"], strict=True)) == [
+        *itertools.combinations(order, 2)
+    ]
+    said = words(tmp_path)
+    assert f"test images: {', '.join(order)}" in said
+    assert "SS-IN has a higher macro sensitivity than FS" in said
+    assert "Strategies that the paper does not have: SS-IN, SS-IN-balanced." in said
+    assert "SS and SS-IN alike: all 2 trials with pretraining share one" in said
+    assert "SS-IN-balanced 100 %" in table(tmp_path, "table1a").columns
+    hours = re.search(r"pretrain, hours ([\d.]+) pretrainings 2, each counted once", said)
+    assert float(hours[1]) == pytest.approx(2 * 300 / 3600, abs=0.01)
 
 
 def test_runs_of_another_labelled_subset_or_test_set_are_left_out(tmp_path):

@@ -11,6 +11,7 @@ from dermjax.report import published
 from dermjax.stages import deviations, methods, outcomes
 from dermjax.stages.cost import cost
 from dermjax.stages.planned import plan
+from tests.stages.clinic import with_fields
 from tests.stages.made_up import write_study
 
 ALL = "+".join(f"{i / 10:g}" for i in range(1, 11))
@@ -177,7 +178,7 @@ def test_the_study_s_own_extent_is_compared(tmp_path):
     (runs[0].directory / "results.json").unlink()
     said = "\n".join(deviations.deviations(config, outcomes.collect(runs)[0]))
     for words in (
-        *("without SS, IN", "FS-focal are not the paper's", "Labelled shares: 10, 100 %"),
+        *("without SS, IN;", "the paper does not have: FS-focal", "Labelled shares: 10, 100 %"),
         *("1 to 2; the paper has 3", "Classes: 4; the paper has ten", "360, 120, 120"),
         *("Fine-tuning: 160 iterations; the paper has 27,000", "64 px; the paper has 512"),
     ):
@@ -226,6 +227,88 @@ def test_methods_name_no_field_that_had_no_effect(tmp_path):
     assert not names & {"nesterov", "sgd momentum", "milestones", "focal gamma", "monitor"}
     (lines,) = [dict(lines) for heading, lines in found.items() if heading.startswith("Pretrain")]
     assert lines["queue size"] != "0"  # automatic
+
+
+# --- SS-IN --------------------------------------------------------------------------------------
+
+FOUR = "strategies=SS+SS-IN+IN+FS,alphas=1.0"
+
+
+def four(folder, argument="trials=1", strategies=FOUR, **fields):
+    """(config, outcomes) of a study whose runs have the fields."""
+    config = with_fields(config_file.get_config(f"scale=demo,{strategies},{argument}"), fields)
+    write_study(folder, argument=f"{strategies},{argument}", images=30, config=config)
+    return config, outcomes.collect(plan(config, epath.Path(folder)))[0]
+
+
+def headings(config, found):
+    described = methods.describe(config, found)
+    return {name: dict(lines) for name, lines in described.items() if name.startswith("Pretrain")}
+
+
+def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherwise(tmp_path):
+    fields = {"ss_in__pretrain__batch_size": 64, "ss_in__pretrain__augment__hue": 0.02}
+    config, found = four(tmp_path, **fields)
+    (_, ss), (heading, ss_in) = headings(config, found).items()
+    assert heading == "Pretraining (SS-IN): as that of SS, but for"
+    assert ss["init"] == "random" and ss["queue size"] == "32" and "hue 0.1" in ss["augment"]
+    assert ss_in == {
+        **{"init": "imagenet", "batch size": "64", "queue size": "64"},  # of 90 training images
+        "augment": "hue 0.02",
+    }
+    starts = dict(methods.describe(config, found)["Network"])
+    assert starts["SS starts from"] == "random weights"
+    assert starts["SS-IN starts from"].startswith("file.npz weights, sha256 000")
+    said = "\n".join(deviations.deviations(config, found))
+    assert "Strategies that the paper does not have: SS-IN." in said and "without" not in said
+    assert "SS-IN's pretraining, images of a batch: 64; SS's: 32." in said
+    assert "SS-IN's pretraining, augmentation (hue): 0.02; SS's: 0.1." in said
+    assert "Pretraining, images of a batch: 32; the authors': 256." in said
+
+
+def test_ss_in_alone_is_described_whole_and_compared_with_the_authors(tmp_path):
+    config, found = four(tmp_path, strategies="strategies=SS-IN-focal+FS,alphas=1.0")
+    ((heading, fields),) = headings(config, found).items()
+    assert heading.startswith("Pretraining (SS-IN): MoCo-v2 on all training images")
+    assert fields["init"] == "imagenet" and fields["learning rate"] == "0.0005"
+    said = "\n".join(deviations.deviations(config, found))
+    assert "Pretraining, first weights: imagenet; the authors': random." in said
+
+
+def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):
+    config, found = four(
+        tmp_path, strategies="strategies=SS+FS,alphas=1.0", run__pretrain__init="imagenet"
+    )
+    ((heading, _),) = headings(config, found).items()
+    assert "from the weights named above (which makes it what SS-IN is elsewhere)" in heading
+    assert dict(methods.describe(config, found)["Network"])["SS starts from"].startswith("file.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "SS and SS-IN alike: all 2 trials with pretraining share one: what another"),
+        (
+            {("SS", 1): "x", ("SS-IN", 1): "y"},
+            "SS and SS-IN alike: each of the 2 trials has a pretraining of its own",
+        ),
+        (
+            {("SS-IN", 1): "y"},
+            "SS: All 2 trials with pretraining share one: what another pretraining would change is "
+            "in no figure (pretrainings=2 gives each its own). SS-IN: Each of the 2 trials has",
+        ),
+    ],
+)
+def test_a_pretraining_of_each_strategy_is_not_one_of_each_trial(tmp_path, changes, sentence):
+    """Two strategies and two trials: two pretrainings in all say nothing of their chance."""
+    config, found = four(tmp_path, "trials=2")
+    for run in found.runs:
+        key = run.planned.config.strategy, run.planned.trial
+        run.results["pretraining"] = changes.get(key, run.results["pretraining"])
+    assert methods.pretrainings_in_words(found).startswith(sentence)
+    assert dict(cost([run.results for run in found.runs]))["pretrainings"].startswith(
+        f"{2 + len(changes)},"
+    )
 
 
 def test_groups_are_called_what_they_are():

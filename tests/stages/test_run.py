@@ -18,8 +18,8 @@ from dermjax.stages import control, evaluate, export, finetune, monitor, prepare
 from dermjax.stages.predictor import Predictor
 from dermjax.steps import classify, moco
 from dermjax.training.writer import Writer
-from tests.stages.clinic import CLASSES, tiny_config, write_clinic
-from tests.stages.ends import differences, end_of
+from tests.stages.clinic import CLASSES, tiny_config, write_clinic, write_weights
+from tests.stages.ends import differences, end_of, final_params
 
 
 def read_csv(path):
@@ -290,24 +290,6 @@ def stopped_by_a_signal(*args):
 def test_a_control_needs_a_pretraining(base):
     with pytest.raises(ValueError, match="config.control = True"):
         run.run(config_of(base, "FS", control=True), str(base / "runs" / "none"))
-
-
-def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
-    """A network of other classes, as somebody else's training left it."""
-    preprocessing = models.Preprocessing(mean=mean, interpolation="bilinear")
-    model = models.create("efficientnet_tiny", num_classes=7, preprocessing=preprocessing)
-    path = folder / f"weights{seed}.safetensors"
-    models.save_weights(path, model, models.initialize(model, seed))
-    return path
-
-
-def final_params(folder, stage, step, **target):
-    """Some of the params of a checkpoint."""
-    from dermjax.training.checkpoint import restore_subtree
-    from dermjax.training.parallel import all_devices
-
-    target = {"params": all_devices().abstract(target)}
-    return restore_subtree(folder / "checkpoints" / stage, step, target)["params"]
 
 
 def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):

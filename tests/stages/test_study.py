@@ -33,10 +33,11 @@ def config_of(manifest, argument="alphas=0.5+1.0,trials=1,strategies=SS+FS", **f
 def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
     """Parsed as absl does, in a process of its own."""
     _, manifest = clinic
-    config = config_of(manifest, "strategies=SS+IN+FS,alphas=0.3,trials=2")
+    config = config_of(manifest, "strategies=SS+SS-IN+IN+FS,alphas=0.3,trials=2")
     config.run.init.weights = "some where/w.npz"
     config.run.finetune.augment.crop_scale = (0.25, 1.0)
     config.run.data.allow = ("patient:a b",)
+    config.ss_in.pretrain.augment.crop_scale = (0.5, 1.0)
     script = (
         "import sys; from absl import flags; from ml_collections import config_flags; "
         "c = config_flags.DEFINE_config_file('config'); "
@@ -44,15 +45,15 @@ def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
         "from dermjax import command_line; command_line.parse(['x', *sys.argv[1:]]); "
         "print(c.value.to_json(sort_keys=True)); print(w.value)"
     )
-    for run in planned.plan(config, epath.Path(tmp_path))[3:]:
+    for run in planned.plan(config, epath.Path(tmp_path))[4:]:
         told = subprocess.run(
             [sys.executable, "-c", script, *run.flags()], capture_output=True, text=True, check=True
         ).stdout.splitlines()
         assert json.loads(told[0]) == json.loads(run.config.to_json())
         assert told[1] == str(tmp_path / "runs" / run.name)
         assert run.config.data.trial == 1 and run.config.data.alpha == 0.3
-        assert ("pretrain" in run.config) == (run.strategy == "SS")
-        assert bool(run.config.init.weights) == (run.strategy == "IN")
+        assert ("pretrain" in run.config) == (run.strategy in ("SS", "SS-IN"))
+        assert bool(run.config.init.weights) == (run.strategy in ("SS-IN", "IN"))
 
 
 def test_options_for_rare_classes_are_further_strategies(clinic, tmp_path):
@@ -65,7 +66,9 @@ def test_options_for_rare_classes_are_further_strategies(clinic, tmp_path):
     )
     assert "--config.finetune.sampling=balanced" in balanced.flags()
     planned.check(config)
-    with pytest.raises(ValueError, match="each SS or IN or FS or SS-balanced or"):
+    with pytest.raises(
+        ValueError, match="each SS or SS-IN or IN or FS, each of these also with -bal"
+    ):
         planned.check(config_of(manifest, "strategies=FS-nothing,alphas=0.5"))
 
 
@@ -176,7 +179,7 @@ def test_a_study_that_is_stopped_goes_on(clinic):
     [
         (
             {"strategies": ("SS", "XX")},
-            "config.strategies = .* must be different ones, each SS or IN",
+            "config.strategies = .* must be different ones, each SS or SS-IN",
         ),
         ({"alphas": (0.5, 0.5)}, "config.alphas = .* different ones, each above 0"),
         ({"alphas": (0.0,)}, "config.alphas"),

@@ -1,0 +1,45 @@
+"""What a strategy is: what its encoder starts from, and whether MoCo-v2 trains it first.
+
+SS, IN and FS are those of the paper (Kramer et al., JEADV 2022). All are fine-tuned alike.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """The stages before fine-tuning."""
+
+    name: str
+    pretrains: bool  # MoCo-v2 on all training images, without their labels
+    from_weights: bool  # always; SS does so where `pretrain.init` is imagenet
+
+
+STRATEGIES = {
+    one.name: one
+    for one in (
+        Strategy("SS", pretrains=True, from_weights=False),
+        Strategy("SS-IN", pretrains=True, from_weights=True),
+        Strategy("IN", pretrains=False, from_weights=True),
+        Strategy("FS", pretrains=False, from_weights=False),
+    )
+}
+
+
+def split(name: str) -> tuple[str, str]:
+    """The strategy and the option for rare classes: `SS-IN-balanced` -> `SS-IN`, `balanced`.
+
+    The option is blank where there is none, and of a name that begins with no known strategy.
+    """
+    known = [base for base in STRATEGIES if f"{name}-".startswith(f"{base}-")]
+    base = max(known, key=len, default=name)
+    return base, name[len(base) + 1 :]
+
+
+def file_name(name: str) -> str:
+    """Of a strategy's config, and the beginning of its runs' folders: `SS-IN-focal`: `ss_in-focal`.
+
+    A hyphen is before the option alone, so that the folder's name tells both.
+    """
+    base, option = split(name)
+    return "-".join(filter(None, (base.lower().replace("-", "_"), option)))
