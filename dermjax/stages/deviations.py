@@ -5,12 +5,12 @@ The values that are theirs stand in `configs/common.py`, which is compared with.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from dermjax.configs import common
 from dermjax.report import published
+from dermjax.stages import in_words
 from dermjax.stages.outcomes import Outcomes
 from dermjax.stages.planned import STRATEGIES
 from dermjax.stages.pretrain import queue_length
@@ -131,8 +131,9 @@ def _of_networks(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     starts = {run.planned.config.strategy: run.results["weights"] for run in outcomes.runs}
     if "IN" in starts and config.run.init.weights:
         yield (
-            f"IN starts from {starts['IN']['source']}; the paper's from weights that were trained "
-            "on ImageNet with labels."
+            f"IN starts from {in_words.weights(starts['IN']['source'])}, which the user named: "
+            "what they were trained on is not known here; the paper's were trained on ImageNet "
+            "with labels."
         )
     for strategy, weights in starts.items():
         if "mean" in weights and (tuple(weights["mean"]), tuple(weights["std"])) != _IMAGENET:
@@ -151,15 +152,21 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
         needed, value = ONLY_WITH.get(field, ("optimizer", own.optimizer))
         if values[field] != theirs[field] and values[needed] == value:
             yield (
-                f"Pretraining, {words}: {_said(values[field])}; the authors': "
-                f"{_said(theirs[field])}."
+                f"Pretraining, {words}: {in_words.value(values[field])}; the authors': "
+                f"{in_words.value(theirs[field])}."
             )
     for field in theirs.augment:
-        if own.augment[field] != theirs.augment[field]:
+        ours, others = (in_words.value(one.augment[field], " to ") for one in (own, theirs))
+        if ours != others:
             yield (
-                f"Pretraining's augmentation, {field.replace('_', ' ')}: "
-                f"{_said(own.augment[field])}; the authors': {_said(theirs.augment[field])}."
+                f"Pretraining's augmentation, {field.replace('_', ' ')}: {ours}; the authors': "
+                f"{others}."
             )
+    if config.pretrainings > 1:
+        yield (
+            f"Pretrainings: {config.pretrainings}, one for each trial; the paper names the "
+            "labelled subset alone as what its trials differ by."
+        )
     epochs = own.steps * own.batch_size / images
     if abs(epochs / _EPOCHS - 1) > _NEAR:
         yield f"Pretraining, epochs: {epochs:,.1f}; the authors': {_EPOCHS:,}."
@@ -212,14 +219,3 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     yield (
         "In evaluation whole crops are squeezed to a square: the paper does not say what it does."
     )
-
-
-def _said(value: Any) -> str:
-    """A value of a config in words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | list):
-        return " and ".join(f"{part:g}" for part in value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,10 +1,13 @@
 """The study's methods in words and numbers, from the configs and the records of its runs."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from dermjax.report.looks import percent
+from dermjax.stages import in_words
 from dermjax.stages.cost import cost
 from dermjax.stages.deviations import ONLY_WITH, deviations
 from dermjax.stages.outcomes import Outcomes
@@ -30,22 +33,27 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
     if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
         keys = queue_length(run.pretrain, outcomes.runs[0].results["n"]["train"])
         described["Pretraining (SS): MoCo-v2 on all training images, labels unused"] = [
-            (name, f"{keys}" if name == "queue size" else value)
+            (name, f"{keys:,}" if name == "queue size" else value)
             for name, value in _fields(run.pretrain)
         ]
     strategies = {one.planned.strategy for one in outcomes.runs}
     named = [name for name in VARIANTS if any(s.endswith(f"-{name}") for s in strategies)]
     but = ", but for the options below" if named else ""
-    described[f"Fine-tuning (all strategies{but})"] = _fields(run.finetune)
+    described[f"Fine-tuning (all strategies{but})"] = [
+        ("optimizer", "AdamW, whose decay is of kernels only"),
+        *_fields(run.finetune),
+    ]
     if named:
         described["Fine-tuning for rare classes"] = [
-            (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
-            for name in named
+            (name, _together_in_words(VARIANTS[name])) for name in named
         ]
     described["Statistics"] = _statistics(config, outcomes)
     described["Machine and cost"] = cost([one.results for one in outcomes.runs])
     described["Software"] = _versions(outcomes)
-    described["Deviations from the paper"] = [
+    theirs = ""
+    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
+        theirs = "; of pretraining, from the authors' public files, which are older than the paper"
+    described[f"Deviations from the paper{theirs}"] = [
         (f"{i + 1}", text) for i, text in enumerate(deviations(config, outcomes))
     ]
     return described
@@ -73,7 +81,7 @@ def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
         ),
         ("How were images prepared?", "Methods, network and fine-tuning"),
         ("Which weights did training start from?", "Methods, network"),
-        ("How was the model selected?", "Methods, fine-tuning: `select`, on validation images"),
+        ("How was the model selected?", "Methods, fine-tuning, “select”: on validation images"),
         (
             "Was the test set used before?",
             "Each run measured it once, after its network was selected on validation images; of "
@@ -113,8 +121,9 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
         (
             "ends of intervals",
             "of measures in [0, 1] the modified Jeffreys interval at the effective number of "
-            "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; none where a "
-            "single patient stands behind a measure",
+            "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; of differences, "
+            "Brier score and log loss Student's; none where a single patient stands behind a "
+            "measure",
         ),
         (
             "rare classes in macro means",
@@ -123,8 +132,9 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
         (
             "tests",
             "of strategies: Student's t with both variances, each strategy's own over trainings "
-            "(Welch), over the trials that both have; Holm over all pairs and shares in one "
-            "measure",
+            "(Welch), over the trials that both have; of these networks: Student's t with the "
+            "variance over patients alone; Holm over all pairs and shares in one measure, for "
+            "each of the two",
         ),
         (
             "errors of calibration",
@@ -155,7 +165,10 @@ def pretrainings_in_words(outcomes: Outcomes) -> str:
             "change is in no figure (pretrainings=" + str(trials) + " gives each its own)."
         )
     if count == trials:
-        return f"Each of the {trials} trials has a pretraining of its own: its chance is in them."
+        return (
+            f"Each of the {trials} trials has a pretraining of its own: what another pretraining "
+            "would change is in the figures of SS."
+        )
     return f"{len(own)} runs start from {count} different pretrainings."
 
 
@@ -197,7 +210,7 @@ def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
     labelled: dict[float, str] = {}
     for one in outcomes.runs:
         kept = one.results["n"]["train_labelled"]
-        labelled.setdefault(one.planned.alpha, f"{one.planned.alpha:g}: {kept:,}")
+        labelled.setdefault(one.planned.alpha, f"{percent(one.planned.alpha)}: {kept:,}")
     return [
         ("source", data.source),
         ("fingerprint", first["data_fingerprint"]),
@@ -206,15 +219,23 @@ def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
             f"{n['train']:,}, {n['validation']:,}, {n['test']:,}",
         ),
         ("labelled at each share (first trial)", "; ".join(labelled[a] for a in sorted(labelled))),
-        ("test images are of", groups_in_words(outcomes.groups)),
+        *_people(outcomes),
         ("sets", _sets(data, first.get("sets"))),
         ("kept together", _together(data, first.get("sets"))),
-        ("in two sets by leave", _allowed(first["allowed"]) or "nothing"),
+        ("allowed to be in two sets", _allowed(first["allowed"]) or "nothing"),
         (
             "left out",
             f"{first['excluded']['everywhere']:,} images everywhere, {first['excluded']['test']:,} "
             "of the test set",
         ),
+    ]
+
+
+def _people(outcomes: Outcomes) -> list[tuple[str, str]]:
+    """Of whom the images of each set are."""
+    return [
+        (f"{name} images are of", groups_in_words(groups))
+        for name, groups in (outcomes.sets | {"test": outcomes.groups}).items()
     ]
 
 
@@ -251,7 +272,7 @@ def _starts(outcomes: Outcomes) -> list[tuple[str, str]]:
         weights = one.results["weights"]
         sha = f", sha256 {weights['sha256'][:12]}" if weights["sha256"] else ""
         starts = found.setdefault(f"{one.planned.strategy} starts from", {})
-        starts[f"{weights['source']} weights{sha}"] = None
+        starts[f"{in_words.weights(weights['source'])}{sha}"] = None
     return [(name, "; ".join(starts)) for name, starts in found.items()]
 
 
@@ -269,13 +290,19 @@ def _fields(stage: ConfigDict) -> list[tuple[str, str]]:
     return [
         (
             name.replace("_", " "),
-            ", ".join(f"{k} {v}" for k, v in value.items())
-            if isinstance(value, ConfigDict)
-            else str(value),
+            _together_in_words(value) if isinstance(value, ConfigDict) else in_words.value(value),
         )
         for name, value in sorted(stage.items())
         if name not in _WITHOUT_EFFECT and _counts(stage, name)
     ]
+
+
+def _together_in_words(fields: Mapping[str, Any]) -> str:
+    """`crop scale 0.2 to 1, rotation 45`: fields that stand in one line."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {in_words.value(value, ' to ')}"
+        for name, value in fields.items()
+    )
 
 
 def _counts(stage: ConfigDict, name: str) -> bool:

@@ -22,8 +22,8 @@ _LOCK = ".lock"
 _LONGEST_NAME = 60  # characters of a data set's name in that of a folder
 # Fields that say where and how it is computed, not what: the results are the same to rounding.
 _WITHOUT_EFFECT = ("accumulate_steps", "distributed", "patience")
-# Fields that folders of earlier versions lack, by their ends, with what they did without.
-_SINCE = {"pretrain.repeat": 0, "pretrainings": 1}
+# Fields that folders of earlier versions lack, a run's and a study's, with what they did without.
+_SINCE = {"pretrain.repeat": 0, "run.pretrain.repeat": 0, "pretrainings": 1}
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -220,7 +220,7 @@ def _differences(old: dict, new: dict) -> list[str]:
     old, new = _flat(old), _flat(new)
     found = []
     for field in sorted(old.keys() | new.keys()):
-        absent = next((value for end, value in _SINCE.items() if field.endswith(end)), "(none)")
+        absent = _SINCE.get(field, "(none)")
         there, here = old.get(field, absent), new.get(field, absent)
         if there != here and field.rpartition(".")[2] not in _WITHOUT_EFFECT:
             found.append(f"{field}: {there!r} there, {here!r} here")
