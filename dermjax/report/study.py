@@ -103,17 +103,17 @@ DEFINITIONS = {
         "In brackets a 95 % interval of the mean over trials. With two trials or more it is of the "
         "strategy: other test patients, with all their images, and other trainings could move the "
         "mean so far. Of a single trial it is of that network: other patients alone. Errors of "
-        "calibration always have the latter. It never is of no width; where a single patient "
-        "stands behind a measure there is none."
+        "calibration always have the latter. It never is of no width; where fewer than two "
+        "patients stand behind a measure there is none."
     ),
     "difference": (
         "First minus second strategy, over the trials that both have. The interval and p of the "
-        "strategies know other patients and other trainings, and need two trials; those of these "
-        "networks know other patients alone, and say nothing of a strategy. p is two-sided; the "
-        "adjusted p is Holm's over all pairs and shares in one measure; intervals are not widened "
-        "for their number. McNemar's exact test of each trial compares which images are right, "
-        "which is a matter of the accuracy, and takes images as independent, which those of one "
-        "patient are not."
+        "strategies allow for other patients and other trainings, and need two trials; those of "
+        "these networks allow for other patients alone, and say nothing of a strategy. p is "
+        "two-sided; the adjusted p is Holm's over all pairs and shares in one measure; intervals "
+        "are not widened for their number. McNemar's exact test of each trial compares which "
+        "images are right, which is a matter of the accuracy, and takes images as independent, "
+        "which those of one patient are not."
     ),
     "purity": (
         "Mean share of an image's ten nearest neighbours in the features that have its class."
@@ -329,15 +329,15 @@ def _trials(row) -> str:
     return str(row.trials) if usual else f"{row.trials} ({', '.join(numbers)})"
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """`+.034` or `−.012`, a difference of measures."""
-    text = number(abs(value), 3)
-    return text if text == number(0, 3) else f"{'−' if value < 0 else '+'}{text}"
+    text = number(abs(value), digits)
+    return text if text == number(0, digits) else f"{'−' if value < 0 else '+'}{text}"
 
 
-def signed_span(low: float, high: float) -> str:
+def signed_span(low: float, high: float, digits: int = 3) -> str:
     """`[−.012, +.034]`, or a dash for none."""
-    return "–" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
+    return "–" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def p_value(value: float) -> str:

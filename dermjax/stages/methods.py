@@ -122,8 +122,8 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
             "ends of intervals",
             "of measures in [0, 1] the modified Jeffreys interval at the effective number of "
             "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; of differences, "
-            "Brier score and log loss Student's; none where a single patient stands behind a "
-            "measure",
+            "Brier score and log loss Student's; none where fewer than two patients stand "
+            "behind a measure",
         ),
         (
             "rare classes in macro means",

@@ -96,7 +96,8 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        f"test patients and trainings (of a single trial: over test patients alone).{paper}",
+        "test patients and trainings (of a single trial: over test patients alone). Strategies "
+        f"stand a little beside their share of the labels, so that none covers another.{paper}",
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
@@ -149,8 +150,9 @@ def _confusion(outcomes: Outcomes, alphas: Sequence[float]) -> Section:
                 f"confusion_alpha{alpha:g}",
                 charts.confusion_matrices(titled, outcomes.classes),
                 f"Confusion matrices at {share} of the labels",
-                "Images by true class (rows) and answer, means over trials, rounded, so that rows "
-                "may add up to one more or less; none below a half. Shade: share of the row.",
+                "Images by true class (rows) and answer, means over trials. Numbers are rounded, "
+                "so that rows need not add up, and below a half not printed. Shade: share of the "
+                "row.",
             )
         )
         if len(outcomes.classes) > _MANY_CLASSES:

@@ -71,6 +71,13 @@ def test_two_test_images_of_every_class_with_all_their_files(base, done):
     assert not list(done.rglob("*.tmp"))
 
 
+def test_the_page_says_how_many_images_the_statistics_are_of(base, done):
+    """At most as many as there are to train with, whatever was asked for."""
+    n = json.loads((base / "runs" / "ss" / "results.json").read_text())["n"]["train"]
+    page = (done / "saliency.html").read_text()
+    assert f"statistics images {n}," in page and "Where the network looks: InputIBA" in page
+
+
 def test_every_method_is_scored_and_compared(done):
     scores = pd.read_csv(done / "scores.csv")
     assert set(scores["method"]) == {"input_iba", "grad_cam", "integrated_gradients", "random"}
