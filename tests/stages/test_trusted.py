@@ -254,7 +254,7 @@ def test_the_finding_compares_with_the_noise_of_the_method():
         (line,) = findings_of(patients, iba=(noise, last))
         return line
 
-    assert "iba depend on what the network has learned:" in told((high, high), (low, low))
+    assert "IBA depend on what the network has learned:" in told((high, high), (low, low))
     assert "learned by Spearman only:" in told((high, high), (low, high))
     assert "learned by SSIM only:" in told((nothing, high), (nothing[::-1], low))
     assert "are NOT shown to depend" in told((low, nothing), (low[::-1], nothing[::-1]))
