@@ -127,9 +127,14 @@ def _titles(keys: Sequence[str], written: Sequence[str], meant: _Meanings) -> di
             spellings[meant[key].group][text] += 1
     given = {one.group: one.title for one in meant.values()}
     return {
-        name: given[name] or min(texts, key=lambda text: (-texts[text], text))
+        name: given[name] or _whole(min(texts, key=lambda text: (-texts[text], text)))
         for name, texts in spellings.items()
     }
+
+
+def _whole(text: str) -> str:
+    """`2` of `2.0`, which whole numbers become where some cells of their column are empty."""
+    return text.removesuffix(".0") if re.fullmatch(r"[+-]?\d+\.0", text) else text
 
 
 def _notes(names: Sequence[str], written: Sequence[str], order: Sequence[str]) -> list[str]:
@@ -144,7 +149,9 @@ def _notes(names: Sequence[str], written: Sequence[str], order: Sequence[str]) -
         news = [
             text
             for text in sorted(texts, key=lambda text: (-texts[text], text))
-            if text not in ("", name) and not (is_bin and text in plain)
+            if text not in ("", name)
+            and not (is_bin and text in plain)
+            and not (len(texts) == 1 and _whole(text) == name)
         ]
         if news:
             told = ", ".join(f"{_quoted(text, name)} ({texts[text]:,})" for text in news[:_TOLD])

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from dermjax.report.answers import confusion_matrices, reliability
 from dermjax.report.looks import (
@@ -53,7 +54,9 @@ __all__ = [
 _FIGURE_3 = ("accuracy", "macro_precision", "macro_sensitivity")
 _APART = 0.09  # of an axis: labels of nearer ticks would touch
 _LEAST = 5  # points of a running median
-_ACROSS = 5  # small panels in a row
+_MEDIANS = 4  # as many runs of points that share none; a median of fewer follows single classes
+_ACROSS = 5  # small panels in a row, at most
+_BESIDE = 0.07  # inches between the marks of strategies at one share
 MOST_PANELS = 30  # of single classes; more would be a figure of a yard
 
 
@@ -76,9 +79,10 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
         ticks = sorted({*shares, *published["alpha"]})
     figure, axes = panels(1, 3, height=3.4)
     for ax, measure in zip(axes.flat, _FIGURE_3, strict=True):
-        for strategy, look in style.items():
+        for place, (strategy, look) in enumerate(style.items()):
             rows = overall[overall["strategy"] == strategy].set_index("alpha")
-            _draw_course(ax, strategy, rows.reindex(shares), measure, look)
+            beside = _BESIDE * (place - (len(style) - 1) / 2)
+            _draw_course(ax, strategy, rows.reindex(shares), measure, look, beside)
             if published is not None:
                 known = published[published["strategy"] == strategy].dropna(subset=[measure])
                 hollow = _hollow(look.mark, look.colour)
@@ -86,7 +90,7 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
         ax.set_title(worded(measure), fontsize=LARGE)
         ax.margins(x=0.08)
         _tick_shares(ax, ticks)
-    axes.flat[0].set_ylabel("test set", fontsize=PLAIN)
+    axes.flat[0].set_ylabel("on the test images", fontsize=PLAIN)
     figure.supxlabel("labelled share of the training images, %", fontsize=PLAIN)
     handles = [_line(look) for look in style.values()]
     names = figure.key.all_named(list(style))
@@ -100,8 +104,15 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
     return figure
 
 
-def _draw_course(ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look: Style) -> None:
-    """A strategy's means, bars and band; `rows` by share, NaN where there is no run."""
+def _draw_course(
+    ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look: Style, beside: float
+) -> None:
+    """A strategy's means, bars and band; `rows` by share, NaN where there is no run.
+
+    Means and bars stand as many inches `beside` their share, so that strategies do not cover each
+    other.
+    """
+    place = ax.transData + ScaledTranslation(beside, 0, ax.figure.dpi_scale_trans)
     x, known = 100 * rows.index.to_numpy(float), rows[measure].notna().to_numpy()
     if f"{measure}_low" in rows:
         low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
@@ -111,7 +122,9 @@ def _draw_course(ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look
         alone = known & ~beside
         ax.vlines(x[alone], low[alone], high[alone], color=look.colour, alpha=0.13, lw=9)
     if not known.all():  # so that the eye finds the next point; a gap is no measured course
-        ax.plot(x[known], rows[measure][known], color=look.colour, lw=0.6, alpha=0.6)
+        ax.plot(
+            *(x[known], rows[measure][known]), color=look.colour, lw=0.6, alpha=0.6, transform=place
+        )
     ax.errorbar(
         x,
         rows[measure],
@@ -122,6 +135,7 @@ def _draw_course(ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look
         markersize=5,
         capsize=3,
         label=ax.figure.key.named(strategy),
+        transform=place,
     )
 
 
@@ -164,7 +178,7 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
     classes = list(by_class.groupby("class")["labelled"].max().sort_values(kind="stable").index)
     classes = classes[:MOST_PANELS]
     rows = -(-len(classes) // _ACROSS)
-    figure, (whole, each) = _one_above_many(rows, min(len(classes), _ACROSS))
+    figure, (whole, each) = _one_above_many(rows, -(-len(classes) // rows))
     drawn = False
     for strategy, look in style.items():
         own = shown[shown["strategy"] == strategy]
@@ -231,7 +245,7 @@ def _running_median(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]
     both = np.stack([x.to_numpy(float), y.to_numpy(float)])[:, order]
     both = both[:, np.isfinite(both).all(0)]
     size = max(_LEAST, both.shape[1] // 10)
-    if both.shape[1] < 2 * size:
+    if both.shape[1] < _MEDIANS * size:
         return np.zeros(0), np.zeros(0)
     x, y = np.median(np.lib.stride_tricks.sliding_window_view(both, size, axis=1), axis=-1)
     return x, y

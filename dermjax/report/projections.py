@@ -21,6 +21,7 @@ from dermjax.report.looks import (
 
 _ACROSS = 5  # panels in a row; more would be too small to see a rare class in
 _WIDE = 2.0  # inches, that a line below a panel takes
+_LARGEST = 36  # points², of a mark
 _COVERED = 0.12  # of a panel, by the marks if none overlapped
 
 
@@ -58,7 +59,8 @@ def feature_maps(
         name = figure.key.named(cell[0], int(7 * side))
         ax.set_title(f"{name}, {percent(cell[1])}", fontsize=PLAIN)
         _draw_map(ax, maps.get(cell), labels, len(classes), side)
-    _explain(figure, classes)
+    counts = np.bincount(labels, minlength=len(classes))
+    _explain(figure, classes, larger=len(set(_sizes(counts, side))) > 1)
     return figure
 
 
@@ -74,14 +76,13 @@ def _draw_map(
         return
     points, note = one
     counts = np.bincount(labels, minlength=classes)
-    common = np.clip(_COVERED * (72 * side) ** 2 / len(labels), 1.5, 36)  # points²
+    sizes = _sizes(counts, side)
     for index in np.argsort(-counts, kind="stable"):
         own = points[labels == index]
-        larger = np.clip((counts.max() / max(counts[index], 1)) ** 0.25, 1, 3)
         colour, mark = class_sign(index)
         ax.scatter(
             *own.T,
-            s=min(common * larger, 36),
+            s=sizes[index],
             c=colour,
             marker=mark,
             lw=0,
@@ -90,6 +91,13 @@ def _draw_map(
         )
     _frame(ax, points)
     ax.set_xlabel(note if side > _WIDE else note.replace(", ", "\n"), fontsize=SMALL)
+
+
+def _sizes(counts: np.ndarray, side: float) -> np.ndarray:
+    """Of the marks of each class, points²: of few images all as large as marks should be."""
+    common = np.clip(_COVERED * (72 * side) ** 2 / counts.sum(), 1.5, _LARGEST)
+    rarer = np.clip((counts.max() / np.maximum(counts, 1)) ** 0.25, 1, 3)
+    return np.minimum(common * rarer, _LARGEST)
 
 
 def _frame(ax: Axes, points: np.ndarray) -> None:
@@ -104,13 +112,15 @@ def _frame(ax: Axes, points: np.ndarray) -> None:
     ax.set_ylim(middle[1] - half, middle[1] + half)
 
 
-def _explain(figure: Chart, classes: Sequence[str]) -> None:
+def _explain(figure: Chart, classes: Sequence[str], larger: bool) -> None:
+    """The classes' signs; whether the marks of rarer ones are larger."""
     handles = []
     for index in range(len(classes)):
         colour, mark = class_sign(index)
         handles.append(Line2D([], [], ls="", marker=mark, color=colour, ms=6))
     names = figure.key.all_named(classes)
-    legend(figure, handles, names, "lower center", title="marks of rarer classes: larger, on top")
+    title = f"marks of rarer classes: {'larger, ' * larger}on top"
+    legend(figure, handles, names, "lower center", title=title)
 
 
 def line_of(purity: float, silhouette: float) -> str:

@@ -27,6 +27,12 @@ _WRONG = "#B03A00"
 _ACROSS = 2  # samples in a row
 _ROWS = 12  # of a sheet
 _SIDE = 320  # px kept of a photograph in the page
+_TITLES = {
+    "input_iba": "InputIBA",
+    "input_iba_gan": "InputIBA with a GAN",
+    "iba": "IBA",
+    "grad_cam": "Grad-CAM",
+}
 _PANELS = ("photograph", "map", "overlay")
 # Inches of a sheet.
 _MARGIN, _GAP, _BETWEEN = 0.06, 0.03, 0.22  # at the sides, between panels, between samples
@@ -248,10 +254,7 @@ def score_table(
       rows: method and, by score, (mean, low, high); NaN for what is not known.
     """
     kept = [s for s in scores if any(s in of and not math.isnan(of[s][0]) for _, of in rows)]
-    cells = [
-        [method.replace("_", " "), *(interval(of.get(score)) for score in kept)]
-        for method, of in rows
-    ]
+    cells = [[titled(method), *(interval(of.get(score)) for score in kept)] for method, of in rows]
     return Table(heading, caption, ["method", *(scores[s] for s in kept)], cells)
 
 
@@ -285,6 +288,11 @@ def counted(number: int, noun: str) -> str:
 def chance(p: float) -> str:
     """An adjusted p as `adjusted p .012`, the smallest as `adjusted p below .001`."""
     return f"adjusted p {'below .001' if p < 0.001 else number(p, 3)}"
+
+
+def titled(method: str) -> str:
+    """A method's name as its authors write it."""
+    return _TITLES.get(method, worded(method))
 
 
 def worded(name: str) -> str:

@@ -33,6 +33,13 @@ TITLES = {
     "temperature": "temperature",
 }
 DEFINITIONS = {
+    "strategy": (
+        "What fine-tuning starts from. SS: pretraining without labels on this study's own training "
+        "images; IN: weights of other images, as a rule ImageNet's; FS: nothing, from scratch. A "
+        "word behind it, as in SS-balanced, is an option for rare classes. See the methods."
+    ),
+    "alpha": "Share of the training images that keep their labels; fine-tuning sees no others.",
+    "n": "Number of test images.",
     "accuracy": "Share of the test images whose likeliest class is the true one.",
     "precision": (
         "Of the images that are answered with a class, the share that has it; 0 for a class that "
@@ -92,20 +99,25 @@ DEFINITIONS = {
         "Divides the logits so that the validation images' log loss is least; above 1 the network "
         "was too sure of itself. Fitted on validation only."
     ),
-    "sd": "± is the standard deviation over trials, each a new draw of the labelled images.",
+    "sd": (
+        "± is the standard deviation over trials: other labelled images, unless all keep their "
+        "labels, and other random numbers of the training."
+    ),
     "interval": (
         "In brackets a 95 % interval of the mean over trials. With two trials or more it is of the "
         "strategy: other test patients, with all their images, and other trainings could move the "
         "mean so far. Of a single trial it is of that network: other patients alone. Errors of "
-        "calibration always have the latter. It never is of no width; where a single patient "
-        "stands behind a measure there is none."
+        "calibration always have the latter. It never is of no width; where fewer than two "
+        "patients stand behind a measure there is none."
     ),
     "difference": (
         "First minus second strategy, over the trials that both have. The interval and p of the "
-        "strategies know other patients and other trainings, and need two trials; those of these "
-        "networks know other patients alone, and say nothing of a strategy. p is two-sided; the "
-        "adjusted p is Holm's over all pairs and shares in one measure. McNemar's exact test of "
-        "each trial takes images as independent, which those of one patient are not."
+        "strategies allow for other patients and other trainings, and need two trials; those of "
+        "these networks allow for other patients alone, and say nothing of a strategy. p is "
+        "two-sided; the adjusted p is Holm's over all pairs and shares in one measure; intervals "
+        "are not widened for their number. McNemar's exact test of each trial compares which "
+        "images are right, which is a matter of the accuracy, and takes images as independent, "
+        "which those of one patient are not."
     ),
     "purity": (
         "Mean share of an image's ten nearest neighbours in the features that have its class."
@@ -118,11 +130,12 @@ DEFINITIONS = {
 _OVER = (
     "over test patients and trainings, or over test patients alone where there is a single trial"
 )
+_CELL = (("alpha", "alpha"), ("strategy", "strategy"))
 _INTERVALS = f", in brackets the 95 % interval {_OVER}"
-_BOLD = "in bold, ties included; none where strategies have other trials"
+_BOLD = "in bold, ties included; none where the strategies have not the same trials"
 _ERRORS = (
-    " Those of ECE and classwise ECE are over test patients alone. Chance alone makes both larger; "
-    "their intervals take that off, so that a value may lie above its own."
+    " The intervals of ECE and classwise ECE are over test patients alone. Chance alone makes both "
+    "errors larger; the intervals take that off, so that a value may lie above its interval."
 )
 
 
@@ -203,14 +216,15 @@ def render(
 
 def overall_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     """Mean, sd over trials and interval of measures, a row per share and strategy."""
-    header = [("alpha", ""), ("strategy", ""), ("trials", "sd")]
-    header += [(TITLES[name], name) for name in names]
+    header = [*_CELL, ("trials", "sd")] + [(TITLES[name], name) for name in names]
     rows = [
         [percent(row.alpha), row.strategy, _trials(row)]
         + [_with_spread(row, name) for name in names]
         for row in frame.itertuples()
     ]
-    best = [[False] * 3 + [is_best(frame, index, name) for name in names] for index in frame.index]
+    best = [
+        [False] * 3 + [is_best(frame, index, name, 3) for name in names] for index in frame.index
+    ]
     return Table(
         "All measures",
         f"Mean over trials ± standard deviation over trials{_INTERVALS}; the best of each share "
@@ -228,7 +242,7 @@ def table_one(frame: pd.DataFrame, name: str, letter: str, intervals: bool = Fal
     """
     cells = list(dict.fromkeys(zip(frame["alpha"], frame["strategy"], strict=True)))
     cells.sort(key=lambda cell: -cell[0])
-    header = [("class", ""), ("n", "")]
+    header = [("class", ""), ("n", "n")]
     header += [(f"{strategy} {percent(alpha)}", name) for alpha, strategy in cells]
     rows, best = [], []
     for label, part in frame.groupby("class", sort=True):
@@ -239,13 +253,13 @@ def table_one(frame: pd.DataFrame, name: str, letter: str, intervals: bool = Fal
         )
         own = part.reset_index(drop=True)
         tops = {
-            cell: is_best(own, index, name)
+            cell: is_best(own, index, name, 2)
             for index, cell in enumerate(zip(own["alpha"], own["strategy"], strict=True))
         }
         best.append([False, False] + [tops.get(cell, False) for cell in cells])
-    letter = f"Table 1 ({letter}): " if letter else ""
+    title = f"Table 1 ({letter}): {TITLES[name]}" if letter else _capital(TITLES[name])
     return Table(
-        f"{letter}{TITLES[name]} by class",
+        f"{title} by class",
         f"Means over trials{_INTERVALS if intervals else ''}; the best strategy of each share "
         f"{_BOLD}.",
         header,
@@ -260,7 +274,7 @@ def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix:
     Measures that the frame lacks are left out.
     """
     names = [name for name in names if name + suffix in frame]
-    header = [("alpha", ""), ("strategy", "")] + [(TITLES[name], name) for name in names]
+    header = [*_CELL] + [(TITLES[name], name) for name in names]
     rows = [
         [percent(row["alpha"]), row["strategy"], *(_with_interval(row, n + suffix) for n in names)]
         for _, row in frame.iterrows()
@@ -271,7 +285,8 @@ def plain_table(heading: str, frame: pd.DataFrame, names: Sequence[str], suffix:
 
 def pairs_table(frame: pd.DataFrame) -> Table:
     """Every comparison with its intervals and p."""
-    header = [("alpha", ""), ("strategies", ""), ("measure", ""), ("trials", "difference")]
+    header = [("alpha", "alpha"), ("strategies", "strategy"), ("measure", "")]
+    header += [("trials", "difference")]
     header += [
         ("difference", "difference"),
         ("of the strategies", "difference"),
@@ -279,7 +294,7 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         ("p, adjusted", "difference"),
         ("of these networks", "difference"),
         ("p, adjusted", "difference"),
-        ("McNemar, trials", "difference"),
+        ("McNemar's p, by trial", "difference"),
     ]
     rows = [
         [
@@ -287,13 +302,16 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             f"{row.first} − {row.second}",
             TITLES[row.measure],
             _trials(row),
-            f"{row.difference:+.3f}",
-            _signed(row.low, row.high) if row.trials > 1 else "–",
+            signed(row.difference),
+            signed_span(row.low, row.high) if row.trials > 1 else "–",
             p_value(row.p),
             p_value(row.p_holm),
-            _signed(row.networks_low, row.networks_high),
+            signed_span(row.networks_low, row.networks_high),
             p_value(row.networks_p_holm),
-            row.mcnemar_p,
+            # Of right and wrong images: it says nothing of macro means.
+            ", ".join(p_value(float(p)) for p in row.mcnemar_p.split())
+            if row.measure == "accuracy"
+            else "",
         ]
         for row in frame.itertuples()
     ]
@@ -301,8 +319,8 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         "Paired differences",
         f"{len(frame)} comparisons over the trials that both strategies have. Of the strategies: "
         "95 % interval and p over test patients and trainings, which need two trials; of these "
-        "networks: over test patients alone. Adjusted: for all of one measure (Holm); McNemar's is "
-        "not.",
+        "networks: over test patients alone. p adjusted: for all comparisons in one measure "
+        "(Holm); intervals and McNemar's p, which is about accuracy, are not.",
         header,
         rows,
     )
@@ -315,9 +333,15 @@ def _trials(row) -> str:
     return str(row.trials) if usual else f"{row.trials} ({', '.join(numbers)})"
 
 
-def _signed(low: float, high: float) -> str:
-    """`[-.012, +.034]`, or a dash for none."""
-    return "–" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+def signed(value: float, digits: int = 3) -> str:
+    """`+.034` or `−.012`, a difference of measures."""
+    text = number(abs(value), digits)
+    return text if text == number(0, digits) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def signed_span(low: float, high: float, digits: int = 3) -> str:
+    """`[−.012, +.034]`, or a dash for none."""
+    return "–" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def p_value(value: float) -> str:
@@ -329,11 +353,11 @@ def p_value(value: float) -> str:
 
 def gaps_table(frame: pd.DataFrame) -> Table:
     """The worst part of each column, and how far it is from the best."""
-    header = [("column", ""), ("alpha", ""), ("strategy", ""), ("worst part", "")]
+    header = [("column", ""), *_CELL, ("worst part", "")]
     header += [(TITLES["macro_sensitivity"], "macro_sensitivity"), ("gap", "")]
     rows = [
         [
-            row.column,
+            spaced(row.column),
             percent(row.alpha),
             row.strategy,
             f"{row.value} (n {row.n})",
@@ -345,10 +369,29 @@ def gaps_table(frame: pd.DataFrame) -> Table:
     ]
     return Table(
         "Worst parts and gaps",
-        "Macro sensitivity over the classes that the part has; gap: the best part's minus it.",
+        "Macro sensitivity over the classes that the part has, means over trials with their "
+        f"intervals; gap: the best part's minus it.{_without_gap(frame)}",
         header,
         rows,
     )
+
+
+def _without_gap(frame: pd.DataFrame) -> str:
+    """Which columns have no two parts that could be compared."""
+    has = frame.groupby("column", sort=False)["worst"].any()
+    without = [spaced(column) for column in has.index[~has]]
+    if not without:
+        return ""
+    return f" None for {', '.join(without)}: fewer than two parts have images enough."
+
+
+def spaced(column: str) -> str:
+    """`skin type`, the name of a column for readers."""
+    return column.replace("_", " ")
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def as_frame(table: Table) -> pd.DataFrame:
@@ -374,13 +417,13 @@ def _escaped(text: str) -> str:
     return "".join(special.get(sign, sign) for sign in text)
 
 
-def is_best(frame: pd.DataFrame, index: int, name: str, digits: int = 2) -> bool:
+def is_best(frame: pd.DataFrame, index: int, name: str, digits: int) -> bool:
     """Whether a row's value is, as printed, the best of its share, over the same trials."""
     same = frame[frame["alpha"] == frame["alpha"][index]]
     if same["trial_numbers"].nunique() > 1:  # one strategy may have the luckier trials
         return False
-    values = same[name].round(digits)
-    return len(values) > 1 and round(frame[name][index], digits) == values.max()
+    printed = [float(f"{value:.{digits}f}") for value in same[name].dropna()]
+    return len(same) > 1 and float(f"{frame[name][index]:.{digits}f}") == max(printed, default=None)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -95,7 +95,7 @@ def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:
             f"{len(outcomes.images):,} of {methods.groups_in_words(outcomes.groups)}",
         ),
         ("classes", ", ".join(outcomes.classes)),
-        ("data", outcomes.runs[0].results["data_fingerprint"]),
+        ("fingerprint of the data", outcomes.runs[0].results["data_fingerprint"]),
     ]
 
 
@@ -106,8 +106,19 @@ def _findings(frames: dict[str, pd.DataFrame], outcomes: Outcomes) -> list[str]:
     ends = pairs[pairs["alpha"].isin([pairs["alpha"].min(), pairs["alpha"].max()])]
     found = [_in_words(row) for row in ends.itertuples()]
     if len(ends):
+        found.append(_adjusted(pairs))
         found.append(methods.pretrainings_in_words(outcomes))
     return [sentence for sentence in found if sentence]
+
+
+def _adjusted(pairs: pd.DataFrame) -> str:
+    """What stands behind the adjusted p; '' of a single comparison."""
+    if pairs["networks_p"].notna().sum() < 2:
+        return ""
+    return (
+        "p is adjusted for all comparisons in macro sensitivity (Holm), intervals are not: one may "
+        "leave out 0 where strategies cannot be told apart."
+    )
 
 
 def _in_words(row) -> str:
@@ -124,17 +135,17 @@ def _in_words(row) -> str:
     share = f"At {page.percent(row.alpha)} of the labels"
     if math.isnan(p):
         return f"{share} {row.first} and {row.second} cannot be compared: one test patient."
-    ends = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    ends = f"{page.signed(row.difference)} {page.signed_span(row.low, row.high)}"
     span = f"{ends} {trained}; adjusted p {page.p_value(p)}"
     if p >= _LEVEL:
         return (
             f"{share} {subject}{row.first} and {subject}{row.second} cannot be told apart in macro "
-            f"sensitivity ({row.first} − {row.second} {span})."
+            f"sensitivity ({row.first} − {row.second}: {span})."
         )
     better, worse = (row.first, row.second) if row.difference > 0 else (row.second, row.first)
     return (
         f"{share} {subject}{better} has a higher macro sensitivity than {subject}{worse} "
-        f"({row.first} − {row.second} {span})."
+        f"({row.first} − {row.second}: {span})."
     )
 
 

@@ -52,8 +52,8 @@ def cost(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     if pretrainings:
         lines.append(("pretrainings", f"{len(pretrainings)}, each counted once"))
     each = [r["seconds"]["finetune"] for r in results]
-    mean = "mean of a run" if len(each) > 1 else "the run's"
-    lines.append((f"fine-tuning, {mean} minutes", f"{statistics.mean(each) / 60:.1f}"))
+    of = "a run, mean of all" if len(each) > 1 else "the run"
+    lines.append((f"fine-tuning of {of}, minutes", f"{statistics.mean(each) / 60:.1f}"))
     return [*lines, ("energy", _energy(results, pretrainings))]
 
 

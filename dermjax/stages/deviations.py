@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dermjax.configs import common
 from dermjax.report import published
+from dermjax.stages import in_words
 from dermjax.stages.outcomes import Outcomes
 from dermjax.stages.planned import pretraining
 from dermjax.stages.pretrain import queue_length
@@ -132,8 +133,9 @@ def _of_networks(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     starts = {run.planned.config.strategy: run.results["weights"] for run in outcomes.runs}
     if "IN" in starts and config.run.init.weights:
         yield (
-            f"IN starts from {starts['IN']['source']}; the paper's from weights that were trained "
-            "on ImageNet with labels."
+            f"IN starts from {in_words.weights(starts['IN']['source'])}, which the user named: "
+            "what they were trained on is not known here; the paper's were trained on ImageNet "
+            "with labels."
         )
     for strategy, weights in starts.items():
         if "mean" in weights and (tuple(weights["mean"]), tuple(weights["std"])) != _IMAGENET:
@@ -154,6 +156,11 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
         more = pretraining(config, strategy)
         more = more.to_dict() | {"queue_size": queue_length(more, images)}
         yield from _other_fields(f"{strategy}'s pretraining", more, values, f"{first}'s")
+    if config.pretrainings > 1:
+        yield (
+            f"Pretrainings: {config.pretrainings}, one for each trial; the paper names the "
+            "labelled subset alone as what its trials differ by."
+        )
     epochs = own.steps * own.batch_size / images
     if abs(epochs / _EPOCHS - 1) > _NEAR:
         yield f"Pretraining, epochs: {epochs:,.1f}; the authors': {_EPOCHS:,}."
@@ -176,13 +183,12 @@ def _other_fields(
     for field, words in _PRETRAINING.items():
         needed, value = ONLY_WITH.get(field, ("optimizer", own["optimizer"]))
         if own[field] != theirs[field] and own[needed] == value:
-            yield f"{what}, {words}: {_said(own[field])}; {whose}: {_said(theirs[field])}."
-    for field, value in theirs["augment"].items():
-        if own["augment"][field] != value:
-            yield (
-                f"{what}, augmentation ({field.replace('_', ' ')}): "
-                f"{_said(own['augment'][field])}; {whose}: {_said(value)}."
-            )
+            ours, others = in_words.value(own[field]), in_words.value(theirs[field])
+            yield f"{what}, {words}: {ours}; {whose}: {others}."
+    for field in theirs["augment"]:
+        ours, others = (in_words.value(one["augment"][field], " to ") for one in (own, theirs))
+        if ours != others:
+            yield f"{what}, augmentation ({field.replace('_', ' ')}): {ours}; {whose}: {others}."
 
 
 def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
@@ -222,14 +228,3 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     yield (
         "In evaluation whole crops are squeezed to a square: the paper does not say what it does."
     )
-
-
-def _said(value: Any) -> str:
-    """A value of a config in words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | list):
-        return " and ".join(f"{part:g}" for part in value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)

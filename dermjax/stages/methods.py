@@ -1,11 +1,13 @@
 """The study's methods in words and numbers, from the configs and the records of its runs."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from dermjax.report.looks import percent
+from dermjax.stages import in_words
 from dermjax.stages.cost import cost
 from dermjax.stages.deviations import ONLY_WITH, deviations
 from dermjax.stages.outcomes import Outcome, Outcomes
@@ -33,16 +35,21 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
     options = {split(one.planned.strategy)[1] for one in outcomes.runs}
     named = [name for name in VARIANTS if name in options]
     but = ", but for the options below" if named else ""
-    described[f"Fine-tuning (all strategies{but})"] = _fields(run.finetune)
+    described[f"Fine-tuning (all strategies{but})"] = [
+        ("optimizer", "AdamW, whose decay is of kernels only"),
+        *_fields(run.finetune),
+    ]
     if named:
         described["Fine-tuning for rare classes"] = [
-            (name, ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in VARIANTS[name].items()))
-            for name in named
+            (name, _together_in_words(VARIANTS[name])) for name in named
         ]
     described["Statistics"] = _statistics(config, outcomes)
     described["Machine and cost"] = cost([one.results for one in outcomes.runs])
     described["Software"] = _versions(outcomes)
-    described["Deviations from the paper"] = [
+    theirs = ""
+    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
+        theirs = "; of pretraining, from the authors' public files, which are older than the paper"
+    described[f"Deviations from the paper{theirs}"] = [
         (f"{i + 1}", text) for i, text in enumerate(deviations(config, outcomes))
     ]
     return described
@@ -88,7 +95,7 @@ def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
         ),
         ("How were images prepared?", "Methods, network and fine-tuning"),
         ("Which weights did training start from?", "Methods, network"),
-        ("How was the model selected?", "Methods, fine-tuning: `select`, on validation images"),
+        ("How was the model selected?", "Methods, fine-tuning, “select”: on validation images"),
         (
             "Was the test set used before?",
             "Each run measured it once, after its network was selected on validation images; of "
@@ -128,8 +135,9 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
         (
             "ends of intervals",
             "of measures in [0, 1] the modified Jeffreys interval at the effective number of "
-            "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; none where a "
-            "single patient stands behind a measure",
+            "images (Brown et al. 2001; Korn & Graubard 1998), never of no width; of differences, "
+            "Brier score and log loss Student's; none where fewer than two patients stand "
+            "behind a measure",
         ),
         (
             "rare classes in macro means",
@@ -138,8 +146,9 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
         (
             "tests",
             "of strategies: Student's t with both variances, each strategy's own over trainings "
-            "(Welch), over the trials that both have; Holm over all pairs and shares in one "
-            "measure",
+            "(Welch), over the trials that both have; of these networks: Student's t with the "
+            "variance over patients alone; Holm over all pairs and shares in one measure, for "
+            "each of the two",
         ),
         (
             "errors of calibration",
@@ -181,7 +190,10 @@ def _pretrainings_of(runs: list[Outcome]) -> str:
             "change is in no figure (pretrainings=" + str(trials) + " gives each its own)."
         )
     if count == trials:
-        return f"Each of the {trials} trials has a pretraining of its own: its chance is in them."
+        return (
+            f"Each of the {trials} trials has a pretraining of its own: what another pretraining "
+            "would change is in their figures."
+        )
     return f"{len(runs)} runs start from {count} different pretrainings."
 
 
@@ -223,7 +235,7 @@ def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
     labelled: dict[float, str] = {}
     for one in outcomes.runs:
         kept = one.results["n"]["train_labelled"]
-        labelled.setdefault(one.planned.alpha, f"{one.planned.alpha:g}: {kept:,}")
+        labelled.setdefault(one.planned.alpha, f"{percent(one.planned.alpha)}: {kept:,}")
     return [
         ("source", data.source),
         ("fingerprint", first["data_fingerprint"]),
@@ -232,15 +244,23 @@ def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
             f"{n['train']:,}, {n['validation']:,}, {n['test']:,}",
         ),
         ("labelled at each share (first trial)", "; ".join(labelled[a] for a in sorted(labelled))),
-        ("test images are of", groups_in_words(outcomes.groups)),
+        *_people(outcomes),
         ("sets", _sets(data, first.get("sets"))),
         ("kept together", _together(data, first.get("sets"))),
-        ("in two sets by leave", _allowed(first["allowed"]) or "nothing"),
+        ("allowed to be in two sets", _allowed(first["allowed"]) or "nothing"),
         (
             "left out",
             f"{first['excluded']['everywhere']:,} images everywhere, {first['excluded']['test']:,} "
             "of the test set",
         ),
+    ]
+
+
+def _people(outcomes: Outcomes) -> list[tuple[str, str]]:
+    """Of whom the images of each set are."""
+    return [
+        (f"{name} images are of", groups_in_words(groups))
+        for name, groups in (outcomes.sets | {"test": outcomes.groups}).items()
     ]
 
 
@@ -277,7 +297,7 @@ def _starts(outcomes: Outcomes) -> list[tuple[str, str]]:
         weights = one.results["weights"]
         sha = f", sha256 {weights['sha256'][:12]}" if weights["sha256"] else ""
         starts = found.setdefault(f"{one.planned.strategy} starts from", {})
-        starts[f"{weights['source']} weights{sha}"] = None
+        starts[f"{in_words.weights(weights['source'])}{sha}"] = None
     return [(name, "; ".join(starts)) for name, starts in found.items()]
 
 
@@ -309,8 +329,18 @@ def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str
 def _worded(value: Any, than: Any) -> str:
     """A field's value; of a part its fields, without those that another has alike."""
     if not isinstance(value, ConfigDict):
-        return str(value)
-    return ", ".join(f"{k} {v}" for k, v in value.items() if than is None or v != than[k])
+        return in_words.value(value)
+    return _together_in_words(
+        {name: part for name, part in value.items() if than is None or part != than[name]}
+    )
+
+
+def _together_in_words(fields: Mapping[str, Any]) -> str:
+    """`crop scale 0.2 to 1, rotation 45`: fields that stand in one line."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {in_words.value(value, ' to ')}"
+        for name, value in fields.items()
+    )
 
 
 def _counts(stage: ConfigDict, name: str) -> bool:

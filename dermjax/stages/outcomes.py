@@ -55,6 +55,8 @@ class Outcomes:
     columns: pd.DataFrame  # [B] rows: what else is known of the images
     runs: tuple[Outcome, ...]
     planned: tuple[str, ...]  # the study's strategies in their order, finished or not
+    # The groups of the images of the other sets, `training` and `validation`.
+    sets: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def patients(self) -> np.ndarray:
@@ -111,6 +113,7 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
         columns=columns.drop(columns="group"),
         runs=tuple(read),
         planned=tuple(dict.fromkeys(run.strategy for run in runs)),
+        sets=_other_sets(finished[0].directory),
     )
     return outcomes, missing
 
@@ -152,6 +155,15 @@ def _test_set(directory: epath.Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     sets = _table(directory / "splits.csv").set_index("image").loc[test["image"]]
     known = ("patient", "label", "split", "labelled")
     return test, sets.drop(columns=[name for name in known if name in sets]).reset_index(drop=True)
+
+
+def _other_sets(directory: epath.Path) -> dict[str, np.ndarray]:
+    """The groups of the training and validation images."""
+    sets = _table(directory / "splits.csv")
+    return {
+        name: sets["group"][sets["split"] == split].to_numpy(str)
+        for name, split in (("training", "train"), ("validation", "validation"))
+    }
 
 
 def _read(run: Planned, results: dict, images: pd.Series) -> Outcome:

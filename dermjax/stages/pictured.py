@@ -100,7 +100,7 @@ def _sheets(shown: Sequence[report.Shown], directory: epath.Path) -> list[str]:
 def _title(method: str) -> str:
     if method == "random":
         return "Random maps"
-    return f"Where the network looks: {report.worded(method)}"
+    return f"Where the network looks: {report.titled(method)}"
 
 
 def _reading(config: ConfigDict, method: str) -> str:

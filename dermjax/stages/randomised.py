@@ -36,6 +36,7 @@ from dermjax.analysis.clustered_mean import (
 )
 from dermjax.analysis.saliency import sanity
 from dermjax.report import saliency as report
+from dermjax.report.study import signed, signed_span
 from dermjax.stages.explainer import WITH_STATISTICS, Explainer
 from dermjax.stages.kept import Explained, Maps
 from dermjax.stages.repeated import BOUNDS, MEASURES, agreement
@@ -229,15 +230,31 @@ def table(checked: Checked, frame: pd.DataFrame) -> report.Table:
         f"al. 2018). {report.brackets(lows.to_numpy().ravel())} Likeness should fall below the "
         "first row, which is the trained network's under other noise. Two nearly empty maps have a "
         "high SSIM whatever made them; ranks (Spearman) do not see that."
+        f"{_without_ranks(frame, count)}"
     )
     if any(method in WITH_STATISTICS for method in checked.found):
         caption += (
             " Layer statistics and priors are taken anew for each row; InputIBA's authors keep "
             "those of the trained network."
         )
-    methods = [report.worded(method) for method in checked.found]
+    methods = [report.titled(method) for method in checked.found]
     header = [f"{method}, {title}" for method in methods for title in MEASURES.values()]
     return report.Table("Layers drawn anew", caption, ["layers drawn anew", *header], rows)
+
+
+def _without_ranks(frame: pd.DataFrame, count: int) -> str:
+    """Which means of ranks are over fewer images: those with a map that is not flat."""
+    fewer = [
+        f"{of['spearman_n']} for {report.titled(of['method'])} down to {of['row']}"
+        for of in frame.to_dict("records")
+        if of["spearman_n"] < count
+    ]
+    if not fewer:
+        return ""
+    return (
+        " Maps that are the same everywhere have no ranks, so that fewer images have a Spearman: "
+        f"{', '.join(fewer)}."
+    )
 
 
 def findings(checked: Checked) -> list[str]:
@@ -269,7 +286,7 @@ def _finding(checked: Checked, method: str, falls, adjusted, shown) -> str:
     only = "" if len(below) == len(MEASURES) else f" by {below[0]} only" if below else ""
     ranks = checked.mean(checked.column(method, OTHER_NOISE, "spearman"))
     people = max(falls[method, name].patients for name in MEASURES)
-    of = report.worded(method)
+    of = report.titled(method)
     if people < LEAST_PATIENTS:
         words = (
             f"Whether maps by {of} depend on what the network has learned cannot be said of "
@@ -287,8 +304,8 @@ def _finding(checked: Checked, method: str, falls, adjusted, shown) -> str:
         for name, title in MEASURES.items()
     ]
     return (
-        f"{words}: likeness to the maps shown by a network drawn wholly anew against the trained "
-        f"one under other noise is {', '.join(numbers)}."
+        f"{words}: likeness to the maps shown, by a network drawn wholly anew against the trained "
+        f"one under other noise, is {', '.join(numbers)}."
     )
 
 
@@ -301,6 +318,6 @@ def _fallen(checked: Checked, method: str, name: str, fall: ClusteredMean, p: fl
         report.number(checked.mean(np.where(paired, of, np.nan)).value) for of in (anew, noise)
     )
     if fall.has_interval:
-        told += f" (fall {fall.value:+.2f} [{fall.low:+.2f}, {fall.high:+.2f}]"
+        told += f" (fall {signed(fall.value, 2)} {signed_span(fall.low, fall.high, 2)}"
         told += f", {report.chance(p)})"
     return told

@@ -97,7 +97,7 @@ def table(frame: pd.DataFrame) -> list[report.Table]:
     """Of the methods whose maps are means; none where no map is."""
     several = [row for row in frame.to_dict("records") if row["repeats"] > 1]
     rows = [
-        [report.worded(row["method"]), f"{row['repeats']}", f"{row['n']}"]
+        [report.titled(row["method"]), f"{row['repeats']}", f"{row['n']}"]
         + [
             report.interval(tuple(row[f"{m}{end}"] for end in ("", "_low", "_high")))
             for m in MEASURES
@@ -123,13 +123,13 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
     (row,) = own
     if row["repeats"] < 2:
         return [
-            f"How far a map by {report.worded(method)} repeats itself with other noise is unknown: "
+            f"How far a map by {report.titled(method)} repeats itself with other noise is unknown: "
             "each is of one noise; --config.repeats=2 tells."
         ]
     half = row["repeats"] // 2
     told = ", ".join(f"{title} {report.number(row[m])}" for m, title in MEASURES.items())
     which = (
-        "the two agree" if half == 1 else f"means over {half} agree with means over {half} others"
+        ", which agree" if half == 1 else f"; means over {half} agree with means over {half} others"
     )
     noise = ""
     if row["patients"] < LEAST_PATIENTS:
@@ -138,6 +138,6 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
     elif row["spearman"] <= 0 or row["spearman_low"] <= 0:
         noise = ": they are NOT told apart from noise and should not be read"
     return [
-        f"Maps by {report.worded(method)} are means over {row['repeats']} noises, of which {which} "
+        f"Maps by {report.titled(method)} are means over {row['repeats']} noises{which} "
         f"by {told}{noise}."
     ]

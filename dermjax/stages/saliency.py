@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from dermjax import models, stores
 from dermjax.report import saliency as report
-from dermjax.stages import kept, network, pictured, randomised, repeated, scored, trusted
+from dermjax.report.study import number
+from dermjax.stages import in_words, kept, network, pictured, randomised, repeated, scored, trusted
 from dermjax.stages.explained import Sample, choose, from_files
 from dermjax.stages.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.stages.kept import Explained, Maps
@@ -275,15 +276,19 @@ def _facts(config, trained, results, explainer: Explainer, how: str) -> list[tup
     """What the page says first."""
     settings = explainer.settings(config.method)
     settings = {k: v for k, v in settings.items() if k not in ("method", "network")}
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    if "statistics_images" in settings:  # there may be fewer
+        settings["statistics_images"] = min(settings["statistics_images"], results["n"]["train"])
+    told = ", ".join(
+        f"{name.replace('_', ' ')} {in_words.value(value)}" for name, value in settings.items()
+    )
     explained = {"predicted": "the predicted one", "true": "the true one"}
     tested = results["n"]["test"]
     return [
         ("run", str(config.run)),
         ("network", f"{trained.model.name}, {trained.strategy}, step {results['best_step']}"),
-        ("accuracy", f"{results['accuracy']:.3f} on {report.counted(tested, 'test image')}"),
+        ("accuracy", f"{number(results['accuracy'], 3)} on {report.counted(tested, 'test image')}"),
         ("images", how),
-        ("method", config.method),
+        ("method", report.titled(config.method)),
         ("settings", told),
         ("explained class", explained.get(config.target, config.target)),
     ]

@@ -246,8 +246,9 @@ def _left(runs: list[Planned]) -> str:
     missing = [planned for planned in runs if not planned.done]
     if not missing:
         return f"all {len(runs)} runs are done"
-    told = f"{len(missing)} of {len(runs)} runs are missing"
+    are = "run is" if len(runs) == 1 else "runs is" if len(missing) == 1 else "runs are"
+    told = f"{len(missing)} of {len(runs)} {are} missing"
     if not expected:
         return f"{told}; what they cost is known when one is done"
     minutes = sum(expected[planned.strategy] for planned in missing) / 60
-    return f"{told}, about {minutes:.0f} minutes, pretraining apart"
+    return f"{told}, about {max(minutes, 1):.0f} min, pretraining apart"

@@ -99,7 +99,8 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
         charts.strategies_against_alpha(overall, known),
         "Figure 3",
         "Mean over trials, bars: ± one standard deviation over trials; shaded: 95 % interval over "
-        f"test patients and trainings (of a single trial: over test patients alone).{paper}",
+        "test patients and trainings (of a single trial: over test patients alone). Strategies "
+        f"stand a little beside their share of the labels, so that none covers another.{paper}",
     )
     return Section("Strategies", drawn=[figure3], tables=[page.overall_table(overall, OVERALL)])
 
@@ -117,8 +118,8 @@ def _classes(by_class: pd.DataFrame) -> Section:
         f"running median, where there are points enough. Below, {alone}, the rarest first.",
     )
     tables = [
-        page.table_one(by_class, "precision", "a"),
-        page.table_one(by_class, "sensitivity", "b"),
+        page.table_one(by_class, name, letter, intervals=True)
+        for name, letter in (("precision", "a"), ("sensitivity", "b"))
     ]
     return Section("Classes", drawn=[rare], tables=tables)
 
@@ -152,7 +153,8 @@ def _confusion(outcomes: Outcomes, alphas: Sequence[float]) -> Section:
                 f"confusion_alpha{alpha:g}",
                 charts.confusion_matrices(titled, outcomes.classes),
                 f"Confusion matrices at {share} of the labels",
-                "Images by true class (rows) and answer, means over trials; shade: share of the "
+                "Images by true class (rows) and answer, means over trials. Numbers are rounded, "
+                "so that rows need not add up, and below a half not printed. Shade: share of the "
                 "row.",
             )
         )
@@ -168,7 +170,7 @@ def _ranking(frames: dict[str, pd.DataFrame]) -> Section:
         page.table_one(frames["by_class"], name, "", intervals=True) for name in _RANKED_BY_CLASS
     ]
     text = (
-        "AUROC and AUPRC hold whatever the threshold; specificity, NPV and F1 are those of the "
+        "AUROC and AUPRC are of all thresholds together; specificity, NPV and F1 are of the "
         "answers, the likeliest class of each image."
     )
     return Section("Ranking", text, tables=tables)
@@ -182,21 +184,22 @@ def _calibration(outcomes: Outcomes, overall: pd.DataFrame, alphas: Sequence[flo
                 [(s, _reliability(outcomes, runs)) for s, runs in _cells(outcomes, alpha)]
             ),
             f"Reliability at {page.percent(alpha)} of the labels",
-            "Accuracy against confidence, all trials together; on the diagonal a probability means "
-            "what it says. After: divided by the temperature that validation images gave. Hollow: "
-            "fewer than ten images.",
+            "Accuracy against confidence, the images of all trials together; on the diagonal a "
+            "probability means what it says. After: the logits are divided by the temperature that "
+            "the validation images gave. ECE: mean over trials, as in the tables. Hollow: fewer "
+            "than ten images.",
         )
         for alpha in alphas
     ]
     tables = [
-        page.plain_table("As the networks answer", overall, _CALIBRATION),
+        page.plain_table("Before temperature scaling", overall, _CALIBRATION),
         page.plain_table("After temperature scaling", overall, _CALIBRATION[1:], suffix="_scaled"),
     ]
     return Section("Calibration", drawn=drawn, tables=tables)
 
 
 def _reliability(outcomes: Outcomes, runs: list) -> dict[str, tuple]:
-    """Bins before and after scaling, of all trials together."""
+    """Bins before and after scaling, of all trials together, and the trials' mean error."""
     labels = np.concatenate([outcomes.labels] * len(runs))
     found = {}
     for name, parts in (
@@ -204,29 +207,38 @@ def _reliability(outcomes: Outcomes, runs: list) -> dict[str, tuple]:
         ("after", [run.scaled for run in runs]),
     ):
         bins = calibration.reliability(labels, np.concatenate(parts))
-        found[name] = (bins.count, bins.confidence, bins.accuracy, bins.calibration_error)
+        # Not that of all trials together, where their errors cancel out: the tables' value.
+        error = np.mean([calibration.calibration_error(outcomes.labels, part) for part in parts])
+        found[name] = (bins.count, bins.confidence, bins.accuracy, float(error))
     return found
 
 
 def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) -> Section:
     alpha, minimum = outcomes.alphas()[0], config.report.minimum
-    drawn = [
-        Drawn(
-            f"subgroups_{column}",
-            charts.subgroups(rows[rows["alpha"] == alpha], minimum),
-            f"By {column}, at {page.percent(alpha)} of the labels",
-            "Means over trials with 95 % intervals over patients and trainings (of a single trial: "
-            "over patients alone); of parts with fewer than "
-            f"{minimum} images nothing is shown.{_counted_together(outcomes.columns[column])}",
+    drawn, empty = [], []
+    for column, rows in subgroups[subgroups["alpha"] == alpha].groupby("column", sort=False):
+        if rows["accuracy"].isna().all():  # a figure without a point
+            empty.append(page.spaced(column))
+            continue
+        drawn.append(
+            Drawn(
+                f"subgroups_{column}",
+                charts.subgroups(rows, minimum),
+                f"By {page.spaced(column)}, at {page.percent(alpha)} of the labels",
+                "Means over trials with 95 % intervals over patients and trainings (of a single "
+                "trial: over patients alone); of parts with fewer than "
+                f"{minimum} images, or of one patient, nothing is shown."
+                f"{_counted_together(outcomes.columns[column])}",
+            )
         )
-        for column, rows in subgroups.groupby("column", sort=False)
-    ]
-    return Section(
-        "Subgroups",
-        "The gap of many small parts is large by chance alone: read it with the intervals.",
-        drawn,
-        [page.gaps_table(subgroups)],
-    )
+    text = "The gap of many small parts is large by chance alone: read it with the intervals."
+    if empty:
+        text += (
+            f" Nothing can be shown by {' and by '.join(empty)}: every part has fewer than "
+            f"{minimum} test images, or those of one patient."
+        )
+    tables = [page.gaps_table(subgroups)] if subgroups["worst"].any() else []
+    return Section("Subgroups", text, drawn, tables)
 
 
 def _counted_together(values: pd.Series) -> str:
@@ -249,10 +261,17 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
                 f"({_FIGURES.get(network, 'as in the paper’s Figures 4 and 5')})",
                 "t-SNE of the penultimate features of the first finished trial; below each panel, "
                 "of the features themselves: the share of ten nearest neighbours of the same class "
-                "(purity), and how much nearer the own class is than the next (silhouette).",
+                f"(purity; {page.number(_same_class(outcomes.labels))} by chance), and how much "
+                "nearer the own class is than the next (silhouette).",
             )
         )
     return drawn
+
+
+def _same_class(labels: np.ndarray) -> float:
+    """The chance that another image, whichever, has the same class."""
+    n = np.bincount(labels)
+    return float((n * (n - 1)).sum() / max(len(labels) * (len(labels) - 1), 1))
 
 
 def _beside(other: Beside) -> Section:

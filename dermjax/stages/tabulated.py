@@ -15,6 +15,7 @@ from dermjax.analysis.clustered_mean import ClusteredMean, adjusted_p, clustered
 from dermjax.analysis.saliency import sanity
 from dermjax.analysis.saliency.scores import is_empty
 from dermjax.report import saliency as report
+from dermjax.report.study import signed, signed_span
 from dermjax.stages.defined import BOUNDS, SCORES, TOO_FEW, counting
 from dermjax.stages.kept import Explained, Maps, visible
 from dermjax.stages.workdir import write_text
@@ -167,7 +168,7 @@ def _score_tables(estimates: pd.DataFrame, methods, told: str) -> list[report.Ta
     if len(methods) > 1:
         alike = estimates["score"].isin(_AGREEMENT)
         told = (
-            f"Of each method's maps with those of {report.worded(methods[0])}, which are shown; "
+            f"Of each method's maps with those of {report.titled(methods[0])}, which are shown; "
             f"over the same images. {report.brackets(estimates.loc[alike, 'low'])}"
         )
         names = {name: SCORES[name][0] for name in _AGREEMENT}
@@ -197,7 +198,7 @@ def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
     people = len(set(patients))
     if people < _LEAST_COMPARED:
         return [
-            f"Whether maps by {report.worded(first)} are better than random maps cannot be said of "
+            f"Whether maps by {report.titled(first)} are better than random maps cannot be said of "
             f"{report.counted(people, 'patient')}: {_LEAST_COMPARED} are the least."
             f"{_more_images(config)}"
         ]
@@ -215,7 +216,7 @@ def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
         return []
     n, all_of = len(counted.images), len(every.images)
     over = f", over {n} of {all_of} images (see Scores)" if n < all_of else ""
-    return [f"Maps by {report.worded(first)} are {said}{over}."]
+    return [f"Maps by {report.titled(first)} are {said}{over}."]
 
 
 def _compared(differences: dict[str, ClusteredMean]) -> str:
@@ -224,9 +225,9 @@ def _compared(differences: dict[str, ClusteredMean]) -> str:
     adjusted = adjusted_p(differences)
     for name, found in differences.items():
         title, more = SCORES[name]
-        said, p = f"{found.value:+.3f}", adjusted[name]
+        said, p = signed(found.value), adjusted[name]
         if found.has_interval:
-            said += f" [{found.low:+.3f}, {found.high:+.3f}]"
+            said += f" {signed_span(found.low, found.high)}"
         if np.isnan(p):
             same = "the same in all of" if found.patients >= _LEAST_COMPARED else "of only"
             kind, said = "untested", f"{said}, {same} {found.patients} patients"
@@ -286,7 +287,7 @@ def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
         f"it, whatever their probability. {report.brackets(regions['low'])} A method that looks "
         "nowhere in particular has as much as the part has of the area. No pixel is in two parts; "
         f"the lesion goes first.{_without_heat(scored)}",
-        ["region", "n", "area", *(report.worded(method) for method in scored.methods)],
+        ["region", "n", "area", *(report.titled(method) for method in scored.methods)],
         rows,
     )
 
@@ -297,5 +298,5 @@ def _without_heat(scored: Scored) -> str:
     for method in scored.methods:
         empty = scored.frame.loc[scored.frame["method"] == method, "empty"]
         if empty.any():
-            told.append(f"{empty.sum()} of {len(empty)} by {report.worded(method)}")
+            told.append(f"{empty.sum()} of {len(empty)} by {report.titled(method)}")
     return f" Empty maps have no heat and are left out: {', '.join(told)}." if told else ""

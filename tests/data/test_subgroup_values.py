@@ -124,6 +124,14 @@ def test_few_numbers_are_categories_in_order():
 # --- sexes, skin types, words -------------------------------------------------------------------
 
 
+def test_whole_numbers_have_no_fraction():
+    """Programs write 2.0 for 2 in a column with empty cells: it is no other spelling."""
+    types = subgroup_values.group(["2.0", "3.0", "", "2.0", "1.0"])
+    assert types.order == ("1", "2", "3", UNKNOWN) and not types.notes
+    assert subgroup_values.group(["2.0", "2.5", "2.5"]).order == ("2", "2.5")
+    assert subgroup_values.group(["b 2.0", "a"]).order == ("a", "b 2.0")
+
+
 def test_spellings_of_a_sex_are_one_subgroup_and_told():
     values = ["f"] * 5 + [
         "F",

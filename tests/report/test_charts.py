@@ -298,6 +298,21 @@ def test_shares_that_are_too_near_have_a_tick_without_a_number():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "", "", "10", "100"]
 
 
+def test_strategies_at_one_share_do_not_cover_each_other():
+    """Equal values are drawn beside each other; what is read off the axes is the share itself."""
+    frame = overall((0.3, 1.0))
+    for name in MEASURES:
+        frame[name] = 0.5
+    figure = charts.strategies_against_alpha(frame)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    lines = [box.lines[0] for box in ax.containers]
+    left = [line.get_transform().transform(line.get_xydata())[0, 0] for line in lines]
+    apart = np.diff(left) * 72 / figure.dpi  # points
+    assert (apart > 4).all() and (apart < 8).all()
+    assert left[1] == pytest.approx(ax.transData.transform((30, 0))[0])
+
+
 def test_the_papers_points_are_hollow_and_where_they_are():
     known = pd.DataFrame(
         {"strategy": ["SS", "XX"], "alpha": [0.1, 0.2], "accuracy": [0.877, 0.5]}
@@ -336,6 +351,24 @@ def test_a_running_median_lies_on_a_steep_course():
     x, y = whole.lines[-1].get_data()
     assert len(x) == 99 - 9 + 1  # nine of them make a point
     np.testing.assert_allclose(y, np.log10(x) / 4)
+
+
+def test_a_few_points_have_no_running_median():
+    """Of six classes at two shares it would follow single classes."""
+    few = by_class(DISEASES[:6], alphas=(0.3, 1.0)).fillna(0.5)
+    figure = charts.sensitivity_against_labels(few)
+    assert not [
+        line for line in figure.axes[-1].lines if line.get_linewidth() > 2 and len(line.get_xdata())
+    ]
+    assert "running median" not in [text.get_text() for text in figure.legends[0].get_texts()]
+    many = charts.sensitivity_against_labels(FULL)
+    assert "running median" in [text.get_text() for text in many.legends[0].get_texts()]
+
+
+def test_rows_of_classes_are_as_long_as_each_other():
+    figure = charts.sensitivity_against_labels(by_class(DISEASES[:6]))
+    tops = [round(ax.get_position().y1, 3) for ax in figure.axes[:-1] if ax.get_visible()]
+    assert [tops.count(top) for top in dict.fromkeys(tops)] == [3, 3]
 
 
 def test_classes_without_labelled_images_have_no_point():
@@ -446,6 +479,16 @@ def test_rare_classes_are_on_top_and_not_smaller():
     assert [len(part.get_offsets()) for part in parts] == [3000, 100, 5]
     sizes = [part.get_sizes()[0] for part in parts]
     assert sizes == sorted(sizes) and sizes[0] < sizes[2]
+
+
+@pytest.mark.parametrize("repeats, larger", [(1, False), (100, True)])
+def test_marks_are_called_larger_where_they_are(repeats, larger):
+    labels = np.repeat([0, 1, 1, 1], repeats)
+    figure = charts.feature_maps(maps(("SS",), (1.0,), labels), labels, ["rare", "all"])
+    sizes = [part.get_sizes()[0] for part in figure.axes[0].collections]
+    assert (sizes[1] > sizes[0]) == larger
+    title = figure.legends[0].get_title().get_text()
+    assert ("larger" in title) == larger and title.endswith("on top")
 
 
 def test_many_shares_are_drawn_in_blocks():

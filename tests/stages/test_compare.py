@@ -7,12 +7,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from dermjax.configs import study as config_file
 from etils import epath
 from sklearn import metrics
 
 from dermjax.analysis import calibration
 from dermjax.report import lettering, published
-from dermjax.stages import compare, planned
+from dermjax.report import study as page
+from dermjax.stages import compare, planned, study_page
 from dermjax.stages.outcomes import collect
 from dermjax.training.writer import Writer
 from tests.stages.made_up import write_study
@@ -34,6 +36,15 @@ def table(folder, name):
 
 def predictions(run):
     return pd.read_csv(run.directory / "predictions.csv")
+
+
+def sections(study):
+    """Those of the page, made anew."""
+    config = config_file.get_config("scale=demo,alphas=0.1+1.0,trials=2")
+    config.report.resamples = 300
+    outcomes = collect(study[1])[0]
+    frames = compare._measure(config, outcomes, Writer())
+    return study_page.sections(config, outcomes, frames, {}, [])
 
 
 def words(folder):
@@ -185,6 +196,66 @@ def test_pairs_are_all_compared_and_adjusted(study):
     ss_fs = pairs[(pairs["second"] == "FS") & (pairs["first"] == "SS") & (pairs["alpha"] == 1)]
     assert (ss_fs["networks_low"] > 0).all()  # made so
     assert (ss_fs.loc[ss_fs["measure"] == "accuracy", "low"] > 0).all()
+
+
+def test_mcnemar_s_test_stands_with_accuracy_alone(study):
+    """It is about images that are right: it says nothing of macro means."""
+    (section,) = [one for one in sections(study) if one.heading == "Differences"]
+    (paired,) = section.tables
+    pairs = table(study[0], "pairs")
+    assert len(paired.rows) == len(pairs)
+    for row, of in zip(paired.rows, pairs.itertuples(), strict=True):
+        each = [page.p_value(float(p)) for p in of.mcnemar_p.split()]
+        assert row[-1] == (", ".join(each) if of.measure == "accuracy" else "")
+
+
+def test_the_errors_of_the_figure_are_those_of_the_table(study):
+    """Errors of trials cancel out where their images are taken together."""
+    overall = table(study[0], "overall").set_index(["strategy", "alpha"])
+    (section,) = [one for one in sections(study) if one.heading == "Calibration"]
+    for drawn, alpha in zip(section.drawn, (0.1, 1.0), strict=True):
+        titles = [ax.get_title() for ax in drawn.figure.axes if "ECE" in ax.get_title()]
+        assert len(titles) == 3
+        for title in titles:
+            own = overall.loc[title.split("\n")[0], alpha]
+            assert title.endswith(f"ECE {own['ece']:.3f} → {own['ece_scaled']:.3f}")
+
+
+def test_sensitivity_of_a_class_has_its_interval_on_the_page(study):
+    row = table(study[0], "by_class").iloc[-1]
+    value, low, high = (page.number(row[f"sensitivity{end}"]) for end in ("", "_low", "_high"))
+    assert f"{value} [{low}, {high}]" in words(study[0])
+
+
+def test_the_purity_has_what_chance_alone_makes(study):
+    label = predictions(study[1][0])["label"].to_numpy()
+    same = (label[:, None] == label).sum() - len(label)
+    chance = page.number(same / (len(label) * (len(label) - 1)))
+    assert f"purity; {chance} by chance" in words(study[0])
+
+
+def test_a_column_of_small_parts_is_told_and_not_drawn(tmp_path):
+    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
+    config.report.resamples, config.report.tsne = 100, False
+    sets = pd.read_csv(runs[0].directory / "splits.csv", dtype=str, keep_default_na=False)
+    sets["skin_type"] = [f"{i % 6 + 1}.0" if i % 2 else "" for i in range(len(sets))]
+    sets["site"] = [f"place {i % 30}" for i in range(len(sets))]
+    sets.to_csv(runs[0].directory / "splits.csv", index=False)
+    compare.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    said = words(tmp_path)
+    assert "Nothing can be shown by site: every part has fewer than 20 test images" in said
+    assert re.search("None for [a-z, ]*site: fewer than two parts", said)
+    assert "By skin type, at" in said and "skin_type" not in said
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert "subgroups_skin_type" in names and "subgroups_site" not in names
+
+
+def test_what_p_is_adjusted_for_is_said_with_the_findings(study):
+    said = words(study[0]).partition("Strategies Classes")[0]
+    assert (
+        "p is adjusted for all comparisons in macro sensitivity (Holm), intervals are not" in said
+    )
+    assert "fingerprint of the data made up" in said
 
 
 def test_tables_for_a_paper(study):

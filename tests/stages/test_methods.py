@@ -3,12 +3,13 @@
 import dataclasses
 import json
 
+import pandas as pd
 import pytest
 from dermjax.configs import study as config_file
 from etils import epath
 
 from dermjax.report import published
-from dermjax.stages import deviations, methods, outcomes
+from dermjax.stages import deviations, in_words, methods, outcomes
 from dermjax.stages.cost import cost
 from dermjax.stages.planned import plan
 from tests.stages.clinic import with_fields
@@ -119,7 +120,7 @@ CASES = {
     "run__pretrain__weight_decay": (0.05, "0.0001"),
     "run__pretrain__init": ("imagenet", "random"),
     "run__pretrain__augment__flip_vertical": (0.5, "0"),
-    "run__pretrain__augment__crop_scale": ((0.2, 1.0), "0.08 and 1"),
+    "run__pretrain__augment__crop_scale": ((0.2, 1.0), "0.08 to 1"),
 }
 
 
@@ -128,7 +129,7 @@ def test_each_deviation_is_told_with_both_values(paper, field):
     value, theirs = CASES[field]
     before = deviations.deviations(*paper)
     new = set(deviations.deviations(changed(paper[0], **{field: value}), paper[1])) - set(before)
-    own = " and ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+    own = " to ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
     own = f"{value:,}" if isinstance(value, int) else own
     assert any(own in line and theirs in line for line in new), new
 
@@ -213,7 +214,7 @@ def test_who_is_in_two_sets_is_answered_from_the_record(tmp_path):
     config, found, data = described(tmp_path / "allowed", allowed=allowed)
     answer = dict(methods.checklist(config, found))["Is anybody in two sets?"]
     assert answer.startswith("Yes") and "2 patients" in answer and "1 near duplicates" in answer
-    assert "2 patients" in data["in two sets by leave"]
+    assert "2 patients" in data["allowed to be in two sets"]
     config, found, _ = described(tmp_path / "clean")
     assert dict(methods.checklist(config, found))["Is anybody in two sets?"].startswith("No ")
 
@@ -311,6 +312,60 @@ def test_a_pretraining_of_each_strategy_is_not_one_of_each_trial(tmp_path, chang
     )
 
 
+def test_whose_images_each_set_has(tmp_path):
+    _, found, data = described(tmp_path)
+    sets = pd.read_csv(found.runs[0].planned.directory / "splits.csv")
+    for name, split in (("training", "train"), ("validation", "validation"), ("test", "test")):
+        people = sets["patient"][sets["split"] == split].nunique()
+        assert data[f"{name} images are of"] == f"{people} patients"
+
+
+def test_weights_are_called_by_their_file_alone(tmp_path):
+    """Folders are of one machine, and may name a person."""
+    weights = {"source": "/home/jane.doe/secret/lite0.pth", "sha256": "ab" * 32}
+    argument = "strategies=IN,alphas=1.0,trials=1"
+    config, found, _ = described(tmp_path, argument, weights=weights)
+    config.run.init.weights = weights["source"]
+    network = dict(methods.describe(config, found)["Network"])
+    assert network["IN starts from"] == "the weights of the file lite0.pth, sha256 abababababab"
+    (line,) = [line for line in deviations.deviations(config, found) if line.startswith("IN st")]
+    assert "lite0.pth" in line and "jane" not in line and "is not known here" in line
+    for source, said in (
+        ("timm/efficientnet_b4.ra2_in1k", "the weights timm/efficientnet_b4.ra2_in1k"),
+        ("random", "random weights"),
+    ):
+        assert in_words.weights(source) == said
+
+
+def test_a_pretraining_for_each_trial_is_a_deviation(tmp_path):
+    argument = "strategies=SS,alphas=1.0,trials=2,pretrainings=2"
+    config, runs = write_study(tmp_path, argument=argument, images=30)
+    for run in runs:
+        path = run.directory / "results.json"
+        path.write_text(path.read_text().replace("pretrain-x", f"pretrain-{run.trial}"))
+    found = outcomes.collect(runs)[0]
+    said = deviations.deviations(config, found)
+    assert [line for line in said if line.startswith("Pretrainings: 2, one for each trial")]
+    assert "a pretraining of its own: what another" in methods.pretrainings_in_words(found)
+    shared, runs = write_study(
+        tmp_path / "shared", argument="strategies=SS,alphas=1.0,trials=2", images=30
+    )
+    said = deviations.deviations(shared, outcomes.collect(runs)[0])
+    assert not [line for line in said if line.startswith("Pretrainings:")]
+
+
+def test_fine_tuning_names_its_optimizer_and_fields_are_in_words(tmp_path):
+    argument = "strategies=SS,alphas=1.0,trials=1"
+    config, runs = write_study(tmp_path, argument=argument, images=30)
+    found = methods.describe(config, outcomes.collect(runs)[0])
+    (tuning,) = [dict(lines) for name, lines in found.items() if name.startswith("Fine-tuning")]
+    assert tuning["optimizer"].startswith("AdamW")
+    for lines in found.values():
+        for _, value in lines:
+            assert "True" not in value and "False" not in value and "crop_scale" not in value
+    assert "crop scale 0.3 to 1" in tuning["augment"]
+
+
 def test_groups_are_called_what_they_are():
     assert methods.groups_in_words(["patient:1", "patient:1", "patient:2"]) == "2 patients"
     said = methods.groups_in_words(["patient:1", "lesion:2", "photo:a", "photo:b", "00001"])
@@ -330,4 +385,4 @@ def test_a_labelled_share_has_the_first_trial_s_count(tmp_path):
     config, runs = write_study(tmp_path, argument="strategies=FS,alphas=0.5,trials=2")
     first = json.loads((runs[0].directory / "results.json").read_text())["n"]["train_labelled"]
     data = dict(methods.describe(config, outcomes.collect(runs)[0])["Data"])
-    assert data["labelled at each share (first trial)"] == f"0.5: {first}"
+    assert data["labelled at each share (first trial)"] == f"50 %: {first}"

@@ -71,6 +71,18 @@ def test_two_test_images_of_every_class_with_all_their_files(base, done):
     assert not list(done.rglob("*.tmp"))
 
 
+def test_the_page_says_how_many_images_the_statistics_are_of(base, done, tmp_path):
+    """At most as many as there are to train with, whatever was asked for."""
+    page = (done / "saliency.html").read_text()
+    assert "statistics images 16," in page and "Where the network looks: InputIBA" in page
+    config = config_of(base / "runs" / "ss", **CHEAP | {"method": "iba"}, per_class=1)
+    config.input_iba.statistics_images = 1_000
+    sets = read_csv(base / "runs" / "ss" / "splits.csv")
+    assert saliency.run(config, str(tmp_path)) == 0
+    page = (tmp_path / "saliency" / "saliency.html").read_text()
+    assert f"statistics images {sum(row['split'] == 'train' for row in sets)}," in page
+
+
 def test_every_method_is_scored_and_compared(done):
     scores = pd.read_csv(done / "scores.csv")
     assert set(scores["method"]) == {"input_iba", "grad_cam", "integrated_gradients", "random"}

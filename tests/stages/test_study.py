@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from dermjax.stages import planned, study
 from tests.stages.clinic import tiny_config, write_clinic
+from tests.stages.made_up import write_study
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,12 @@ def test_a_dry_run_lists_and_does_nothing(clinic, capsys):
     assert "--config=configs/ss.py:scale=demo," in told[0]
     assert told[4].startswith("4 of 4 runs are missing")
     assert not (folder / "dry").exists()
+
+
+def test_one_missing_run_is_told_as_one(tmp_path):
+    _, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=2", images=30)
+    (runs[1].directory / "results.json").unlink()
+    assert study._left(runs) == "1 of 2 runs is missing, about 1 min, pretraining apart"
 
 
 def test_a_run_that_fails_stops_no_other(clinic, capsys):

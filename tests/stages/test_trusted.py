@@ -89,7 +89,7 @@ def test_a_map_is_the_mean_of_its_repeats_whose_halves_are_compared(done):
     assert row["ssim"] == pytest.approx(np.mean([ssim for _, ssim in found]), abs=1e-4)
     assert row["patients"] == 3 and np.isnan(row["spearman_low"])  # too few for an interval
     page = (folder / "saliency.html").read_text()
-    assert "are means over 2 noises, of which the two agree by Spearman" in page
+    assert "are means over 2 noises, which agree by Spearman" in page
     assert "repeatability" not in records(folder, "grad_cam")[0]
 
 
@@ -254,7 +254,7 @@ def test_the_finding_compares_with_the_noise_of_the_method():
         (line,) = findings_of(patients, iba=(noise, last))
         return line
 
-    assert "iba depend on what the network has learned:" in told((high, high), (low, low))
+    assert "IBA depend on what the network has learned:" in told((high, high), (low, low))
     assert "learned by Spearman only:" in told((high, high), (low, high))
     assert "learned by SSIM only:" in told((nothing, high), (nothing[::-1], low))
     assert "are NOT shown to depend" in told((low, nothing), (low[::-1], nothing[::-1]))
@@ -262,7 +262,7 @@ def test_the_finding_compares_with_the_noise_of_the_method():
     around_zero = [0.01, -0.02, 0.02, -0.01, 0.01, -0.01]
     assert "are NOT told apart from noise" in told((around_zero, high), (around_zero, low))
     one_unknown = ([0.6, None, 0.7, 0.8, 0.7, 0.7], high), ([0.1, 0.1, 0.2, 0.3, 0.2, 0.2], low)
-    assert "Spearman .20 against .70 (fall +0.50, " not in told(*one_unknown)
+    assert "Spearman .20 against .70 (fall +.50, " not in told(*one_unknown)
     assert "Spearman .20 against .70" in told(*one_unknown)
 
 
@@ -280,10 +280,24 @@ def test_of_methods_without_noise_only_the_fall_counts():
     """The same map again is wholly like itself: no interval, and no sign of noise either."""
     same, low = [1.0] * 6, [0.1, 0.2, 0.1, 0.3, 0.2, 0.12]
     (line,) = findings_of(grad_cam=((same, same), (low, low)))
-    assert "grad cam depend on what the network has learned:" in line
+    assert "Grad-CAM depend on what the network has learned:" in line
     flat = [None] * 6  # maps that are the same everywhere have no ranks
     (line,) = findings_of(grad_cam=((same, same), (flat, low)))
     assert "learned by SSIM only:" in line and "Spearman – against –, " in line
+
+
+def test_means_of_ranks_over_fewer_images_are_named():
+    """A map that is the same everywhere has none; the caption is of all images."""
+    rows = {
+        "other noise": [[0.8, 0.8]] * 6,
+        "conv_stem": [[0.1, 0.2], [None, 0.2], *[[0.3, 0.1]] * 4],
+    }
+    checked = randomised.Checked(list("abcdef"), ["conv_stem"], {"grad_cam": rows})
+    caption = randomised.table(checked, randomised.summarise(checked)).caption
+    assert "mean over 6 images" in caption and "5 for Grad-CAM down to conv_stem." in caption
+    rows["conv_stem"][1][0] = 0.2
+    caption = randomised.table(checked, randomised.summarise(checked)).caption
+    assert "fewer images" not in caption
 
 
 def test_what_depends_on_the_weights_is_corrected_for_methods_and_measures():

@@ -90,3 +90,14 @@ def test_a_folder_of_before_a_field_came_still_continues(tmp_path):
     ):
         with pytest.raises(ValueError, match=named):
             workdir.check_claim(folder, other)
+
+
+def test_a_new_field_is_known_by_its_whole_name(tmp_path):
+    """Another one whose name ends alike did not have the value of this one before it came."""
+    folder = epath.Path(tmp_path)
+    workdir.claim(folder, {"run": {"pretrain": {"steps": 6}}})
+    same = {"run": {"pretrain": {"steps": 6, "repeat": 0}}, "pretrainings": 1}
+    workdir.check_claim(folder, same)
+    for other in ({"shared_pretrainings": 1}, {"probe": {"pretrain": {"repeat": 0}}}):
+        with pytest.raises(ValueError, match=r"'\(none\)' there"):
+            workdir.check_claim(folder, same | other)
