@@ -21,10 +21,15 @@ ARGUMENTS = {
 }
 
 _TRUTH = {"true": True, "false": False}
+_DEMO = "efficientnet_mini"  # the demo's network
 
 
-def make_config(strategy: str, argument: str | None) -> ConfigDict:
+def make_config(strategy: str, argument: str | None, *, from_weights: bool = False) -> ConfigDict:
     """The config of one run of `strategy` (SS, SS-IN, IN or FS).
+
+    Args:
+      from_weights: whether the network must be one that has ImageNet weights, as that of a study
+        must of which another strategy starts from them.
 
     Raises:
       ValueError: an argument that is not known or has the wrong type.
@@ -41,6 +46,10 @@ def make_config(strategy: str, argument: str | None) -> ConfigDict:
     config.data.trial = given["trial"]
     if given["model"]:
         config.model.name = given["model"]
+    elif given["scale"] == "demo" and (from_weights or STRATEGIES[strategy].from_weights):
+        config.model.name = "efficientnet_b0"  # the demo's own has none
+    if given["scale"] == "demo" and config.model.name != _DEMO:
+        _demo_of_others(config)
     if not STRATEGIES[strategy].pretrains:
         del config["pretrain"]
         config.control = False
@@ -357,7 +366,7 @@ def _demo(config: ConfigDict) -> None:
     """Two CPU cores, about five minutes: a small network at 48 px, long enough to learn."""
     _small(config)
     config.control = True
-    config.model.name = "efficientnet_mini"
+    config.model.name = _DEMO
     config.model.drop_rate = 0.2
     config.model.drop_path_rate = 0.0
     config.data.max_side = 64
@@ -394,6 +403,22 @@ def _demo(config: ConfigDict) -> None:
     finetune.report_every = 20
     finetune.evaluate_every = 40
     config.evaluate.batch_size = 128
+
+
+def _demo_of_others(config: ConfigDict) -> None:
+    """The demo of networks that take ten times as long to a step: shorter, with less of a rate."""
+    config.model.drop_path_rate = 0.1
+    pretrain = config.pretrain
+    pretrain.steps = 200
+    pretrain.batch_size = 32
+    pretrain.learning_rate = 5e-4
+    pretrain.report_every = 10
+    pretrain.save_every = 50
+    finetune = config.finetune
+    finetune.steps = 160
+    finetune.batch_size = 32
+    finetune.learning_rate = 1e-3
+    finetune.report_every = 10
 
 
 _SCALES = {"paper": lambda config: None, "small": _small, "demo": _demo}

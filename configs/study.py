@@ -19,6 +19,8 @@ and FS) are strategies with an option for rare classes.
 from dermjax.configs import common
 from ml_collections import ConfigDict, config_dict
 
+from dermjax import strategies
+
 ARGUMENTS = {
     "strategies": "SS+IN+FS",  # [paper]; there is SS-IN, too
     "alphas": "0.1+0.2+0.3+0.4+0.5+0.6+0.7+0.8+0.9+1.0",
@@ -39,7 +41,12 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # paper's trials share one.
     config.pretrainings = given["pretrainings"]
     shared = ",".join(f"{name}={given[name]}" for name in ("scale", "model") if given[name])
-    config.run = common.make_config("SS", shared)  # SS has every field that a run can have
+    bases = [strategies.split(name)[0] for name in config.strategies]
+    from_weights = any(
+        strategies.STRATEGIES[base].from_weights for base in bases if base in strategies.STRATEGIES
+    )
+    # SS has every field that a run can have.
+    config.run = common.make_config("SS", shared, from_weights=from_weights)
     config.run.data.source = given["data"]
     config.run.control = False  # FS, or IN, is it
     # Fields of pretraining that SS-IN has otherwise than `run`: weights that know something already

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from dermjax.configs import common, ss_in
+from dermjax.configs import study as study_file
 
 from dermjax.stages import check
 from dermjax.steps import optimizer
@@ -65,7 +66,7 @@ def test_a_momentum_that_falls_or_leaves_its_bounds_is_refused(start, end):
 
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])
 def test_ss_in_is_ss_from_imagenet_weights_and_nothing_else(scale):
-    plain = common.make_config("SS", f"alpha=0.1,scale={scale}").to_dict()
+    plain = common.make_config("SS", f"alpha=0.1,scale={scale}", from_weights=True).to_dict()
     config = ss_in.get_config(f"alpha=0.1,scale={scale}").to_dict()
     assert config["strategy"] == "SS-IN" and config["pretrain"]["init"] == "imagenet"
     plain["strategy"], plain["pretrain"]["init"] = "SS-IN", "imagenet"
@@ -121,3 +122,14 @@ def test_every_number_of_pretraining_names_its_source(preset):
     for number, line in fields:
         near = line + lines[number - 1] * lines[number - 1].strip().startswith("#")
         assert re.search(r"\[(authors|paper|moco|notebook|byol|ours)\b", near), line
+
+
+def test_the_demo_takes_a_network_with_imagenet_weights_where_they_are_asked_for():
+    """In a study all strategies have the same one."""
+    assert common.make_config("SS", "scale=demo").model.name == "efficientnet_mini"
+    assert common.make_config("IN", "scale=demo").model.name == "efficientnet_b0"
+    for strategies, name in (("SS+FS", "mini"), ("SS+IN-focal", "b0"), ("SS-IN+FS", "b0")):
+        config = study_file.get_config(f"scale=demo,strategies={strategies}")
+        assert config.run.model.name == f"efficientnet_{name}"
+    given = study_file.get_config("scale=demo,strategies=SS+IN,model=resnet18")
+    assert given.run.model.name == "resnet18"

@@ -181,7 +181,7 @@ def test_the_study_s_own_extent_is_compared(tmp_path):
     for words in (
         *("without SS, IN;", "the paper does not have: FS-focal", "Labelled shares: 10, 100 %"),
         *("1 to 2; the paper has 3", "Classes: 4; the paper has ten", "360, 120, 120"),
-        *("Fine-tuning: 160 iterations; the paper has 27,000", "64 px; the paper has 512"),
+        *("Fine-tuning: 200 iterations; the paper has 27,000", "48 px; the paper has 512"),
     ):
         assert words in said
     assert "Pretraining" not in said  # there is none in this study
@@ -248,22 +248,22 @@ def headings(config, found):
 
 
 def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherwise(tmp_path):
-    fields = {"ss_in__pretrain__batch_size": 64, "ss_in__pretrain__augment__hue": 0.02}
+    fields = {"ss_in__pretrain__batch_size": 64, "ss_in__pretrain__augment__hue": 0.05}
     config, found = four(tmp_path, **fields)
     (_, ss), (heading, ss_in) = headings(config, found).items()
     assert heading == "Pretraining (SS-IN): as that of SS, but for"
-    assert ss["init"] == "random" and ss["queue size"] == "32" and "hue 0.1" in ss["augment"]
+    assert ss["init"] == "random" and ss["queue size"] == "32" and "hue 0.02" in ss["augment"]
     assert ss_in == {
         **{"init": "imagenet", "batch size": "64", "queue size": "64"},  # of 90 training images
-        "augment": "hue 0.02",
+        "augment": "hue 0.05",
     }
     starts = dict(methods.describe(config, found)["Network"])
     assert starts["SS starts from"] == "random weights"
-    assert starts["SS-IN starts from"].startswith("file.npz weights, sha256 000")
+    assert starts["SS-IN starts from"].startswith("the weights of the file file.npz, sha256 000")
     said = "\n".join(deviations.deviations(config, found))
     assert "Strategies that the paper does not have: SS-IN." in said and "without" not in said
     assert "SS-IN's pretraining, images of a batch: 64; SS's: 32." in said
-    assert "SS-IN's pretraining, augmentation (hue): 0.02; SS's: 0.1." in said
+    assert "SS-IN's pretraining, augmentation (hue): 0.05; SS's: 0.02." in said
     assert "Pretraining, images of a batch: 32; the authors': 256." in said
 
 
@@ -282,7 +282,8 @@ def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):
     )
     ((heading, _),) = headings(config, found).items()
     assert "from the weights named above (which makes it what SS-IN is elsewhere)" in heading
-    assert dict(methods.describe(config, found)["Network"])["SS starts from"].startswith("file.npz")
+    starts = dict(methods.describe(config, found)["Network"])["SS starts from"]
+    assert starts.startswith("the weights of the file file.npz")
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_a_pretraining_for_each_trial_is_a_deviation(tmp_path):
     config, runs = write_study(tmp_path, argument=argument, images=30)
     for run in runs:
         path = run.directory / "results.json"
-        path.write_text(path.read_text().replace("pretrain-x", f"pretrain-{run.trial}"))
+        path.write_text(path.read_text().replace("pretrain-SS", f"pretrain-{run.trial}"))
     found = outcomes.collect(runs)[0]
     said = deviations.deviations(config, found)
     assert [line for line in said if line.startswith("Pretrainings: 2, one for each trial")]
