@@ -374,7 +374,7 @@ def _demo(config: ConfigDict) -> None:
     # Less unequal classes than the paper's: of a class with one test image nothing can be said.
     config.data.synthetic = _synthetic(lesions=2_000, width=480, height=270, tail=0.5)
     pretrain = config.pretrain
-    pretrain.steps = 800
+    pretrain.steps = 1_000
     pretrain.batch_size = 128
     pretrain.image_size = 48
     pretrain.bn_groups = 4
