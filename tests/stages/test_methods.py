@@ -248,7 +248,8 @@ def headings(config, found):
 
 
 def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherwise(tmp_path):
-    fields = {"ss_in__pretrain__batch_size": 64, "ss_in__pretrain__augment__hue": 0.05}
+    fields = {"run__pretrain__batch_size": 32, "ss_in__pretrain__batch_size": 64}
+    fields |= {"run__pretrain__augment__hue": 0.02, "ss_in__pretrain__augment__hue": 0.05}
     config, found = four(tmp_path, **fields)
     (_, ss), (heading, ss_in) = headings(config, found).items()
     assert heading == "Pretraining (SS-IN): as that of SS, but for"
@@ -268,12 +269,15 @@ def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherw
 
 
 def test_ss_in_alone_is_described_whole_and_compared_with_the_authors(tmp_path):
-    config, found = four(tmp_path, strategies="strategies=SS-IN-focal+FS,alphas=1.0")
+    config, found = four(
+        tmp_path, strategies="strategies=SS-IN-focal+FS,alphas=1.0", run__pretrain__dim=64
+    )
     ((heading, fields),) = headings(config, found).items()
     assert heading.startswith("Pretraining (SS-IN): MoCo-v2 on all training images")
-    assert fields["init"] == "imagenet" and fields["learning rate"] == "0.0005"
+    assert (fields["init"], fields["dim"]) == ("imagenet", "64") and "optimizer" in fields
     said = "\n".join(deviations.deviations(config, found))
     assert "Pretraining, first weights: imagenet; the authors': random." in said
+    assert "Pretraining, dimensions of an embedding: 64; the authors': 128." in said
 
 
 def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):

@@ -51,7 +51,7 @@ ALL = "strategies=SS+SS-IN+IN+FS"
 
 
 def all_of(argument="alphas=0.1,trials=1", **fields):
-    config = config_file.get_config(f"scale=demo,{ALL},{argument}")
+    config = config_file.get_config(f"scale=demo,model=efficientnet_b0,{ALL},{argument}")
     return with_fields(config, fields)
 
 

@@ -148,7 +148,8 @@ def test_a_study_pretrains_for_ss_and_for_ss_in_once(clinic, tmp_path, capsys):
     for planned_run in planned.finished(epath.Path(folder)):
         results = results_of(planned_run.directory)
         found.setdefault(planned_run.strategy, set()).add(results["pretraining"])
-        rate = {"SS": 5e-4, "SS-IN": 1e-5}.get(planned_run.strategy)
+        rates = {"SS": config.run.pretrain.learning_rate, "SS-IN": 1e-5}
+        rate = rates.get(planned_run.strategy)
         assert planned_run.config.get("pretrain", {}).get("learning_rate") == rate
     assert found["FS"] == {None} and found["SS"] != found["SS-IN"]
     assert len(found["SS"]) == len(found["SS-IN"]) == 1
