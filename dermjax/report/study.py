@@ -35,8 +35,9 @@ TITLES = {
 DEFINITIONS = {
     "strategy": (
         "What fine-tuning starts from. SS: pretraining without labels on this study's own training "
-        "images; IN: weights of other images, as a rule ImageNet's; FS: nothing, from scratch. A "
-        "word behind it, as in SS-balanced, is an option for rare classes. See the methods."
+        "images; IN: weights of other images, as a rule ImageNet's; SS-IN: the pretraining of SS, "
+        "begun from such weights; FS: nothing, from scratch. A word in small letters behind it, as "
+        "in SS-balanced, is an option for rare classes. See the methods."
     ),
     "alpha": "Share of the training images that keep their labels; fine-tuning sees no others.",
     "n": "Number of test images.",

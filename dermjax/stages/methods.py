@@ -192,7 +192,7 @@ def _pretrainings_of(runs: list[Outcome]) -> str:
     if count == trials:
         return (
             f"Each of the {trials} trials has a pretraining of its own: what another pretraining "
-            "would change is in their figures."
+            "would change is in the figures of strategies with pretraining."
         )
     return f"{len(runs)} runs start from {count} different pretrainings."
 

@@ -51,7 +51,7 @@ def test_differences_are_printed_with_their_sign():
 
 def test_words_that_the_tables_use_are_defined():
     text = study.DEFINITIONS["strategy"]
-    assert all(f"{name}:" in text for name in ("SS", "IN", "FS"))
+    assert all(f"{name}:" in text for name in ("SS", "IN", "SS-IN", "FS"))
     header = [name for _, name in study.overall_table(frame(0.5), ["accuracy"]).header]
     assert header == ["alpha", "strategy", "sd", "accuracy"]
     assert set(header) <= set(study.DEFINITIONS)
