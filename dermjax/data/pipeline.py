@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dermjax.data import images
+from dermjax.data.partners import Partners
 
 PADDING_ID = -1  # id of the images that only fill the last batch of an evaluation
 SAMPLINGS = ("uniform", "balanced")
@@ -79,6 +80,29 @@ class _Share:
         first = step * self._batch_size + self._start
         return np.array([self._rows[i] for i in range(first, first + self.size)], np.int32)
 
+    def of_all(self, everyone: np.ndarray) -> np.ndarray:
+        """The process's block of something that the whole batch has, such as a draw for each."""
+        return everyone[self._start : self._start + self.size]
+
+
+class _WithPartners:
+    """Step -> `[2, b]`: a process's rows, and a partner of each, drawn anew at every step.
+
+    What is drawn depends on the step, the place in the global batch and the seed alone.
+    """
+
+    def __init__(self, share: _Share, partners: Partners, batch_size: int, seed: int):
+        self._share, self._partners = share, partners
+        self._batch_size, self._seed = batch_size, seed
+
+    def __len__(self) -> int:
+        return len(self._share)
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        rows = self._share[step]
+        luck = np.random.default_rng([self._seed, step]).random(self._batch_size)
+        return np.stack([rows, self._partners.draw(rows, self._share.of_all(luck))])
+
 
 def to_pixels(data: bytes | np.ndarray) -> np.ndarray:
     """`[height, width, 3]` uint8 of an entry of a source."""
@@ -102,6 +126,25 @@ class _ToBuffers(grain.transforms.Map):
         for place, row in enumerate(rows.tolist()):
             sizes[place] = _fill(buffers[place], self._source[row])
         return {"image": buffers, "size": sizes, "id": rows, "label": self._labels[rows]}
+
+
+class _ToPairs(grain.transforms.Map):
+    """Rows and their partners -> a batch with a second image for each of its images."""
+
+    def __init__(self, source: Source, labels: np.ndarray, size: int, side: int):
+        self._source, self._to_buffers = source, _ToBuffers(source, labels, size, side)
+        self._memory = _Memory(size, side, side, 3)
+
+    def map(self, both: np.ndarray) -> dict:
+        rows, partners = both
+        batch = self._to_buffers.map(rows)
+        buffers, sizes = self._memory.take(), batch["size"].copy()
+        for place, (row, partner) in enumerate(zip(rows.tolist(), partners.tolist(), strict=True)):
+            if partner == row:  # decoded already
+                buffers[place] = batch["image"][place]
+            else:
+                sizes[place] = _fill(buffers[place], self._source[partner])
+        return batch | {"partner_image": buffers, "partner_size": sizes, "partner_id": partners}
 
 
 def _fill(buffer: np.ndarray, data: bytes | np.ndarray) -> tuple[int, int]:
@@ -162,6 +205,7 @@ def training_batches(
     start: int,
     reading: Reading,
     sampling: str = "uniform",
+    partners: Partners | None = None,
 ) -> Iterator[Mapping[str, np.ndarray]]:
     """Endless shuffled batches from step `start` on.
 
@@ -183,11 +227,14 @@ def training_batches(
       start: first step.
       reading: processes, threads, look-ahead.
       sampling: `uniform` or `balanced`.
+      partners: of the rows, one of which comes with each image; None: images come alone.
 
     Yields:
       This process's share, a block of the global batch in the order of the processes:
       `image [b, S, S, 3]` uint8, `size [b, 2]` int32 (height and width of the valid top left),
-      `id [b]` int32 (the row), `label [b]` int32.
+      `id [b]` int32 (the row), `label [b]` int32; with `partners` also `partner_image`,
+      `partner_size` and `partner_id` in the same form: those of a row without a partner are its
+      own.
 
     Raises:
       ValueError: no rows, or an unknown sampling.
@@ -200,7 +247,11 @@ def training_batches(
     balanced = sampling == "balanced"
     order = _Balanced(rows, labels, seed) if balanced else _shuffled(rows, seed)
     share = _Share(order, batch_size, reading)
-    batches = grain.MapDataset.source(share).map(_ToBuffers(source, labels, share.size, side))
+    if partners is None:
+        batches = grain.MapDataset.source(share).map(_ToBuffers(source, labels, share.size, side))
+    else:
+        pairs = _WithPartners(share, partners, batch_size, seed)
+        batches = grain.MapDataset.source(pairs).map(_ToPairs(source, labels, share.size, side))
     iterator = iter(
         batches.to_iter_dataset(
             grain.ReadOptions(

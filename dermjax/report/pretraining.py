@@ -43,6 +43,7 @@ class Page:
     majority: str = ""  # the commonest class
     classes: int = 0  # how many; 0 where it is not known
     chance_same_label: float | None = None  # expected share of same labels, neighbours at random
+    positives: str = "image"  # or lesion, patient: of which another photograph is the positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,8 +278,11 @@ def _collapse_section(page: Page) -> _Section:
 
 
 def _similarity_section(page: Page) -> _Section:
+    positive = "another view of the same image"
+    if page.positives != "image":
+        positive = f"a view of another photograph of the same {page.positives} where there is one"
     caption = (
-        "Good: a query is much more similar to its positive, another view of the same image, than "
+        f"Good: a query is much more similar to its positive, {positive}, than "
         "to the negatives; when the two curves meet, nothing is told apart. Alignment "
         "(squared distance of positives) and uniformity (near −4 on a filled sphere) are better "
         "the lower they are, but only together: a collapse aligns perfectly."
@@ -338,6 +342,8 @@ def _schedule_section(page: Page) -> _Section:
         "learning rate; keys of a query's own image among its negatives should be well below one, "
         "or masked."
     )
+    if page.positives != "image":
+        caption += f" Here all keys of its {page.positives} are masked."
     panels = [
         *_panel(page, "Learning rate", {"learning_rate": ""}, bottom=0.0),
         *_panel(page, "Momentum of the key encoder", {"momentum": ""}),
@@ -349,6 +355,21 @@ def _schedule_section(page: Page) -> _Section:
             {"same_image_share": ""},
             scale=page.queue_size,
             bottom=0.0,
+        ),
+        *_panel(
+            page,
+            f"Own-{page.positives} keys per query (masked)",
+            {"same_subject_share": ""},
+            scale=page.queue_size,
+            bottom=0.0,
+        ),
+        *_panel(
+            page,
+            "Positives of another photograph",
+            {"partner_share": ""},
+            percent=True,
+            bottom=0.0,
+            top=1.0,
         ),
         *_panel(page, "Images per second", {"images_per_second": ""}, bottom=0.0),
     ]

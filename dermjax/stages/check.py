@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ml_collections import ConfigDict
 
 from dermjax import models, stores
-from dermjax.data import layouts, links, near_duplicates, pipeline, records
+from dermjax.data import layouts, links, near_duplicates, partners, pipeline, records
 from dermjax.data.augment import Augmentation
 from dermjax.stages import network
 from dermjax.steps import moco
@@ -123,6 +123,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         }
     rules |= {
         "pretrain.init": one_of(("random", "imagenet")),
+        "pretrain.positives": one_of(partners.KINDS),
         "pretrain.repeat": ("at least 0 and at most 1000", lambda v: 0 <= v <= 1000),
         "pretrain.optimizer": one_of(("sgd", "adamw")),
         "pretrain.save_every": at_least(1),

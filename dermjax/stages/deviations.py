@@ -57,7 +57,9 @@ ONLY_WITH = {
     "nesterov": ("optimizer", "sgd"),
     "focal_gamma": ("loss", "focal"),
     "effective_number_beta": ("class_weights", "effective_number"),
+    "mask_same_image": ("positives", "image"),
 }
+_COUNTED = " (of {with_partner:,} of {images:,} training images)"
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -152,8 +154,18 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     images = outcomes.runs[0].results["n"]["train"]
     values = own.to_dict() | {"queue_size": queue_length(own, images)}
     yield from _other_fields("Pretraining", values, theirs, "the authors'")
+    positives = told_positives(own, first, outcomes)
+    if own.positives != theirs.positives:
+        yield (
+            f"Pretraining, positives: {positives}, and keys of the same {own.positives} are no "
+            "negatives; the authors': another view of the image itself, as their data have one "
+            "image of each object."
+        )
     for strategy in others:
         more = pretraining(config, strategy)
+        if more.positives != own.positives:
+            told = told_positives(more, strategy, outcomes)
+            yield f"{strategy}'s pretraining, positives: {told}; {first}'s: {positives}."
         more = more.to_dict() | {"queue_size": queue_length(more, images)}
         yield from _other_fields(f"{strategy}'s pretraining", more, values, f"{first}'s")
     if config.pretrainings > 1:
@@ -189,6 +201,16 @@ def _other_fields(
         ours, others = (in_words.value(one["augment"][field], " to ") for one in (own, theirs))
         if ours != others:
             yield f"{what}, augmentation ({field.replace('_', ' ')}): {ours}; {whose}: {others}."
+
+
+def told_positives(stage: ConfigDict, strategy: str, outcomes: Outcomes) -> str:
+    """Where a strategy's positives come from, and of how many images, as its runs have it."""
+    if stage.positives == "image":
+        return "image"
+    own = [run.results for run in outcomes.runs if run.planned.config.strategy == strategy]
+    recorded = next((one["positives"] for one in own if "positives" in one), None)
+    counted = _COUNTED.format(**recorded) if recorded else ""
+    return f"another photograph of the same {stage.positives}, where there is one{counted}"
 
 
 def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:

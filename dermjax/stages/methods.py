@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from dermjax.report.looks import percent
 from dermjax.stages import in_words
 from dermjax.stages.cost import cost
-from dermjax.stages.deviations import ONLY_WITH, deviations
+from dermjax.stages.deviations import ONLY_WITH, deviations, told_positives
 from dermjax.stages.outcomes import Outcome, Outcomes
 from dermjax.stages.planned import VARIANTS, pretraining
 from dermjax.stages.pretrain import queue_length
@@ -61,6 +61,7 @@ def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tupl
     for strategy in outcomes.pretrained():
         stage = pretraining(config, strategy)
         stage.queue_size = queue_length(stage, outcomes.runs[0].results["n"]["train"])
+        stage.positives = told_positives(stage, strategy, outcomes)
         heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
         if first is not None:
             heading = f"Pretraining ({strategy}): as that of SS, but for"

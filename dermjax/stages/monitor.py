@@ -98,7 +98,7 @@ def diagnose(
         dim=stage.dim,
         queue_size=queue_size,
         images=len(dataset.rows("train", labelled=False)),
-        masked=stage.mask_same_image,
+        masked=stage.mask_same_image or stage.positives != "image",
     )
 
 

@@ -63,6 +63,8 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
         ("monitor", f"{len(queries):,} validation images ask {len(bank):,} labelled training ones"),
         ("time", f"{done.seconds / 60:,.1f} minutes"),
     ]
+    if done.positives:
+        facts.insert(2, ("positives", _positives(**done.positives)))
     return Page(
         title=f"Pretraining of {config.model.name}",
         facts=facts,
@@ -75,6 +77,15 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
         majority=dataset.classes[int(shares.argmax())] if len(bank) else "",
         classes=len(dataset.classes),
         chance_same_label=_chance(dataset, shares, rows),
+        positives=stage.positives,
+    )
+
+
+def _positives(*, kind: str, images: int, with_partner: int) -> str:
+    """Of how many images they come from where."""
+    return (
+        f"from another photograph of the same {kind}: of {with_partner:,} images "
+        f"({with_partner / images:.1%}); of the others, which have none, from the image itself"
     )
 
 

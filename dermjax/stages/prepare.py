@@ -24,6 +24,7 @@ from dermjax.data import (
     synthetic,
 )
 from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order
+from dermjax.data.partners import Partners
 from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
 
@@ -66,6 +67,7 @@ class Dataset:
         seed: int,
         start: int,
         sampling: str = "uniform",
+        partners: Partners | None = None,
     ):
         """Endless shuffled batches of these rows from step `start` on."""
         return pipeline.training_batches(
@@ -78,6 +80,7 @@ class Dataset:
             start=start,
             reading=self.reading,
             sampling=sampling,
+            partners=partners,
         )
 
     def evaluation_batches(

@@ -12,6 +12,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models, stores
+from dermjax.data import partners
 from dermjax.stages import network
 from dermjax.stages.check import make_augmentation
 from dermjax.stages.monitor import Features, Monitor
@@ -41,6 +42,7 @@ class Pretraining:
     directory: epath.Path
     seconds: float
     metrics: list[dict]  # the lines of its metrics.jsonl
+    positives: dict[str, Any] | None  # kind, images, with_partner; None: of the image itself
 
     @property
     def encoder(self) -> dict[str, Any]:
@@ -60,12 +62,19 @@ def pretrain(
 
     Raises:
       stop.Interrupted: stopped by a signal; saved.
-      ValueError: the loss is not finite, or the queue does not fit the batch.
+      ValueError: the loss is not finite, the queue does not fit the batch, or the positives that
+        the config asks for are not in the data.
     """
-    identity = _identity(config, dataset, beginning)
+    pairs = find_partners(config, dataset)
+    identity = _identity(config, dataset, beginning, pairs)
     directory = _directory(config, workdir, identity)
     with exclusive_together(directory, writer, wait=True):
         claim(directory, identity)
+        if pairs is not None:
+            writer.say(
+                f"pretrain: positives of {pairs.paired} of {pairs.images} training images come "
+                f"from another photograph of the same {pairs.kind}, of the others from their own"
+            )
         metrics_file = MetricsFile(directory / "metrics.jsonl", active=writer.active)
         folder = directory / "checkpoints" / STAGE
         with Checkpoints(folder) as checkpoints:
@@ -78,13 +87,14 @@ def pretrain(
             else:
                 writer.say(f"pretrain: {len(_rows(dataset))} images, in {directory}")
                 seconds = _train(
-                    config, dataset, devices, writer, checkpoints, metrics_file, beginning
+                    config, dataset, devices, writer, checkpoints, metrics_file, beginning, pairs
                 )
         if trained is None:
             trained = restore_network(config, devices, folder)
     if writer.active:
         _link(workdir / "checkpoints" / STAGE, folder)
-    return Pretraining(trained, directory, seconds, metrics_file.read())
+    positives = None if pairs is None else pairs.counted()
+    return Pretraining(trained, directory, seconds, metrics_file.read(), positives)
 
 
 def _finished(config, checkpoints: Checkpoints, metrics_file: MetricsFile) -> bool:
@@ -108,7 +118,17 @@ def _rows(dataset: Dataset):
     return dataset.rows("train", labelled=False)
 
 
-def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning) -> float:
+def find_partners(config: ConfigDict, dataset: Dataset) -> partners.Partners | None:
+    """Which photographs give each other's positives; None: each gives its own.
+
+    Raises:
+      ValueError: the config asks for what the data do not have.
+    """
+    kind = config.pretrain.positives
+    return None if kind == "image" else partners.find(dataset.frame, _rows(dataset), kind)
+
+
+def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning, pairs) -> float:
     """The loop over MoCo steps; returns its seconds over all runs."""
     stage = config.pretrain
     rows, keys = _rows(dataset), queue_size(stage, dataset)
@@ -136,15 +156,12 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         symmetric=stage.symmetric,
         axis=parallel.AXIS,
         accumulate_steps=stage.accumulate_steps,
+        subjects=None if pairs is None else pairs.subjects,
     )
 
     def batches(start):
-        return map(
-            devices.put,
-            dataset.training_batches(
-                rows, batch_size=stage.batch_size, seed=_seed(config), start=start
-            ),
-        )
+        order = dict(batch_size=stage.batch_size, seed=_seed(config), start=start)
+        return map(devices.put, dataset.training_batches(rows, **order, partners=pairs))
 
     features = Features(config, dataset, devices, beginning.preprocessing)
     monitor = Monitor(stage, dataset, features, writer, queue_size=keys)
@@ -250,7 +267,12 @@ def _seed(config: ConfigDict) -> int:
     return config.seed + _REPEAT * config.pretrain.repeat
 
 
-def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning) -> dict:
+def _identity(
+    config: ConfigDict,
+    dataset: Dataset,
+    beginning: network.Beginning,
+    pairs: partners.Partners | None = None,
+) -> dict:
     """All that the result of a pretraining depends on: not alpha, not the trial."""
     # Fields that came later are left out where they change nothing: pretrainings of before keep
     # their names.
@@ -271,6 +293,8 @@ def _identity(config: ConfigDict, dataset: Dataset, beginning: network.Beginning
         "training_images": dataset.split_key(),
         "seed": _seed(config),
         "weights": start,
+        # Who shows the same lesion or site is not in the data's fingerprint.
+        **({} if pairs is None else {"partners": pairs.key()}),
     }
 
 

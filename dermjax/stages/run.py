@@ -17,7 +17,7 @@ from dermjax.stages.evaluate import evaluate, write_results
 from dermjax.stages.finetune import finetune
 from dermjax.stages.picture import picture
 from dermjax.stages.prepare import Dataset, as_recorded, prepare, write_splits
-from dermjax.stages.pretrain import Pretraining, pretrain
+from dermjax.stages.pretrain import Pretraining, find_partners, pretrain
 from dermjax.stages.workdir import (
     RESULTS,
     cache_dir,
@@ -72,11 +72,12 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     network.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 
-    encoder, pretraining = beginning.encoder, None
+    encoder, pretraining, positives = beginning.encoder, None, {}
     if STRATEGIES[config.strategy].pretrains:
         done = pretrain(config, dataset, devices, writer, directory, beginning)
         encoder, pretraining = done.encoder, str(done.directory)
         seconds["pretrain"] = done.seconds
+        positives = {"positives": done.positives} if done.positives else {}
         _adopt_metrics(directory, done.metrics)
         picture(config, dataset, devices, writer, directory, done, beginning.preprocessing)
     common = dict(
@@ -86,7 +87,8 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         path=directory / RESULTS,
     )
     if config.task == "pretrain":
-        return write_results(config, dataset, devices, {"monitor": _last_look(done)}, **common)
+        measured = {"monitor": _last_look(done), **positives}
+        return write_results(config, dataset, devices, measured, **common)
 
     variables, best_step, seconds["finetune"] = finetune(
         config, dataset, devices, writer, directory, encoder, beginning.preprocessing
@@ -95,7 +97,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     with stop.heeded():
         measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
-    measured["best_step"] = best_step
+    measured |= {"best_step": best_step, **positives}
     if config.control:
         control, seconds["control"] = without_pretraining(
             config, dataset, devices, writer, directory, beginning
@@ -108,12 +110,16 @@ def _check_same(config: ConfigDict, dataset: Dataset) -> None:
     """Whether all processes do the same.
 
     Raises:
-      ValueError: one has another config, version, or other data.
+      ValueError: one has another config, version, or other data; or the data do not have the
+        positives that the config asks for.
     """
     same = {name: value for name, value in config.to_dict().items() if name != "distributed"}
     same["versions"] = (dermjax.__version__, jax.__version__)
     processes.check_same(json.dumps(same, sort_keys=True), "a config")
     processes.check_same(f"{dataset.fingerprint} {dataset.split_key()}", "data")
+    pairs = find_partners(config, dataset) if STRATEGIES[config.strategy].pretrains else None
+    if pairs is not None:
+        processes.check_same(pairs.key(), "lesions, patients or sites")
 
 
 def _last_look(done: Pretraining) -> dict[str, float]:

@@ -28,6 +28,7 @@ SINCE = {
     "control": False,
     "pretrain.repeat": 0,
     "pretrain.head_norm": False,
+    "pretrain.positives": "image",
     "data.synthetic.tail": 1.0,
 }
 _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in SINCE.items()}}

@@ -6,10 +6,11 @@ dimensions of an embedding.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -31,7 +32,7 @@ class MoCoState:
     batch_stats_ema: Any
     opt_state: Any
     queue: jax.Array  # [K, D] float32, unit L2 norm, keys of earlier batches
-    queue_ids: jax.Array  # [K] int32, the image each key came from
+    queue_ids: jax.Array  # [K] int32, the image each key came from (a partner, if that gave it)
     queue_pointer: jax.Array  # int32 in [0, K), where the next key is written
     rng: jax.Array  # uint32 key data; what a step draws is folded from it and `step`
 
@@ -171,13 +172,15 @@ def train_step(
     symmetric: bool,
     axis: str,
     accumulate_steps: int = 1,
+    subjects: np.ndarray | None = None,
 ) -> tuple[MoCoState, dict[str, jax.Array]]:
     """One step, per device, in the order of the official code: EMA, keys, loss, SGD, enqueue.
 
     Args:
       state: replicated over the devices.
       batch: this device's share: `image [b, S, S, 3]` uint8, `size [b, 2]` int32 (the valid top
-        left region), `id [b]` int32.
+        left region), `id [b]` int32; where positives come from other photographs, the same three as
+        `partner_image`, `partner_size`, `partner_id`: the second view is then of the partner.
       apply: `module.apply` of encoder and head: images `[b, H, W, 3]` -> `[b, D]`; takes the
         keyword `part` where the share is computed in parts.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`; positions are those in the
@@ -194,16 +197,24 @@ def train_step(
       accumulate_steps: parts of the share that go through a network one after the other: first all
         keys, then all queries, which all meet the same keys of the whole batch and of the queue. It
         is the same step, to float32's rounding, in less memory.
+      subjects: `[N]` int32, the lesion or patient that each image of the data set shows: keys of
+        the query's own subject, of whichever photograph, are left out of its negatives, as the loss
+        would push away what it draws near with the positive. `mask_same_image` then says nothing
+        more. None: nobody knows, or positives are of the query's own image.
 
     Returns:
-      The new state, and scalars equal on all devices.
+      The new state, and scalars equal on all devices. `same_image_share` is the share of the
+      queue's keys that come from the very image of a row of the batch (not from its partner),
+      whether they are left out or not; with `subjects`, `same_subject_share` is that of keys from
+      images of its lesion or patient, which are left out, and with partners `partner_share` that of
+      the rows whose partner is another image.
 
     Raises:
       ValueError: `accumulate_steps` does not divide b, or tears the networks' batch norm groups.
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
-    asking, answering = _directions(augment, view_rngs, symmetric)
+    asking, answering = _directions(augment, view_rngs, batch, symmetric)
 
     params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
     # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
@@ -220,12 +231,15 @@ def train_step(
         accumulate_steps=accumulate_steps,
     )
 
+    # A partner has its image's subject: of whom a query is does not depend on the direction.
     own_keys = _same(batch["id"], state.queue_ids)
-    masked = own_keys if mask_same_image else jnp.zeros_like(own_keys)
+    related = own_keys if subjects is None else _of_one(subjects, batch["id"], state.queue_ids)
+    is_masked = mask_same_image or subjects is not None
+    masked = related if is_masked else jnp.zeros_like(related)
     negatives = [state.queue] * len(keys)
     if batch_negatives:
         negatives = [jnp.concatenate([state.queue, made]) for made in keys]
-        masked = jnp.concatenate([masked, _same(batch["id"], everyone["id"])], 1)
+        masked = jnp.concatenate([masked, _of_one(subjects, batch["id"], everyone["id"])], 1)
     loss_of = functools.partial(
         _query_loss,
         batch_stats=state.batch_stats,
@@ -247,6 +261,10 @@ def train_step(
         accumulate_steps,
     )
     scalars["same_image_share"] = own_keys.mean()
+    if subjects is not None:
+        scalars["same_subject_share"] = related.mean()
+    if "partner_id" in batch:
+        scalars["partner_share"] = (batch["partner_id"] != batch["id"]).mean()
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
     grads, scalars, batch_stats, batch_stats_ema = jax.lax.pmean(
         (grads, scalars, batch_stats, batch_stats_ema), axis
@@ -254,7 +272,7 @@ def train_step(
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     newest = jnp.concatenate(keys[::-1])  # keys of view 0 before those of view 1, as the notebook
-    ids = jnp.tile(everyone["id"], len(keys))
+    ids = jnp.concatenate([view.shown(everyone)["id"] for view in answering[::-1]])
     queue, queue_ids, pointer = enqueue(
         state.queue, state.queue_ids, state.queue_pointer, newest, ids
     )
@@ -272,9 +290,24 @@ def train_step(
     return new_state, scalars | _health(newest, state.queue_ids, grads)
 
 
-def _directions(augment, view_rngs, symmetric):
+class _View(NamedTuple):
+    """One of the two views of each row of a batch: of its image, or of its partner's."""
+
+    augment: Callable  # (positions, images, sizes) -> images
+    of: str  # what the names of its fields begin with
+
+    def shown(self, batch):
+        """`image`, `size` and `id` of what it is a view of."""
+        return {name: batch[self.of + name] for name in ("image", "size", "id")}
+
+
+def _directions(augment, view_rngs, batch, symmetric):
     """Of each direction the view that asks, and the one that answers."""
-    views = [functools.partial(augment, view_rng) for view_rng in view_rngs]
+    of = ("", "partner_" if "partner_id" in batch else "")
+    views = [
+        _View(functools.partial(augment, view_rng), name)
+        for view_rng, name in zip(view_rngs, of, strict=True)
+    ]
     return (views, views[::-1]) if symmetric else (views[:1], views[1:])
 
 
@@ -293,6 +326,14 @@ def _same(ids, other_ids):
     return ids[:, None] == other_ids[None]
 
 
+def _of_one(subjects, ids, other_ids):
+    """`[b]`, `[n]` -> `[b, n]` bool: whether two images show one subject, or are one image."""
+    if subjects is None:
+        return _same(ids, other_ids)
+    of = jnp.asarray(subjects)
+    return _same(of[ids], jnp.where(other_ids == NO_ID, NO_ID, of[other_ids]))
+
+
 def _own_share(rows, axis):
     """This device's rows of those of all devices."""
     share = rows.shape[0] // jax.lax.axis_size(axis)
@@ -306,9 +347,10 @@ def _query_loss(
     batch, masked, total, scalars = rows["batch"], rows["masked"], 0.0, []
     positions = part.positions(batch["id"].shape[0], axis)
     for view, positive, negative in zip(views, rows["positives"], negatives, strict=True):
+        shown = view.shown(batch)
         output, updates = apply(
             {"params": params, "batch_stats": batch_stats},
-            view(positions, batch["image"], batch["size"]),
+            view.augment(positions, shown["image"], shown["size"]),
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_rng},
@@ -360,11 +402,12 @@ def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis, accumulate_s
     encoder, or their statistics give the positive away.
     """
     permutation = jax.random.permutation(rngs["shuffle"], everyone["id"].shape[0])
+    shown = view.shown(everyone)
 
     def of_part(part, mine):
         output, updates = apply(
             variables,
-            view(mine, everyone["image"][mine], everyone["size"][mine]),
+            view.augment(mine, shown["image"][mine], shown["size"][mine]),
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": rngs["dropout"]},

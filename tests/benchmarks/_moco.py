@@ -18,6 +18,8 @@ from dermjax.training.parallel import AXIS, Devices
 BATCH, SIDE, DIM, QUEUE = 16, 8, 8, 40  # a queue that no whole number of batches fills
 MOMENTUM, TEMPERATURE, LEARNING_RATE = 0.75, 0.2, 0.02  # m low: a wrong key encoder shows
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}  # all that it can do
+# Of each of the 30 photographs; some are the only one of theirs.
+LESIONS = (0, 1, 2, 3, *[4] * 2, *[5] * 2, *[6] * 3, *[7] * 5, *[8] * 7, *[9] * 7)
 # Compiling is nearly all of the time.
 COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -77,6 +79,7 @@ def make(
     mask: bool = False,
     batch_negatives: bool = False,
     accumulate_steps: int = 1,
+    subjects: tuple[int, ...] | None = None,
     optimizer: optax.GradientTransformation | None = None,
     step_of=moco.train_step,
 ):
@@ -102,6 +105,7 @@ def make(
         symmetric=symmetric,
         axis=AXIS,
         accumulate_steps=accumulate_steps,
+        subjects=None if subjects is None else np.array(subjects, np.int32),
     )
     return state, step
 
@@ -121,6 +125,20 @@ def batches(count: int, photographs: int = 30) -> list[dict[str, np.ndarray]]:
     return [{"image": pixels[ids], "id": ids, **same} for ids in rows]
 
 
+def with_partners(data: list[dict[str, np.ndarray]], subjects=LESIONS) -> list[dict]:
+    """The batches, and with each image another one of its lesion where there is one."""
+    draw, pixels, subjects = np.random.default_rng(2), images(), np.array(subjects)
+    found = []
+    for batch in data:
+        others = [np.setdiff1d(np.flatnonzero(subjects == subjects[i]), [i]) for i in batch["id"]]
+        ids = [draw.choice(o) if len(o) else i for i, o in zip(batch["id"], others, strict=True)]
+        # Buffers of partners are valid in another part, which the view shows.
+        sizes = np.full((BATCH, 2), SIDE // 2, np.int32)
+        partner = {"partner_image": pixels[ids], "partner_id": np.array(ids, np.int32)}
+        found.append(batch | partner | {"partner_size": sizes})
+    return found
+
+
 def devices_of(count: int) -> Devices:
     """The first `count` of the devices."""
     return Devices(Mesh(np.array(jax.devices()[:count]), (AXIS,)))
@@ -131,7 +149,8 @@ def compiled(devices: int, groups: int, **options):
     """The product's own mapping of the step over that many devices, compiled once per session."""
     placed = devices_of(devices)
     state, step = make(groups, **options)
-    share = {name: rows[: BATCH // jax.process_count()] for name, rows in batches(1)[0].items()}
+    (batch,) = with_partners(batches(1)) if options.get("subjects") else batches(1)
+    share = {name: rows[: BATCH // jax.process_count()] for name, rows in batch.items()}
     step = placed.map_train_step(step).lower(placed.replicate(state), placed.put(share))
     return step.compile(compiler_options=COMPILE)
 

@@ -11,6 +11,7 @@ from _moco import (
     BATCH,
     COMPILE,
     DIM,
+    LESIONS,
     MOMENTUM,
     QUEUE,
     TEMPERATURE,
@@ -20,6 +21,7 @@ from _moco import (
     trajectory,
     variables,
     view,
+    with_partners,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +86,13 @@ def test_nor_with_the_batch_s_negatives():
     assert_same(trajectory(4, 8, data, **options), trajectory(1, 8, data, **options))
 
 
+@pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
+def test_nor_with_positives_of_the_same_lesion(symmetric):
+    data = with_partners(batches(5))
+    options = dict(symmetric=symmetric, batch_negatives=True, subjects=LESIONS)
+    assert_same(trajectory(8, 8, data, **options), trajectory(1, 8, data, **options))
+
+
 def test_a_group_may_span_devices():
     """2 groups: on eight devices, four share one."""
     data = batches(4)
@@ -97,6 +106,13 @@ def test_parts_give_the_step_of_the_whole_batch(devices, parts):
     options = dict(symmetric=True, batch_negatives=True, mask=True)
     one = trajectory(1, 8, data, **options)
     assert_same(trajectory(devices, 8, data, accumulate_steps=parts, **options), one)
+
+
+def test_parts_give_the_step_of_the_whole_batch_with_partners():
+    data = with_partners(batches(3))
+    options = dict(symmetric=True, batch_negatives=True, subjects=LESIONS)
+    one = trajectory(1, 8, data, **options)
+    assert_same(trajectory(4, 8, data, accumulate_steps=2, **options), one)
 
 
 def test_parts_that_would_tear_groups_are_refused():
@@ -271,6 +287,77 @@ def test_keys_of_the_batch_s_other_images_are_negatives_on_request():
         losses.append(np.log((positive + negatives) / positive))
     assert len(set(batch["id"])) < BATCH
     assert metrics["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
+@pytest.mark.parametrize("negatives", [False, True], ids=["queue", "queue and batch"])
+def test_positives_of_the_same_lesion_against_numpy(symmetric, negatives):
+    """Loss, shares and queue: the key is the partner's; no key of the lesion is a negative.
+
+    Some keys of the queue are of the query's own image, of its partner or of the lesion's others,
+    some are noise; the batch holds lesions several times.
+    """
+    (batch,) = with_partners(batches(1))
+    queue_ids = np.r_[np.arange(30), np.full(QUEUE - 30, moco.NO_ID)].astype(np.int32)
+    state = jax.device_get(make(1)[0]).replace(queue_ids=queue_ids)
+    options = dict(symmetric=symmetric, batch_negatives=negatives, subjects=LESIONS)
+    (after,), (metrics,) = trajectory(1, 1, [batch], state=state, **options)
+
+    own, partner, lesions = batch["id"], batch["partner_id"], np.array(LESIONS)
+    assert (lesions[own] == lesions[partner]).all() and 0 < (own != partner).sum() < BATCH
+    embed = jax.jit(
+        lambda rng, images, sizes: network(1, None).apply(
+            variables(), view(rng, jnp.arange(BATCH), images, sizes), True, mutable=["batch_stats"]
+        )[0]
+    )
+    rng = jax.random.fold_in(jax.random.wrap_key_data(after.rng), 0)
+    # Both encoders are one before the first step, so that a view is its query and its key.
+    first, second = (
+        np.asarray(moco.l2_normalize(embed(key, batch[f"{of}image"], batch[f"{of}size"])))
+        for key, of in zip(jax.random.split(rng, 4)[:2], ("", "partner_"), strict=True)
+    )
+    directions = [(first, second), (second, first)] if symmetric else [(first, second)]
+    losses = []
+    for queries, keys in directions:
+        for i in range(BATCH):
+            logits = [queries[i] @ keys[i]]
+            logits += [
+                queries[i] @ key
+                for key, image in zip(state.queue, queue_ids, strict=True)
+                if image == moco.NO_ID or lesions[image] != lesions[own[i]]
+            ]
+            if negatives:
+                others = lesions[own] != lesions[own[i]]
+                logits += list(keys[others] @ queries[i])
+            logits = np.array(logits) / TEMPERATURE
+            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+    assert metrics["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert metrics["partner_share"] == pytest.approx(np.mean(own != partner))
+    assert metrics["same_image_share"] == pytest.approx(1 / QUEUE)
+    of_lesion = [(lesions == lesions[image]).sum() for image in own]
+    assert metrics["same_subject_share"] == pytest.approx(np.mean(of_lesion) / QUEUE)
+
+    written, ids = (np.r_[first, second], np.r_[own, partner]) if symmetric else (second, partner)
+    np.testing.assert_allclose(after.queue[: len(written)], written, atol=1e-5)
+    np.testing.assert_array_equal(after.queue_ids[: len(ids)], ids)
+
+
+def test_a_lesion_is_masked_whatever_is_said_of_the_own_image():
+    data = with_partners(batches(3))
+    options = dict(batch_negatives=True, subjects=LESIONS)
+    one, other = (trajectory(1, 1, data, mask=mask, **options) for mask in (False, True))
+    assert_same(one, other, 0)
+
+
+def test_who_has_no_partner_trains_as_with_positives_of_the_image():
+    """Every photograph of a lesion of its own: the keys of one photograph are left out, no more."""
+    data, options = batches(3), dict(batch_negatives=True, symmetric=True)
+    alone = tuple(range(100, 130))
+    pairs = [batch | {"partner_size": batch["size"]} for batch in with_partners(data, alone)]
+    states, (metrics, *_) = trajectory(1, 2, pairs, subjects=alone, **options)
+    expected_states, (expected, *_) = trajectory(1, 2, data, mask=True, **options)
+    assert metrics.pop("partner_share") == metrics.pop("same_subject_share") == 0
+    assert_same((states[-1], metrics), (expected_states[-1], expected))
 
 
 def test_momentum_is_not_lost():
