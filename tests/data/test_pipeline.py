@@ -5,12 +5,13 @@ import io
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dermjax.data import images, pipeline
+from dermjax.data import images, partners, pipeline
 
 
 class Source:
@@ -39,6 +40,7 @@ def training(
     start=0,
     labels=LABELS,
     sampling="uniform",
+    partners=None,
     **reading,
 ):
     iterator = pipeline.training_batches(
@@ -51,6 +53,7 @@ def training(
         start=start,
         reading=pipeline.Reading(**reading),
         sampling=sampling,
+        partners=partners,
     )
     return [next(iterator) for _ in range(count)]
 
@@ -235,6 +238,98 @@ def test_no_rows_and_unknown_samplings_are_refused():
         training(1, rows=[])
     with pytest.raises(ValueError, match="'stratified' is not known; take uniform or balanced"):
         training(1, sampling="stratified")
+
+
+LESIONS = np.array([0, 1, 1, 2, 2, 2, 2, 3, 0, 0, 0])  # of 4, 2, 4 and 1 photographs
+
+
+def pairs(rows=range(11)):
+    """The partners of these rows, by lesion."""
+    names = np.arange(11).astype(str)
+    table = {"name": names, "patient": names, "group": names, "lesion": LESIONS.astype(str)}
+    return partners.find(pd.DataFrame(table, dtype="str"), np.array(rows), "lesion")
+
+
+def test_an_image_comes_with_another_photograph_of_its_lesion_and_both_with_their_pixels():
+    for batch in training(11, partners=pairs()):
+        ids, others = batch["id"], batch["partner_id"]
+        assert (LESIONS[others] == LESIONS[ids]).all()
+        assert ((others == ids) == (LESIONS[ids] == 3)).all()
+        assert batch["partner_image"].shape == (4, 24, 24, 3)
+        for image, size, row in zip(
+            batch["partner_image"], batch["partner_size"], others, strict=True
+        ):
+            assert tuple(size) == (10 + row, 21 - row)
+            assert np.abs(image[: size[0], : size[1]].astype(int) - 20 * row).max() <= 2  # JPEG
+            assert not image[size[0] :].any() and not image[:, size[1] :].any()
+
+
+def test_partners_change_nothing_of_the_images_themselves():
+    for alone, paired in zip(training(6), training(6, partners=pairs()), strict=True):
+        assert set(alone) == {"image", "size", "id", "label"}
+        for name, values in alone.items():
+            np.testing.assert_array_equal(paired[name], values)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    processes=st.integers(1, 4),
+    share=st.integers(1, 3),
+    start=st.integers(0, 30),
+    threads=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    rows=st.sets(st.integers(0, 10), min_size=1).map(sorted),
+)
+def test_partners_depend_on_the_seed_and_the_step_alone(
+    processes, share, start, threads, seed, rows
+):
+    """Not on the number of processes and threads, nor on where a run was resumed."""
+    rows = sorted({1, 2, 3, *rows})
+    order = dict(batch_size=processes * share, rows=rows, seed=seed, partners=pairs(rows))
+    whole = training(start + 2, threads=1, **order)[start:]
+    parts = [
+        training(
+            2,
+            start=start,
+            threads=threads,
+            process_index=index,
+            process_count=processes,
+            **order,
+        )
+        for index in range(processes)
+    ]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for name, values in batch.items():
+            np.testing.assert_array_equal(np.concatenate([s[name] for s in shares]), values)
+        assert set(batch["partner_id"]) <= set(rows)
+
+
+def test_partners_are_drawn_anew_in_every_epoch_and_equally_often():
+    epochs = 400
+    batches = training(epochs, batch_size=11, partners=pairs())
+    ids, others = (np.stack([b[name] for b in batches]) for name in ("id", "partner_id"))
+    for row in range(11):
+        own = others[ids == row]
+        assert len(own) == epochs
+        found, times = np.unique(own, return_counts=True)
+        choices = max((LESIONS == LESIONS[row]).sum() - 1, 1)
+        assert len(found) == choices
+        if choices > 1:
+            # 5 standard deviations of a fair draw, which a given one of the 11 rows' is within.
+            spread = 5 * np.sqrt(epochs * (choices - 1)) / choices
+            assert np.abs(times - epochs / choices).max() < spread
+            assert (own[1:] == own[:-1]).mean() < 0.5  # not the same one again and again
+    other = training(3, batch_size=11, seed=1, partners=pairs())
+    assert not np.array_equal(other[0]["partner_id"], others[0])
+
+
+def test_whatever_is_held_of_a_partner_stays_as_it_is():
+    """Its memory is used again only when nobody holds it."""
+    expected = [batch["partner_image"].copy() for batch in training(20, partners=pairs())]
+    held = [batch["partner_image"][1] for batch in training(20, partners=pairs())]
+    gc.collect()
+    for ours, theirs in zip(held, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs[1])
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -8,13 +8,14 @@ import sys
 import _moco
 import jax
 import numpy as np
+import pandas as pd
 
-from dermjax.data import pipeline
+from dermjax.data import partners, pipeline
 
 STEPS = 20
 
 
-def batches(process_index: int, process_count: int):
+def batches(process_index: int, process_count: int, *, paired: bool):
     """This process's share of the global batches, by the product's pipeline."""
     photographs = _moco.images()
     feed = pipeline.training_batches(
@@ -26,8 +27,26 @@ def batches(process_index: int, process_count: int):
         seed=0,
         start=0,
         reading=pipeline.Reading(process_index, process_count, threads=1),
+        partners=_partners() if paired else None,
     )
     return [next(feed) for _ in range(STEPS)]
+
+
+def _partners() -> partners.Partners:
+    """Of the photographs' lesions."""
+    names = np.arange(len(_moco.LESIONS)).astype(str)
+    table = pd.DataFrame({"name": names, "patient": names, "group": names}, dtype="str")
+    table["lesion"] = np.array(_moco.LESIONS).astype(str)
+    return partners.find(table, np.arange(len(names)), "lesion")
+
+
+def trained(
+    devices: int, process_index: int, process_count: int, *, paired: bool
+) -> dict[str, np.ndarray]:
+    """What training on so many devices ends with."""
+    options = dict(subjects=_moco.LESIONS, batch_negatives=True) if paired else {}
+    data = batches(process_index, process_count, paired=paired)
+    return flat(*_moco.trajectory(devices, 8, data, **options))
 
 
 def flat(states, metrics) -> dict[str, np.ndarray]:
@@ -41,8 +60,9 @@ def flat(states, metrics) -> dict[str, np.ndarray]:
 
 def main(port: str, index: str, count: str, output: str) -> None:
     jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(index))
-    trained = _moco.trajectory(jax.device_count(), 8, batches(int(index), int(count)))
-    np.savez(output, **flat(*trained))
+    for name in ("alone", "paired"):
+        ended = trained(jax.device_count(), int(index), int(count), paired=name == "paired")
+        np.savez(f"{output}-{name}.npz", **ended)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import _moco
 import moco_worker
 import numpy as np
 
@@ -22,7 +21,7 @@ def start(port, index, count, folder):
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         "PYTHONPATH": str(HERE.parent / "benchmarks"),
     }
-    arguments = map(str, (port, index, count, folder / f"{index}.npz"))
+    arguments = map(str, (port, index, count, folder / str(index)))
     with open(folder / f"{index}.log", "w") as log:
         return subprocess.Popen(
             [sys.executable, HERE / "moco_worker.py", *arguments],
@@ -51,15 +50,23 @@ def run(count, folder):
             process.wait()
     logs = "\n\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
     assert codes == [0] * count, f"exit codes {codes} (None: killed)\n{logs}"
-    return [dict(np.load(folder / f"{index}.npz")) for index in range(count)]
+    return {
+        name: [dict(np.load(folder / f"{index}-{name}.npz")) for index in range(count)]
+        for name in ("alone", "paired")
+    }
 
 
 def test_two_processes_of_four_devices_train_as_one_process(tmp_path):
-    """20 steps fed by the pipeline: parameters, statistics, optimizer, queue, ids, losses."""
-    both = run(2, tmp_path)
-    one = moco_worker.flat(*_moco.trajectory(1, 8, moco_worker.batches(0, 1)))
-    assert len(one["losses"]) == 20 and len(set(one["losses"])) == 20
-    for together in both:
-        assert together.keys() == one.keys()
-        for name, value in one.items():
-            np.testing.assert_allclose(together[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    """20 steps fed by the pipeline: parameters, statistics, optimizer, queue, ids, losses.
+
+    Images give their own positives, or partners do.
+    """
+    for kind, both in run(2, tmp_path).items():
+        one = moco_worker.trained(1, 0, 1, paired=kind == "paired")
+        assert len(one["losses"]) == 20 and len(set(one["losses"])) == 20
+        for together in both:
+            assert together.keys() == one.keys()
+            for name, value in one.items():
+                np.testing.assert_allclose(
+                    together[name], value, rtol=1e-5, atol=1e-5, err_msg=f"{kind}: {name}"
+                )
