@@ -234,12 +234,12 @@ def _pretrain() -> ConfigDict:
     stage.symmetric = False  # each view is query once and key once: two losses a step [moco: no]
     stage.batch_negatives = False  # keys of the batch's other images are negatives too [moco: no]
     stage.mask_same_image = False  # leave keys of the query's own image out [moco: no]
-    # Where the key's view comes from: the query's own `image` [authors], whose data had one of each
-    # object; or another photograph of the same `lesion`, or of the same `patient` (the same lesion,
-    # else the same site of the body, else, where the site is not known, any), drawn anew at each
-    # step; an image that has none gives its own. Keys of the query's lesion (patient) are then no
-    # negatives, whatever mask_same_image says. MICLe (Azizi et al. 2021), MedAug (Vu et al. 2021).
-    stage.positives = "image"
+    # Where the key's view comes from: the query's own `image`; or another photograph of the same
+    # `lesion`, or of the same `patient` (of the same lesion, else at the same site of the body,
+    # else, where the site is not known, any), drawn anew at each step; an image without another
+    # one gives its own. Keys of the query's lesion (patient) are then no negatives, whatever
+    # mask_same_image says. MICLe (Azizi et al. 2021), MedAug (Vu et al. 2021).
+    stage.positives = "image"  # [authors]: their data have one image of each object
     stage.optimizer = "sgd"  # [authors]; or adamw [moco-v3], whose decay is of kernels only
     stage.learning_rate = 0.02  # [authors]
     stage.schedule = "step"  # or cosine, constant [authors]

@@ -120,6 +120,18 @@ def read(**fields):
     return Reader(pretraining.render(page(**fields)))
 
 
+def test_positives_of_other_photographs_are_told_and_shown(panels):
+    shares = dict(same_subject_share=0.01, partner_share=0.25)
+    text = read(lines=[training(10, **shares), training(20, **shares)], positives="lesion").text
+    assert "another photograph of the same lesion where there is one" in text
+    assert "Here all keys of its lesion are masked." in text
+    assert panels["Positives of another photograph"].curves[0].values == (0.25, 0.25)
+    masked = panels["Own-lesion keys per query (masked)"]
+    assert masked.curves[0].values[0] == pytest.approx(0.01 * 4096)
+    text = read(lines=[training(10)]).text
+    assert "another view of the same image" in text and "lesion" not in text
+
+
 @pytest.fixture
 def panels(monkeypatch):
     """The panels of all figures by title, as they go to be drawn; drawing itself is left out."""

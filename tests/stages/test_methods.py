@@ -119,6 +119,7 @@ CASES = {
     "run__pretrain__image_size": (224, "380"),
     "run__pretrain__weight_decay": (0.05, "0.0001"),
     "run__pretrain__init": ("imagenet", "random"),
+    "run__pretrain__positives": ("lesion", "another view of the image itself"),
     "run__pretrain__augment__flip_vertical": (0.5, "0"),
     "run__pretrain__augment__crop_scale": ((0.2, 1.0), "0.08 to 1"),
 }
@@ -166,6 +167,32 @@ def test_no_field_of_pretraining_that_counts_is_forgotten(paper):
 def test_an_automatic_queue_is_told_by_its_length(paper):
     said = " ".join(deviations.deviations(changed(paper[0], run__pretrain__queue_size=0), paper[1]))
     assert "keys in the queue: 512; the authors': 65,536" in said
+
+
+def test_positives_of_the_lesion_are_told_with_their_number(paper):
+    config = changed(
+        paper[0], run__pretrain__positives="lesion", run__pretrain__mask_same_image=True
+    )
+    counted = {"kind": "lesion", "images": 20_926, "with_partner": 1_234}
+    runs = [
+        dataclasses.replace(run, results=run.results | {"positives": counted})
+        if run.planned.config.strategy == "SS"
+        else run
+        for run in paper[1].runs
+    ]
+    recorded = dataclasses.replace(paper[1], runs=tuple(runs))
+    (line,) = [line for line in deviations.deviations(config, recorded) if "positives" in line]
+    assert line.startswith("Pretraining, positives: another photograph of the same lesion")
+    assert "(of 1,234 of 20,926 training images)" in line and "one image of each object" in line
+    # Masking the own image changes nothing where the whole lesion is masked.
+    assert not [one for one in deviations.deviations(config, recorded) if "own image" in one]
+    for of, words in (
+        (config, "another photograph of the same lesion, where"),
+        (paper[0], "image"),
+    ):
+        said = methods.describe(of, recorded)
+        (name,) = [heading for heading in said if heading.startswith("Pretraining (SS)")]
+        assert dict(said[name])["positives"].startswith(words)
 
 
 def test_what_adamw_has_not_is_no_deviation(paper):

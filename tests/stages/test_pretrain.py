@@ -40,6 +40,7 @@ def identity(repeat):
     config = common.make_config("SS", "scale=demo")
     config.pretrain.repeat = repeat
     config.pretrain.head_norm = False
+    assert config.pretrain.positives == "image"
     dataset = types.SimpleNamespace(fingerprint="data", split_key=lambda: "images")
     beginning = types.SimpleNamespace(record=lambda: {"source": "random", "sha256": ""})
     return config, pretrain._identity(config, dataset, beginning)
@@ -51,7 +52,7 @@ def test_a_pretraining_made_before_there_were_repeats_is_found_again():
     without = config.pretrain.to_dict()
     for name in ("directory", "accumulate_steps", "report_every", "save_every", "monitor"):
         del without[name]
-    later = ("repeat", "head_norm")
+    later = ("repeat", "head_norm", "positives")
     assert found["pretrain"] == {k: v for k, v in without.items() if k not in later}
     assert found["seed"] == config.seed
     assert set(found) == {

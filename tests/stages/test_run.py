@@ -500,6 +500,9 @@ def test_bad_values_stop_before_anything_is_made(base):
         "pretrain.batch_size = 12 cannot be divided over 8 devices; .* 8 or 16": dict(
             pretrain__batch_size=12, pretrain__bn_groups=2
         ),
+        "pretrain.positives = 'class', but it must be one of image, lesion, patient": dict(
+            pretrain__positives="class"
+        ),
         "pretrain.optimizer = 'adam', but it must be one of sgd, adamw": dict(
             pretrain__optimizer="adam"
         ),
