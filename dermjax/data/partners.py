@@ -86,7 +86,8 @@ def find(frame: pd.DataFrame, rows: np.ndarray, kind: str) -> Partners:
     Of `lesion`: other photographs of the same lesion. Of `patient`: the same; where there are none,
     other photographs of the same patient at the same site of the body, as one patient can have two
     diseases; an image whose site is not known has any other photograph of its patient. An image at
-    a known site without another photograph there has no partner. Copies and near duplicates are no
+    a known site without another photograph there has no partner: of PAD-UFES-20's pairs 94 % have
+    one diagnosis with this rule, 81 % with those of other sites. Copies and near duplicates are no
     other photographs.
 
     Args:
