@@ -261,7 +261,7 @@ def test_the_control_is_a_run_from_scratch_on_the_same_labels(base, monkeypatch,
     ss = base / "runs" / "with_control"
     config = config_of(base, "SS", control=True)
     with monkeypatch.context() as patch:
-        patch.setattr(control, "finetune", stopped_by_a_signal)
+        patch.setattr(control, "evaluate", stopped_by_a_signal)
         assert run.run(config, str(ss)) == 0
     assert not (ss / "results.json").exists()
     assert run.run(config, str(ss)) == 0
@@ -282,9 +282,9 @@ def test_the_control_is_a_run_from_scratch_on_the_same_labels(base, monkeypatch,
 
 
 def stopped_by_a_signal(*args):
-    """Fine-tuning when SIGTERM has just come."""
+    """The control's evaluation when SIGTERM has just come."""
     os.kill(os.getpid(), signal.SIGTERM)
-    return finetune.finetune(*args)
+    return evaluate.evaluate(*args)
 
 
 def test_a_control_needs_a_pretraining(base):
