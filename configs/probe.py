@@ -26,5 +26,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.image_size = 0  # px; 0: what the encoder was trained at
     config.batch_size = 64  # images
     config.cs = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of the penalty
+    config.balanced = False  # each class weighs the same in the loss, however many images it has
     config.select = "macro_sensitivity"  # or accuracy, on validation
     return config

@@ -31,6 +31,7 @@ def fit(
     choose_on: tuple[np.ndarray, np.ndarray],
     cs: Sequence[float],
     score: Callable[[np.ndarray, np.ndarray], float],
+    balanced: bool = False,
 ) -> Probe:
     """Logistic regression on standardised features, C chosen on other images.
 
@@ -40,6 +41,7 @@ def fit(
       choose_on: features `[V, F]` and labels `[V]` of the validation images.
       cs: the C to try, all > 0. Of equal scores the smallest C, the simplest classifier, is taken.
       score: (labels `[V]`, predicted `[V]`) -> higher is better.
+      balanced: Whether each class weighs the same in the loss, however many images it has.
 
     Raises:
       ValueError: fewer than two classes are labelled, or there is no C.
@@ -50,8 +52,10 @@ def fit(
     if not len(cs) or min(cs) <= 0:
         raise ValueError(f"C must be above 0 and at least one be given, not {list(cs)}")
     tried = {}
+    weights = "balanced" if balanced else None
     for c in sorted(cs):
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_ITERATIONS))
+        regression = LogisticRegression(C=c, class_weight=weights, max_iter=_ITERATIONS)
+        classifier = make_pipeline(StandardScaler(), regression)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` tells
             classifier.fit(features, labels)

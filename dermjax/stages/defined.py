@@ -124,8 +124,9 @@ def counting(config: ConfigDict, counted: int, every: int) -> str:
     if least != _AUTHORS_LEAST:
         theirs = f"InputIBA's authors have {number(_AUTHORS_LEAST)}"
     others, which = every - counted, f"{counted} of {every} image{'' if every == 1 else 's'}"
+    verb, those = ("counts", "the one") if counted == 1 else ("count", "those")
     return (
-        f"{which} count{'s' if counted == 1 else ''}: those to whose explained class the network "
+        f"{which} {verb}: {those} to whose explained class the network "
         f"gives a probability of at least {number(least)} ({theirs}); {others or 'none'} "
         f"{'are' if others > 1 else 'is'} left out."
     )

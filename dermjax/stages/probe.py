@@ -47,7 +47,9 @@ def run(config: ConfigDict, workdir: str = "") -> int:
         _check_labels(dataset, trained)
         features = _features(config, trained, dataset, source, directory, encoder, writer)
         results = _probe(config, trained, dataset, features, encoder)
-        name = f"probe-{encoder}-alpha{trained.data.alpha:g}-trial{trained.data.trial}.json"
+        weights = "-balanced" if config.balanced else ""
+        labels = f"alpha{trained.data.alpha:g}-trial{trained.data.trial}"
+        name = f"probe-{encoder}-{labels}{weights}.json"
         write_text(directory / name, json.dumps(results, indent=2) + "\n")
     writer.say("\n" + probe_summary(results, str(directory / name)))
     return 0
@@ -174,6 +176,7 @@ def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str
         choose_on=(features[validation], dataset.labels[validation]),
         cs=config.cs,
         score=lambda _, predicted: getattr(measured(validation, predicted), config.select),
+        balanced=config.balanced,
     )
     results = {
         "task": "probe",
@@ -185,6 +188,7 @@ def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str
         "trial": trained.data.trial,
         "classes": list(dataset.classes),
         "n": dataset.counts(),
+        "balanced": config.balanced,
         "c": fitted.c,
         "scores_on_validation": fitted.scores,
         "converged": fitted.converged,

@@ -29,6 +29,21 @@ def test_it_equals_logistic_regression_on_features_standardised_by_the_training_
     )
 
 
+def test_a_balanced_one_weighs_images_by_the_rarity_of_their_class():
+    (x, y), validation = blobs(200, 0, noise=3.0), blobs(40, 1)
+    kept = (y > 0) | (np.cumsum(y == 0) <= 4)
+    x, y = x[kept], y[kept]
+    fitted = probe.fit(x, y, choose_on=validation, cs=(0.1,), score=accuracy, balanced=True)
+    mean, std = x.mean(0), x.std(0)
+    weights = len(y) / 3 / np.bincount(y)[y]
+    by_hand = LogisticRegression(C=0.1, max_iter=1000).fit((x - mean) / std, y, weights)
+    plain = LogisticRegression(C=0.1, max_iter=1000).fit((x - mean) / std, y)
+    inputs = (validation[0] - mean) / std
+    found = fitted.classifier.predict_proba(validation[0])
+    np.testing.assert_allclose(found, by_hand.predict_proba(inputs), atol=1e-4)
+    assert np.abs(found - plain.predict_proba(inputs)).max() > 0.05
+
+
 def test_c_is_chosen_by_the_score_on_validation_and_the_simpler_of_equals_is_taken():
     (x, y), validation = blobs(60, 0), blobs(40, 1)
     wanted = {}

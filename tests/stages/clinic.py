@@ -45,7 +45,7 @@ def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
 def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     """A run of seconds; `fields` such as `data__alpha=0.5` override."""
     config = common.make_config(strategy, f"alpha=0.5,scale=demo,data={manifest}")
-    config.model.name = "efficientnet_tiny"
+    config.model.update(dict(name="efficientnet_tiny", drop_rate=0.2, drop_path_rate=0.1))
     config.control = False
     config.data.max_side = 32
     config.data.workers = 1
@@ -53,9 +53,10 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
         config.pretrain.update(
             dict(steps=6, batch_size=16, image_size=16, queue_size=24, dim=8, hidden_dim=16)
         )
-        config.pretrain.warmup_steps = 1
+        config.pretrain.update(dict(learning_rate=5e-4, warmup_steps=1))
         config.pretrain.update(dict(report_every=2, save_every=2, bn_groups=8))
-    config.finetune.update(dict(steps=6, batch_size=16, image_size=16, warmup_steps=1))
+    config.finetune.update(dict(steps=6, batch_size=16, image_size=16))
+    config.finetune.update(dict(learning_rate=1e-3, warmup_steps=1))
     config.finetune.update(dict(report_every=2, evaluate_every=2))
     config.evaluate.batch_size = 16
     return with_fields(config, fields)

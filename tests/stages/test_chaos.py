@@ -32,9 +32,10 @@ def test_the_end_is_bit_for_bit_that_of_a_quiet_run(room):
     run = Run(folder, "disturbed")
     run.forget()
     for kind, phase in DISTURBANCES:
-        chaos.disturbance(run, kind, phase)
+        if not chaos.disturbance(run, kind, phase):  # it was faster, and is done
+            chaos.finish(run)
+            run = Run(folder, f"disturbed-{chaos.ends}")
     chaos.finish(run)
     assert not chaos.faults, "\n".join(chaos.faults)
-    assert chaos.ends == 1
     # A machine so fast that nothing could be disturbed has not been tested.
     assert sum(chaos.hits.values()) >= 4, chaos.table()
