@@ -37,14 +37,15 @@ FIELDS = {
     "pretrain.hidden_dim": 16,
     "pretrain.report_every": EVERY,
     "pretrain.save_every": EVERY,
-    # Adam makes whole steps of a gradient that is nothing but rounding; batch norms of the head over
-    # a few images multiply it from step to step, the more the longer the steps are.
+    # Adam makes whole steps of a gradient that is nothing but rounding; and batch norms of the head
+    # over a few images multiply it from step to step, the more the longer steps are.
     "pretrain.optimizer": "sgd",
     "pretrain.learning_rate": 0.002,
     "finetune.steps": STEPS,
     "finetune.batch_size": 16,
     "finetune.image_size": 16,
     "finetune.warmup_steps": 1,
+    "finetune.learning_rate": 0.001,
     "finetune.report_every": EVERY,
     "finetune.evaluate_every": 2 * EVERY,
 }
