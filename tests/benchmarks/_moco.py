@@ -27,25 +27,28 @@ COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_pass
 class Encoder(nn.Module):
     """The smallest encoder with batch norm groups."""
 
-    groups: int
+    bn_groups: int
     axis_name: str | None = AXIS
     num_classes: int = 0
 
     @nn.compact
     def __call__(self, images, train=False, part=(0, 1)):
         x = nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False, name="conv1")(images)
-        norm = BatchNorm(self.groups, self.axis_name, parts=part[1], name="bn1")
+        norm = BatchNorm(self.bn_groups, self.axis_name, parts=part[1], name="bn1")
         x = nn.relu(norm(x, train))
         return nn.relu(nn.Conv(6, (3, 3), padding=1, name="conv2")(x)).mean((1, 2))
 
 
-def network(groups: int, axis_name: str | None = AXIS) -> models.ProjectedEncoder:
+def network(
+    groups: int, axis_name: str | None = AXIS, head_norm: bool = False
+) -> models.ProjectedEncoder:
     """`[B, SIDE, SIDE, 3]` -> `[B, DIM]`."""
-    return models.ProjectedEncoder(Encoder(groups, axis_name), hidden_dim=12, dim=DIM)
+    encoder = Encoder(groups, axis_name)
+    return models.ProjectedEncoder(encoder, hidden_dim=12, dim=DIM, norm=head_norm)
 
 
 @functools.cache
-def variables():
+def variables(head_norm: bool = False):
     """Random weights, the same for any number of groups; drawn by NumPy, which compiles nothing."""
     draw = np.random.default_rng(1)
 
@@ -61,7 +64,8 @@ def variables():
         return values[path[-1].key].astype(np.float32)
 
     blank = jnp.zeros((1, SIDE, SIDE, 3))
-    shapes = jax.eval_shape(network(1).init, jax.random.key(0), blank)
+    model = network(1, head_norm=head_norm)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), blank)
     return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
@@ -80,13 +84,14 @@ def make(
     batch_negatives: bool = False,
     accumulate_steps: int = 1,
     subjects: tuple[int, ...] | None = None,
+    head_norm: bool = False,
     optimizer: optax.GradientTransformation | None = None,
     step_of=moco.train_step,
 ):
     """A fresh state and its per-device step."""
     optimizer = optimizer or make_sgd(LEARNING_RATE, **SGD)
     state = moco.create_state(
-        variables(),
+        variables(head_norm),
         optimizer,
         queue_size=QUEUE,
         dim=DIM,
@@ -95,7 +100,7 @@ def make(
     )
     step = functools.partial(
         step_of,
-        apply=network(groups).apply,
+        apply=network(groups, head_norm=head_norm).apply,
         optimizer=optimizer,
         augment=view,
         momentum=lambda step: jnp.float32(MOMENTUM),

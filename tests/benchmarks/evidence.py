@@ -1,157 +1,387 @@
-"""Does pretraining help? SS, SS-IN, IN and FS on real photographs, with few labels and with all.
+"""Does pretraining help? Studies of real photographs, by plans that fit a CPU's or a GPU's time.
 
-python tests/benchmarks/evidence.py --data=FOLDER --folder=runs/evidence [--weights=FILE] [FLAGS]
+    python tests/benchmarks/evidence.py --data=FOLDER --folder=runs/evidence [--plans=cpu] [FLAGS]
+    python tests/benchmarks/evidence.py --data=FOLDER --pack=pack [--have=packages.txt]  # see _pack
+    python tests/benchmarks/evidence.py --data=pack/photos.csv --folder=runs/evidence \
+        --plans=gpu_b0,gpu_b4 --weights=efficientnet_b0=FILE --workers=4 --minutes=9
 
-Runs `dermjax.main` for every strategy, alpha and trial that is not done yet in --folder (one
-pretraining serves all of SS, and one all of SS-IN, where --strategies=SS,SS-IN,FS,IN names it),
-then linear probes of the encoders, and prints the tables. FLAGS go to every run that has such a
-field. Runs can be stopped and go on; --only-print shows what there is.
-The README's table has EfficientNet-Lite0's ImageNet weights as FILE, and of PAD-UFES-20 the flags
---config.pretrain.{batch_size=64,queue_size=128,steps=500} --config.finetune.steps=240
+Each plan of PLANS does `configs/study.py` once for each of its splits into training, validation and
+test images, with a pretraining of its own; the study's page has the tables, with intervals over
+patients and trainings. Then come linear probes of the frozen encoders, against random features.
+Strategies that start from ImageNet weights need the network's file (--weights). FLAGS, such as
+--config.run.finetune.steps=800, go to every study. What is done is not done again; after --minutes
+all is stopped and saved, and the same command goes on; --only-print shows what there is;
+--results=FILE.zip gathers all but checkpoints and features.
 """
 
 import argparse
+import dataclasses
 import json
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import time
+import zipfile
 
-from dermjax.strategies import STRATEGIES, file_name
+import _pack
+
+from dermjax.strategies import STRATEGIES, file_name, split
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
-# 64 px, a quarter of an hour of pretraining on one core (HAM10000's 2,437 images: 42 epochs); what
-# is not here is the demo's.
-PRETRAIN = {
-    "steps": 800,
-    "batch_size": 128,
-    "queue_size": 256,
-    "batch_negatives": True,
-    "optimizer": "adamw",
-    "learning_rate": 0.001,
-    "weight_decay": 0.05,
-    "warmup_steps": 100,
-    "report_every": 20,
-    "save_every": 60,
-    "monitor.every": 100,
+_LEFT_OUT = ("checkpoints", "feature_maps")  # of --results, as are features-*.npz
+_GRACE = 60.0  # seconds that a study has to save
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One study; `run` and `ss_in` are fields as in `--config.run.FIELD=VALUE`."""
+
+    arguments: str  # of configs/study.py: scale, model
+    strategies: str
+    run: dict
+    trials: int = 3
+    splits: int = 1
+    alphas: str = "0.1+1.0"
+    ss_in: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        return self.arguments.partition("model=")[2].partition(",")[0]
+
+
+# Numbers of steps are for HAM10000's public copy: 2,437 training images of 4,061.
+_SMALL_128 = {
+    "data.max_side": 160,
+    "pretrain.image_size": 128,
+    "finetune.image_size": 128,
 }
-FINETUNE = {"steps": 480, "evaluate_every": 60}
+_GPU = {
+    "pretrain.batch_size": 256,
+    "pretrain.steps": 3_808,  # 400 epochs
+    "pretrain.save_every": 200,
+    "pretrain.monitor.every": 400,
+    "finetune.batch_size": 64,
+    "finetune.steps": 1_500,  # 39 epochs of all labels
+    "finetune.warmup_steps": 100,
+    "finetune.evaluate_every": 150,
+}
+PLANS = {
+    # Two hours and a half of a core: 2 million pairs in each split's pretraining.
+    "cpu": Plan(
+        "scale=demo,model=efficientnet_mini",
+        "SS+FS",
+        trials=5,
+        splits=2,
+        run={
+            "pretrain.steps": 16_000,
+            "pretrain.save_every": 500,
+            "pretrain.report_every": 100,
+            "finetune.steps": 400,
+        },
+    ),
+    # From ImageNet weights, which EfficientNet-Lite0 has; short and gentle.
+    "cpu_imagenet": Plan(
+        "scale=demo,model=tf_efficientnet_lite0",
+        "SS-IN+IN",
+        alphas="0.1",
+        run={
+            "data.max_side": 80,
+            "pretrain.image_size": 64,
+            "pretrain.batch_size": 128,
+            "pretrain.steps": 600,
+            "pretrain.learning_rate": 3e-4,
+            "pretrain.save_every": 60,
+            "pretrain.report_every": 20,
+            "finetune.image_size": 64,
+            "finetune.batch_size": 32,
+            "finetune.steps": 480,
+            "finetune.learning_rate": 1e-3,
+            "finetune.evaluate_every": 60,
+        },
+    ),
+    "gpu_b0": Plan(
+        "scale=small,model=efficientnet_b0", "SS+SS-IN+IN+FS", run={**_SMALL_128, **_GPU}
+    ),
+    "gpu_b4": Plan("scale=small,model=efficientnet_b4", "SS+SS-IN+IN+FS", run=_GPU),
+    # Whether all of it holds together.
+    "toy": Plan(
+        "scale=demo,model=efficientnet_tiny",
+        "SS+SS-IN+IN+FS",
+        trials=2,
+        splits=2,
+        alphas="0.5+1.0",
+        run={
+            "data.max_side": 32,
+            "pretrain.steps": 8,
+            "pretrain.batch_size": 16,
+            "pretrain.image_size": 16,
+            "pretrain.hidden_dim": 16,
+            "pretrain.warmup_steps": 1,
+            "pretrain.report_every": 4,
+            "pretrain.save_every": 4,
+            "finetune.steps": 8,
+            "finetune.batch_size": 16,
+            "finetune.image_size": 16,
+            "finetune.warmup_steps": 1,
+            "finetune.report_every": 4,
+            "finetune.evaluate_every": 4,
+        },
+    ),
+}
 
 
-def main() -> None:
-    """Runs what is missing and prints."""
+class Stopped(Exception):
+    """The time that was given is over."""
+
+
+def main() -> int:
+    """Does what is missing and prints; the exit status."""
+    given, flags = _arguments()
+    if given.pack:
+        _pack.pack(given.data, given.pack, side=given.side, have=given.have)
+        return 0
+    deadline = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
+    weights = dict(pair.split("=", 1) for pair in given.weights)
+    plans = {name: PLANS[name] for name in given.plans.split(",")}
+    try:
+        for name, plan in plans.items() if not given.only_print else ():
+            for number in range(plan.splits):
+                study(given, plan, name, number, weights, flags, deadline)
+                probe(given, plan, name, number, weights, deadline)
+    except Stopped:
+        print(f"stopped after {given.minutes:g} minutes; the same command goes on", flush=True)
+    for name, plan in plans.items():
+        show(given.folder, name, plan)
+    if given.results:
+        gather(given.folder, given.results)
+    return 0
+
+
+def _arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a folder or manifest")
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the runs")
-    parser.add_argument("--weights", help="ImageNet weights of the model; without: no IN, no SS-IN")
-    parser.add_argument("--model", default="tf_efficientnet_lite0")
-    parser.add_argument("--strategies", default="SS,FS,IN")
-    parser.add_argument("--alphas", default="0.1,1.0")
-    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--folder", type=pathlib.Path, help="of the studies")
+    parser.add_argument("--plans", default="cpu", help=", ".join(PLANS))
+    parser.add_argument(
+        "--weights", action="append", default=[], metavar="NETWORK=FILE", help="from ImageNet"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that share a study")
+    parser.add_argument("--minutes", type=float, default=0, help="then stop; 0: never")
     parser.add_argument("--only-print", action="store_true")
+    parser.add_argument("--results", type=pathlib.Path, help="a .zip of what was found")
+    parser.add_argument("--pack", type=pathlib.Path, help="make this folder, which can travel")
+    parser.add_argument("--side", type=int, default=256, help="px of a packed photograph, at most")
+    parser.add_argument("--have", type=pathlib.Path, help="names of packages that are there, lines")
     given, flags = parser.parse_known_args()
-    wanted = given.strategies.split(",")
-    strategies = [s for s in wanted if given.weights or not STRATEGIES[s].from_weights]
-    plan = [
-        (strategy, float(alpha), trial)
-        for trial in range(given.trials)
-        for alpha in given.alphas.split(",")
-        for strategy in strategies
-    ]
-    if not given.only_print:
-        for strategy, alpha, trial in plan:
-            train(given, flags, strategy, alpha, trial)
-        for strategy, alpha, trial in plan:
-            if _has_probe(alpha, trial):
-                probe(given, strategy, alpha, trial)
-    show(given.folder, plan)
+    unknown = [name for name in given.plans.split(",") if name not in PLANS]
+    if unknown:
+        parser.error(f"there is no plan {unknown[0]!r}; there are {', '.join(PLANS)}")
+    if not (given.folder or given.pack):
+        parser.error("where to? --folder=FOLDER, or --pack=FOLDER")
+    if any("=" not in pair for pair in given.weights):
+        parser.error("--weights=NETWORK=FILE, such as efficientnet_b0=b0.safetensors")
+    return given, flags
 
 
-def train(given, flags: list[str], strategy: str, alpha: float, trial: int) -> None:
-    """One run by the command that a user types."""
-    argument = f"alpha={alpha:g},trial={trial},scale=demo,model={given.model},data={given.data}"
+def strategies(plan: Plan, weights: dict[str, str]) -> list[str]:
+    """Those of a plan that can be done with the weights that are there."""
+    found = plan.strategies.split("+")
+    return [s for s in found if plan.model in weights or not _base(s).from_weights]
+
+
+def _base(strategy: str):
+    return STRATEGIES[split(strategy)[0]]
+
+
+def study(given, plan: Plan, name: str, number: int, weights, flags, deadline) -> None:
+    """The study of one split, by as many processes as asked for."""
+    named = strategies(plan, weights)
+    arguments = (
+        f"{plan.arguments},data={given.data},strategies={'+'.join(named)},alphas={plan.alphas},"
+        f"trials={plan.trials}"
+    )
+    fields = {"data.split_seed": number, **plan.run}
+    if any(_base(strategy).from_weights for strategy in named):
+        fields["init.weights"] = weights[plan.model]
     command = [
-        f"--config=configs/{file_name(strategy)}.py:{argument}",
-        f"--workdir={given.folder / name(strategy, alpha, trial)}",
-        *(f"--config.finetune.{field}={value}" for field, value in FINETUNE.items()),
+        f"--config=configs/study.py:{arguments}",
+        f"--workdir={folder(given.folder, name, number)}",
+        *(f"--config.run.{field}={value}" for field, value in fields.items()),
+        *(f"--config.ss_in.{field}={value}" for field, value in plan.ss_in.items()),
+        *flags,
     ]
-    pretrains = STRATEGIES[strategy].pretrains
-    if pretrains:
-        command += [f"--config.pretrain.{field}={value}" for field, value in PRETRAIN.items()]
-    if STRATEGIES[strategy].from_weights:
-        command += [f"--config.init.weights={given.weights}"]
-    own = [flag for flag in flags if "pretrain" not in flag or pretrains]
-    call([*command, *own])
+    call([command] * given.workers, deadline)
 
 
-def probe(given, strategy: str, alpha: float, trial: int) -> None:
-    """The linear probe of what the strategy's fine-tuning starts from; one encoder for all."""
-    folder = given.folder / name(strategy, float(given.alphas.split(",")[0]), 0)
-    call([f"--config=configs/probe.py:run={folder},alpha={alpha:g},trial={trial}"])
+def probe(given, plan: Plan, name: str, number: int, weights, deadline) -> None:
+    """Linear probes of what each strategy's fine-tuning starts from; each class weighs the same."""
+    for strategy in strategies(plan, weights):
+        for alpha, trial in _probes(plan):
+            source = _run(given.folder, name, number, strategy, plan, 0)
+            path = _probe_file(source, strategy, alpha, trial)
+            if path.exists():
+                continue
+            arguments = f"run={source},alpha={alpha},trial={trial}"
+            flag = "--config.balanced=True"
+            call([[f"--config=configs/probe.py:{arguments}", flag]], deadline)
 
 
-def call(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "dermjax.main", *arguments]
-    print("$", *command[1:], flush=True)
-    subprocess.run(command, cwd=REPOSITORY, check=True)
+def _probes(plan: Plan) -> list[tuple[str, int]]:
+    """With all labels every trial's probe would be the first one's again."""
+    shares = [format(float(alpha), "g") for alpha in plan.alphas.split("+")]
+    return [(a, t) for a in shares for t in range(plan.trials if float(a) < 1 else 1)]
 
 
-def name(strategy: str, alpha: float, trial: int) -> str:
-    """Of a run's folder."""
-    return f"{file_name(strategy)}-alpha{alpha:g}-trial{trial}"
+def call(commands: list[list[str]], deadline: float) -> None:
+    """Runs `dermjax.main` with each list of arguments, at the same time.
+
+    Raises:
+      Stopped: the deadline came; all were told to stop, and have.
+      SystemExit: one failed.
+    """
+    if time.monotonic() > deadline:
+        raise Stopped
+    print("$ python -m dermjax.main", *commands[0], flush=True)
+    environment = dict(os.environ)
+    if len(commands) > 1:  # they share the memory of a device
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dermjax.main", *c], cwd=REPOSITORY, env=environment
+        )
+        for c in commands
+    ]
+    stopped = False
+    for process in running:
+        try:
+            left = deadline - time.monotonic()
+            process.wait(None if left == float("inf") else max(left, 0.0))
+        except subprocess.TimeoutExpired:
+            stopped = True
+            for other in running:
+                other.terminate()
+            deadline = time.monotonic() + _GRACE
+            process.wait(_GRACE)
+    if stopped:
+        raise Stopped
+    failed = [process.returncode for process in running if process.returncode]
+    if failed:
+        raise SystemExit(f"ended with status {failed[0]}: {' '.join(commands[0])}")
 
 
-def show(folder: pathlib.Path, plan: list[tuple[str, float, int]]) -> None:
-    """The tables of what is there: mean and standard deviation over trials."""
-    first = min(alpha for _, alpha, _ in plan)
-    for title, read in (
-        ("fine-tuned, test set", lambda *run: _results(folder / name(*run) / "results.json")),
-        (
-            "linear probe, test set",
-            lambda strategy, alpha, trial: _probe(folder, strategy, first, alpha, trial),
-        ),
-    ):
-        print(f"\n{title}\n| | alpha | trials | " + " | ".join(MEASURES) + " |")
-        print("|---|---|---|" + "---|" * len(MEASURES))
-        for strategy, alpha in dict.fromkeys((s, a) for s, a, _ in plan):
-            found = [read(*run) for run in plan if run[:2] == (strategy, alpha)]
-            found = [results for results in found if results]
-            if found:
-                cells = [_cell([results[m] for results in found]) for m in MEASURES]
-                print(f"| {strategy} | {alpha:g} | {len(found)} | {' | '.join(cells)} |")
-    for run in plan:
-        results = _results(folder / name(*run) / "results.json")
-        if results:
-            majority = max(row["n"] for row in results["per_class"].values()) / results["n"]["test"]
-            print(f"\ntest images {results['n']['test']}, majority {majority:.3f}; macro")
-            print("sensitivity is also called balanced accuracy")
-            break
+def folder(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
+    """Of the study of one split."""
+    return root.absolute() / f"{name}-split{number}"
+
+
+def _run(
+    root, name: str, number: int, strategy: str, plan: Plan, trial: int, alpha=""
+) -> pathlib.Path:
+    share = format(float(alpha or plan.alphas.split("+")[0]), "g")
+    run = f"{file_name(strategy)}-alpha{share}-trial{trial}"
+    return folder(root, name, number) / "runs" / run
+
+
+def _probe_file(source: pathlib.Path, strategy: str, alpha: str, trial: int) -> pathlib.Path:
+    encoder = "pretrain" if _base(strategy).pretrains else "start"
+    return source / f"probe-{encoder}-alpha{alpha}-trial{trial}-balanced.json"
+
+
+def show(root: pathlib.Path, name: str, plan: Plan) -> None:
+    """Macro sensitivities of the test images, split by split, and validation's on the way."""
+    print(f"\n{name}: macro sensitivity of the test images, trial by trial: mean")
+    heads = [f"split {number}" for number in range(plan.splits)]
+    print("| | labels | " + " | ".join(heads) + " |\n|---|---|" + "---|" * len(heads))
+    for strategy in plan.strategies.split("+"):
+        for alpha in plan.alphas.split("+"):
+            found = [
+                [
+                    _results(
+                        _run(root, name, number, strategy, plan, trial, alpha) / "results.json"
+                    )
+                    for trial in range(plan.trials)
+                ]
+                for number in range(plan.splits)
+            ]
+            cells = [_cell([r["macro_sensitivity"] for r in trials if r]) for trials in found]
+            labels = {r["n"]["train_labelled"] for trials in found for r in trials if r}
+            print(f"| {strategy} | {_span(labels)} | {' | '.join(cells)} |")
+    print(f"\n{name}: a linear probe of frozen features, validation / test")
+    print("| | alpha | " + " | ".join(heads) + " |\n|---|---|" + "---|" * len(heads))
+    for strategy in plan.strategies.split("+"):
+        for alpha in dict.fromkeys(a for a, _ in _probes(plan)):
+            cells = [
+                _probe_cell(root, name, number, strategy, plan, alpha)
+                for number in range(plan.splits)
+            ]
+            print(f"| {_frozen(strategy)} | {alpha} | {' | '.join(cells)} |")
+    _show_validation(root, name, plan)
+    for number in range(plan.splits):
+        print(folder(root, name, number) / "report.html")
+
+
+def _show_validation(root: pathlib.Path, name: str, plan: Plan) -> None:
+    """Whether fine-tuning was long enough: mean over splits and trials at each evaluation."""
+    print(f"\n{name}: macro sensitivity of the validation images during fine-tuning")
+    for strategy in plan.strategies.split("+"):
+        for alpha in plan.alphas.split("+"):
+            by_step: dict[int, list[float]] = {}
+            for number in range(plan.splits):
+                for trial in range(plan.trials):
+                    path = _run(root, name, number, strategy, plan, trial, alpha) / "metrics.jsonl"
+                    for line in path.read_text().splitlines() if path.exists() else ():
+                        values = json.loads(line)
+                        if values["stage"] == "finetune" and "macro_sensitivity" in values:
+                            by_step.setdefault(values["step"], []).append(
+                                values["macro_sensitivity"]
+                            )
+            curve = ", ".join(f"{step}: {statistics.mean(v):.3f}" for step, v in by_step.items())
+            print(f"{strategy} alpha {alpha}: {curve or 'nothing yet'}")
+
+
+def _frozen(strategy: str) -> str:
+    return "random features" if strategy == "FS" else strategy
+
+
+def _probe_cell(root, name: str, number: int, strategy: str, plan: Plan, alpha: str) -> str:
+    source = _run(root, name, number, strategy, plan, 0)
+    trials = [t for a, t in _probes(plan) if a == alpha]
+    found = [_results(_probe_file(source, strategy, alpha, trial)) for trial in trials]
+    found = [results for results in found if results]
+    if not found:
+        return "-"
+    means = [
+        statistics.mean(results[which]["macro_sensitivity"] for results in found)
+        for which in ("validation", "test")
+    ]
+    return " / ".join(f"{mean:.3f}" for mean in means)
 
 
 def _results(path: pathlib.Path) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _has_probe(alpha: float, trial: int) -> bool:
-    """With all labels every trial's probe would be the first one's again."""
-    return alpha < 1 or trial == 0
-
-
-def _probe(folder, strategy: str, first: float, alpha: float, trial: int) -> dict | None:
-    """A probe's measures; its file lies in the first run's folder."""
-    if not _has_probe(alpha, trial):
-        return None
-    encoder = "pretrain" if STRATEGIES[strategy].pretrains else "start"
-    file = f"probe-{encoder}-alpha{alpha:g}-trial{trial}.json"
-    results = _results(folder / name(strategy, first, 0) / file)
-    return results and results["test"]
-
-
 def _cell(values: list[float]) -> str:
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
+    if not values:
+        return "-"
+    return f"{' '.join(f'{value:.3f}' for value in values)}: {statistics.mean(values):.3f}"
+
+
+def _span(numbers: set[int]) -> str:
+    return "-" if not numbers else "-".join(f"{n:,}" for n in sorted({min(numbers), max(numbers)}))
+
+
+def gather(root: pathlib.Path, target: pathlib.Path) -> None:
+    """All that was found, without what only serves to go on."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(root.rglob("*")):
+            place = path.relative_to(root)
+            if path.is_file() and not set(place.parts) & set(_LEFT_OUT) and path.suffix != ".npz":
+                file.write(path, place)
+    print(f"{target}: {target.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -38,7 +38,8 @@ FIELDS = {
     "pretrain.report_every": EVERY,
     "pretrain.save_every": EVERY,
     # Adam makes whole steps of a gradient that is nothing but rounding; and batch norms of the head
-    # over a few images multiply it from step to step, the more the longer steps are.
+    # multiply it from step to step, the more the fewer images they are over, the longer steps are.
+    "pretrain.bn_groups": 1,
     "pretrain.optimizer": "sgd",
     "pretrain.learning_rate": 0.002,
     "finetune.steps": STEPS,

@@ -93,6 +93,14 @@ def test_nor_with_positives_of_the_same_lesion(symmetric):
     assert_same(trajectory(8, 8, data, **options), trajectory(1, 8, data, **options))
 
 
+def test_nor_with_batch_norm_in_the_head():
+    """Which divides by the spread of eight images, and so makes more of a rounding."""
+    data = batches(5)
+    options = dict(batch_negatives=True, head_norm=True)
+    one = trajectory(1, 2, data, **options)
+    assert_same(trajectory(8, 2, data, **options), one, tolerance=10 * DRIFT)
+
+
 def test_a_group_may_span_devices():
     """2 groups: on eight devices, four share one."""
     data = batches(4)
