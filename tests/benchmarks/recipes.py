@@ -84,6 +84,8 @@ SETTINGS = {
     "SGD .1": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 1e-4},
     "32 px": {"image_size": 32, "cost": 0.45},
     "64 px": {"image_size": 64, "cost": 1.8},
+    "positives of the lesion": {"positives": "lesion"},
+    "positives of the patient": {"positives": "patient"},
 }
 
 
