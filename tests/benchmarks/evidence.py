@@ -325,20 +325,22 @@ def show(root: pathlib.Path, name: str, plan: Plan) -> None:
 def _show_validation(root: pathlib.Path, name: str, plan: Plan) -> None:
     """Whether fine-tuning was long enough: mean over splits and trials at each evaluation."""
     print(f"\n{name}: macro sensitivity of the validation images during fine-tuning")
+    measure = "validation_macro_sensitivity"
     for strategy in plan.strategies.split("+"):
         for alpha in plan.alphas.split("+"):
             by_step: dict[int, list[float]] = {}
             for number in range(plan.splits):
                 for trial in range(plan.trials):
-                    path = _run(root, name, number, strategy, plan, trial, alpha) / "metrics.jsonl"
-                    for line in path.read_text().splitlines() if path.exists() else ():
-                        values = json.loads(line)
-                        if values["stage"] == "finetune" and "macro_sensitivity" in values:
-                            by_step.setdefault(values["step"], []).append(
-                                values["macro_sensitivity"]
-                            )
+                    run = _run(root, name, number, strategy, plan, trial, alpha)
+                    for line in _lines(run / "metrics.jsonl"):
+                        if line["stage"] == "finetune" and measure in line:
+                            by_step.setdefault(line["step"], []).append(line[measure])
             curve = ", ".join(f"{step}: {statistics.mean(v):.3f}" for step, v in by_step.items())
             print(f"{strategy} alpha {alpha}: {curve or 'nothing yet'}")
+
+
+def _lines(path: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _frozen(strategy: str) -> str:
