@@ -388,9 +388,9 @@ def _demo(config: ConfigDict) -> None:
     config.data.max_side = 64
     config.data.read_threads = 2
     # Less unequal classes than the paper's: of a class with one test image nothing can be said.
-    config.data.synthetic = _synthetic(lesions=2_000, width=480, height=270, tail=0.5)
+    config.data.synthetic = _synthetic(lesions=4_000, width=480, height=270, tail=0.5)
     pretrain = config.pretrain
-    pretrain.steps = 1_000
+    pretrain.steps = 1_200
     pretrain.batch_size = 128
     pretrain.image_size = 48
     pretrain.bn_groups = 4
