@@ -363,15 +363,15 @@ def _small(config: ConfigDict) -> None:
     pretrain.schedule = "cosine"  # [moco]
     pretrain.nesterov = False  # [moco], with SGD
     # Gentle colours, as colour is the diagnosis: chosen on HAM10000's validation images with
-    # efficientnet_mini at 48 px (tests/benchmarks/recipes.py); untried with B4 at 224 px [ours].
-    pretrain.augment.crop_scale = (0.3, 1.0)
-    pretrain.augment.flip_vertical = 0.5
-    pretrain.augment.rotation = 180.0  # a lesion has no upright
-    pretrain.augment.brightness = 0.2
-    pretrain.augment.contrast = 0.2
-    pretrain.augment.saturation = 0.1
-    pretrain.augment.hue = 0.02
-    pretrain.augment.grayscale_probability = 0.0
+    # efficientnet_mini at 48 px (tests/benchmarks/recipes.py); untried with B4 at 224 px.
+    pretrain.augment.crop_scale = (0.3, 1.0)  # [ours]
+    pretrain.augment.flip_vertical = 0.5  # [ours]: a lesion has no upright
+    pretrain.augment.rotation = 180.0  # [ours]
+    pretrain.augment.brightness = 0.2  # [ours]
+    pretrain.augment.contrast = 0.2  # [ours]
+    pretrain.augment.saturation = 0.1  # [ours]
+    pretrain.augment.hue = 0.02  # [ours]
+    pretrain.augment.grayscale_probability = 0.0  # [ours]
     finetune = config.finetune
     finetune.steps = 5_000
     finetune.image_size = 224
