@@ -329,6 +329,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", help="a CSV, or a folder of a known layout", metavar="data=DATA")
     parser.add_argument("--out", default="audit", help="the folder to write into")
     parser.add_argument("--layout", default="auto")
+    parser.add_argument(
+        "--unlabelled",
+        action="store_false",
+        dest="labelled",
+        help="no label is needed, as with --config.task=pretrain of a run",
+    )
     parser.add_argument("--official-split", action="store_true", help="audit the layout's own sets")
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument(

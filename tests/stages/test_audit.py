@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from dermjax.data import audit as command
 from dermjax.stages import audit
 from tests.data.miniatures import write_photo
 
@@ -56,6 +57,17 @@ def test_leaks_stand_at_the_top(clinic, tmp_path):
     assert "Nothing to refuse" not in said
     assert "patient 'p0' in train and test" in said and "file '3.png' in train and test" in said
     assert said.index("patient 'p0' in") < said.index("Findings") < said.index("Classes")
+
+
+def test_photographs_without_any_table_or_label_are_audited_when_asked(tmp_path, capsys):
+    for index in range(6):
+        write_photo(tmp_path / "flat" / f"{index}.png", index, (40, 30))
+    words_of = [f"data={tmp_path / 'flat'}", f"--out={tmp_path / 'audit'}"]
+    assert command.main(words_of) == 2
+    assert "--unlabelled of an audit" in capsys.readouterr().err
+    assert command.main([*words_of, "--unlabelled"]) == 0
+    assert "rows without a label: 6 of 6" in capsys.readouterr().out
+    assert (tmp_path / "audit" / "audit.html").exists()
 
 
 def test_boxes_are_drawn_where_they_are(tmp_path):

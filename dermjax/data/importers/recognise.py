@@ -47,7 +47,10 @@ def recognise(source: Path, layout: str, labelled: bool) -> tuple[str, pd.DataFr
     hint = f" such as {quoted(own)} in it" if own else ""
     alone = ""
     if labelled and not own and files(source)[0]:
-        alone = "; photographs without labels can be pretrained on: --config.task=pretrain"
+        alone = (
+            "; photographs without labels can be pretrained on: --config.task=pretrain of a run, "
+            "--unlabelled of an audit"
+        )
     nearly = f"; nearly {'; '.join(tried)}" if tried else ""
     raise ManifestError(
         source,
