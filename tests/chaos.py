@@ -97,10 +97,9 @@ class Chaos:
         run.start()
         while run.running() and PHASES.index(run.phase()) < PHASES.index(phase):
             time.sleep(0.005)
-        left = self._random.uniform(0, self._lasting[phase])
-        while run.running() and left > 0 and run.phase() == phase:
+        moment = time.monotonic() + self._random.uniform(0, self._lasting[phase])
+        while run.running() and run.phase() == phase and time.monotonic() < moment:
             time.sleep(0.005)
-            left -= 0.005
         if not run.running():
             self._judge(run, "nothing", "the end", run.wait())
             return False

@@ -18,12 +18,11 @@ from dermjax.data import (
     layouts,
     links,
     pipeline,
-    redactions,
     remote,
     splits,
     synthetic,
 )
-from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order
+from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order, make_crops
 from dermjax.data.partners import Partners
 from dermjax.stages.workdir import cache_dir, exclusive_in_turn, write_text
 from dermjax.training.writer import Writer
@@ -129,7 +128,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         without_patient = int((frame["patient"] == "").sum())
         # Who has no patient id is known by what keeps the sets apart: a lesion, or the photo.
         frame["patient"] = frame["patient"].where(frame["patient"] != "", frame["group"])
-        crops = _crops(frame)
+        crops = make_crops(frame)
         records = builder.prepare(
             cache / "prepared" / _crops_key(frame["content"], crops, config.data),
             crops,
@@ -326,15 +325,6 @@ def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:
     name = "-".join(str(v) for v in (synthetic.DRAWING, *dataclasses.astuple(settings)))
     directory = cache / "synthetic" / hashlib.sha256(name.encode()).hexdigest()[:12]
     return str(synthetic.write_dataset(directory, settings, workers=workers, track=writer.track))
-
-
-def _crops(frame: pd.DataFrame) -> list[builder.Crop]:
-    """What to cut out of which photograph, in the frame's order."""
-    boxes = frame[["x", "y", "w", "h"]].to_numpy(float)
-    return [
-        builder.Crop(path, None if np.isnan(box).any() else tuple(box), redactions.parse(redact))
-        for path, box, redact in zip(frame["path"], boxes, frame["redact"], strict=True)
-    ]
 
 
 def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDict) -> str:

@@ -19,10 +19,10 @@ import subprocess
 import sys
 import tempfile
 
-import pandas as pd
 from packaging.requirements import Requirement
 
-from dermjax.data import crops, layouts, redactions
+from dermjax.data import crops, layouts
+from dermjax.data.manifest import make_crops
 
 _VERSION = "3.12"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64")
@@ -45,20 +45,12 @@ def photographs(data: str, target: pathlib.Path, side: int) -> None:
     with tempfile.TemporaryDirectory() as cache:
         frame = layouts.load(data, cache_dir=cache).frame
     (target / "photos").mkdir(exist_ok=True)
-    rows = []
-    for number, row in enumerate(frame.to_dict("records")):
-        path = target / "photos" / f"{number:06d}.jpg"
-        if not path.exists():
-            path.write_bytes(crops.encode(_crop(row), max_side=side, records="jpeg"))
-        rows.append({"image": f"photos/{path.name}"} | {name: row[name] for name in _KEPT})
-    table = pd.DataFrame(rows)
+    table = frame[[*_KEPT]]
+    table.insert(0, "image", [f"photos/{number:06d}.jpg" for number in range(len(frame))])
+    for name, crop in zip(table["image"], make_crops(frame), strict=True):
+        if not (target / name).exists():
+            (target / name).write_bytes(crops.encode(crop, max_side=side, records="jpeg"))
     table.loc[:, (table != "").any()].to_csv(target / "photos.csv", index=False)
-
-
-def _crop(row: dict) -> crops.Crop:
-    box = tuple(float(row[side]) for side in "xywh")
-    redact = redactions.parse(row["redact"])
-    return crops.Crop(row["path"], None if any(v != v for v in box) else box, redact)
 
 
 def wheels(target: pathlib.Path, have: pathlib.Path | None) -> None:

@@ -28,6 +28,7 @@ import zipfile
 import _pack
 
 from dermjax.strategies import STRATEGIES, file_name, split
+from dermjax.training.writer import MetricsFile
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _LEFT_OUT = ("checkpoints", "feature_maps")  # of --results, as are features-*.npz
@@ -36,7 +37,7 @@ _GRACE = 60.0  # seconds that a study has to save
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One study; `run` and `ss_in` are fields as in `--config.run.FIELD=VALUE`."""
+    """One study; `run` has fields as in `--config.run.FIELD=VALUE`."""
 
     arguments: str  # of configs/study.py: scale, model
     strategies: str
@@ -44,7 +45,6 @@ class Plan:
     trials: int = 3
     splits: int = 1
     alphas: str = "0.1+1.0"
-    ss_in: dict = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -212,7 +212,6 @@ def study(given, plan: Plan, name: str, number: int, weights, flags, deadline) -
         f"--config=configs/study.py:{arguments}",
         f"--workdir={folder(given.folder, name, number)}",
         *(f"--config.run.{field}={value}" for field, value in fields.items()),
-        *(f"--config.ss_in.{field}={value}" for field, value in plan.ss_in.items()),
         *flags,
     ]
     call([command] * given.workers, deadline)
@@ -335,15 +334,11 @@ def _show_validation(root: pathlib.Path, name: str, plan: Plan) -> None:
             for number in range(plan.splits):
                 for trial in range(plan.trials):
                     run = _run(root, name, number, strategy, plan, trial, alpha)
-                    for line in _lines(run / "metrics.jsonl"):
+                    for line in MetricsFile(run / "metrics.jsonl", active=False).read():
                         if line["stage"] == "finetune" and measure in line:
                             by_step.setdefault(line["step"], []).append(line[measure])
             curve = ", ".join(f"{step}: {statistics.mean(v):.3f}" for step, v in by_step.items())
             print(f"{strategy} alpha {alpha}: {curve or 'nothing yet'}")
-
-
-def _lines(path: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _frozen(strategy: str) -> str:
