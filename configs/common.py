@@ -291,6 +291,10 @@ def _finetune() -> ConfigDict:
     # group cannot be parted: two parts on one device need bn_groups = 2, another batch norm.
     stage.accumulate_steps = 1
     stage.learning_rate = 3e-4  # AdamW, cosine to 0
+    # Factor of the learning rate for an encoder that was trained before (SS, SS-IN, IN), above 0
+    # and at most 1: below 1 it keeps more of what it knows, while the new classifier learns at the
+    # full rate. An encoder that starts from random weights (FS) always has the full rate.
+    stage.encoder_rate = 1.0
     stage.schedule = "cosine"
     stage.warmup_steps = 500
     stage.weight_decay = 0.05  # on kernels only

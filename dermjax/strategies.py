@@ -1,6 +1,7 @@
 """What a strategy is: what its encoder starts from, and whether MoCo-v2 trains it first.
 
-SS, IN and FS are those of the paper (Kramer et al., JEADV 2022). All are fine-tuned alike.
+SS, IN and FS are those of the paper (Kramer et al., JEADV 2022). All are fine-tuned alike, but that
+a config can ask for a smaller learning rate of encoders that were trained before.
 """
 
 import dataclasses

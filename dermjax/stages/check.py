@@ -99,6 +99,7 @@ def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
         "data.prefetch_batches": at_least(1),
         "data.synthetic.seed": at_least(0),
         "evaluate.batch_size": at_least(1),
+        "finetune.encoder_rate": ("above 0 and at most 1", lambda v: 0 < v <= 1),
         "finetune.label_smoothing": share,
         "finetune.sampling": one_of(pipeline.SAMPLINGS),
         "finetune.loss": one_of(_LOSSES),

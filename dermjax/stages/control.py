@@ -26,6 +26,8 @@ def without_pretraining(
 ) -> tuple[dict[str, Any], float]:
     """Fine-tunes on the same labels, with the same seed, and measures on the same test images.
 
+    Of the settings only `finetune.encoder_rate` does not hold where the encoder is random.
+
     Args:
       directory: the run's folder.
       beginning: what the pretraining began with: random weights, or ImageNet's.

@@ -238,6 +238,14 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             f"Fine-tuning also changes {', '.join(more)} at random; the paper names crop, flip and "
             "rotation."
         )
+    runs = [run.planned.config.strategy for run in outcomes.runs]
+    trained = [name for name in dict.fromkeys(runs) if name != "FS"]
+    if own.encoder_rate != 1 and trained:
+        yield (
+            f"Fine-tuning: the encoders of {', '.join(trained)}, which were trained before, have "
+            f"{own.encoder_rate:g} times the learning rate of their classifiers; the paper names "
+            "no such factor."
+        )
     options = [name for name in ("sampling", "class_weights", "loss") if own[name] != theirs[name]]
     options += ["logit_adjustment"] * bool(own.logit_adjustment)
     if options:

@@ -52,7 +52,9 @@ def finetune(
         variables = models.initialize(model, seed)
     else:
         variables = models.with_classifier(encoder, model, seed)
-    schedule, adamw = _optimizer(config.finetune)
+    # What is random has nothing to keep: it learns at the full rate.
+    encoder_rate = 1.0 if encoder is None else config.finetune.encoder_rate
+    schedule, adamw = _optimizer(config.finetune, model.CLASSIFIER, encoder_rate)
     steps = _steps(config, dataset, devices, model, adamw, preprocessing, seed)
     folder = workdir / "checkpoints" / STAGE
     with Checkpoints(folder, scored=True) as checkpoints:
@@ -73,15 +75,18 @@ def finetune(
     return restore_subtree(folder, best_step, target), best_step, seconds
 
 
-def _optimizer(stage: ConfigDict):
-    """The learning rate schedule, and what follows it."""
+def _optimizer(stage: ConfigDict, classifier: str, encoder_rate: float):
+    """The classifier's learning rate schedule, and the optimizer of all parameters."""
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,
         schedule=stage.schedule,
         warmup_steps=stage.warmup_steps,
     )
-    return schedule, optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    adamw = optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    if encoder_rate != 1:
+        adamw = optimizer.scale_others(adamw, encoder_rate, than=classifier)
+    return schedule, adamw
 
 
 def _steps(config, dataset, devices, model, adamw, preprocessing, seed: int) -> dict[str, Callable]:

@@ -16,6 +16,7 @@ from dermjax.stages.pretrain import queue_length
 from dermjax.strategies import split
 
 # Fields of a stage that say where, how often and by which run, not what.
+_NAMES = {"encoder_rate": "learning rate of an encoder that was trained before, as a factor"}
 _WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps repeat".split()
 
 
@@ -319,7 +320,7 @@ def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str
       than: another one; what it has alike is left out.
     """
     return [
-        (name.replace("_", " "), _worded(value, than and than[name]))
+        (_NAMES.get(name, name.replace("_", " ")), _worded(value, than and than[name]))
         for name, value in sorted(stage.items())
         if name not in _WITHOUT_EFFECT
         and _counts(stage, name)

@@ -30,6 +30,7 @@ SINCE = {
     "pretrain.head_norm": False,
     "pretrain.positives": "image",
     "data.synthetic.tail": 1.0,
+    "finetune.encoder_rate": 1.0,
 }
 _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in SINCE.items()}}
 

@@ -87,3 +87,33 @@ def make_adamw(schedule: optax.Schedule, *, weight_decay: float) -> optax.Gradie
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
     return optax.adamw(schedule, weight_decay=weight_decay, mask=is_kernel)
+
+
+def scale_others(
+    inner: optax.GradientTransformation, factor: float, *, than: str
+) -> optax.GradientTransformation:
+    """An optimizer whose learning rate is `factor` times as large for all layers but one.
+
+    Both the step along the gradient and the decay are scaled, as by a parameter group of PyTorch
+    with a learning rate of its own.
+
+    Args:
+      inner: The optimizer, its learning rate included, such as `make_adamw`'s.
+      factor: Of the learning rate, above 0.
+      than: The name, at the top of the parameters' tree, of the layer that keeps the full rate.
+
+    Raises:
+      ValueError: If the factor is not above 0.
+    """
+    if not factor > 0:
+        raise ValueError(
+            f"factor = {factor} of the learning rate must be above 0; 1 leaves it as it is"
+        )
+
+    def scaled(params):
+        return {
+            name: jax.tree.map(lambda _, other=name != than: other, layer)
+            for name, layer in params.items()
+        }
+
+    return optax.chain(inner, optax.masked(optax.scale(factor), scaled))

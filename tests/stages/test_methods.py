@@ -106,6 +106,7 @@ CASES = {
     "run__data__max_side": (128, "512"),
     "run__finetune__steps": (100, "27,000"),
     "run__finetune__image_size": (128, "512"),
+    "run__finetune__encoder_rate": (0.1, "of SS, IN, which were trained before"),
     "run__pretrain__batch_size": (128, "256"),
     "run__pretrain__steps": (6_000, "97,200"),
     "run__pretrain__queue_size": (4_096, "65,536"),
