@@ -1,0 +1,203 @@
+"""Which fine-tuning suits a strategy best? Chosen on the validation images of one split.
+
+    python -m dermjax.main --config=configs/ss.py:... --config.task=pretrain --workdir=RUN
+    python tests/benchmarks/tuning.py --run=RUN --folder=runs/tuning
+    python tests/benchmarks/tuning.py --run=RUN --folder=runs/tuning --strategy=FS --only=uniform
+
+Every setting of SETTINGS fine-tunes the encoder of RUN's pretraining (--strategy=FS: random
+weights, which have no rate of their own), on each share of the labels and in each trial. The score
+is that by which a run selects its checkpoint: the best macro sensitivity of the validation images.
+The test set is not touched. Rows are kept in FOLDER/rows.jsonl as they come, and what is
+there is not done again.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.stages import check, network
+from dermjax.stages.finetune import finetune
+from dermjax.stages.prepare import prepare
+from dermjax.stages.pretrain import pretrain
+from dermjax.stages.workdir import cache_dir, read_config
+from dermjax.strategies import STRATEGIES
+from dermjax.training import parallel
+from dermjax.training.writer import MetricsFile, Writer
+
+# Fields of `finetune`; steps of the schedule to its end.
+SETTINGS = {
+    "uniform, .003": {"learning_rate": 3e-3},
+    "uniform, .01": {"learning_rate": 1e-2},
+    "balanced, .003": {"learning_rate": 3e-3, "sampling": "balanced"},
+    "balanced, .01": {"learning_rate": 1e-2, "sampling": "balanced"},
+    "uniform, .01, encoder .1": {"learning_rate": 1e-2, "encoder_rate": 0.1},
+    "balanced, .003, encoder .3": {
+        "learning_rate": 3e-3,
+        "encoder_rate": 0.3,
+        "sampling": "balanced",
+    },
+    "balanced, .01, encoder .03": {
+        "learning_rate": 1e-2,
+        "encoder_rate": 0.03,
+        "sampling": "balanced",
+    },
+    "balanced, .01, encoder .1": {
+        "learning_rate": 1e-2,
+        "encoder_rate": 0.1,
+        "sampling": "balanced",
+    },
+    "balanced, .01, encoder .3": {
+        "learning_rate": 1e-2,
+        "encoder_rate": 0.3,
+        "sampling": "balanced",
+    },
+    "balanced, .03, encoder .03": {
+        "learning_rate": 3e-2,
+        "encoder_rate": 0.03,
+        "sampling": "balanced",
+    },
+}
+SCORE = "validation_macro_sensitivity"
+_LOSS = "validation_log_loss"
+
+
+class Silent(Writer):
+    """Writes metrics and says nothing."""
+
+    def say(self, line: str) -> None:
+        pass
+
+
+def main() -> None:
+    """Does what is missing, and prints the table."""
+    given = _arguments()
+    base = _config(given)
+    devices, writer = parallel.all_devices(), Silent(active=True)
+    parallel.keep_compiled(cache_dir(base) / "xla")
+    dataset = prepare(base, writer)
+    beginning = network.begin(base, writer)
+    encoder = beginning.encoder
+    if STRATEGIES[base.strategy].pretrains:
+        encoder = pretrain(base, dataset, devices, writer, given.folder, beginning).encoder
+    table = given.folder / "rows.jsonl"
+    done = {_key(row) for row in _rows(table)}
+    for planned in _plan(given, base):
+        if _key(planned) in done:
+            continue
+        config = _single(base, planned)
+        labelled = prepare(config, writer)  # the share and the subset of this training
+        folder = epath.Path(given.folder) / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        finetune(config, labelled, devices, writer, folder, encoder, beginning.preprocessing)
+        lines = MetricsFile(folder / "metrics.jsonl", active=False).read()
+        scores = {line["step"]: line[SCORE] for line in lines if SCORE in line}
+        losses = {line["step"]: line[_LOSS] for line in lines if _LOSS in line}
+        row = planned | {"score": max(scores.values()), "scores": scores, "log_losses": losses}
+        with table.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{_title(row)} trial {row['trial']}: {row['score']:.3f}", flush=True)
+        shutil.rmtree(folder)
+    show(_rows(table))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, help="folder of a run with a pretraining")
+    parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the rows")
+    parser.add_argument("--strategy", default="", help="the run's own, or FS")
+    parser.add_argument("--alphas", default="0.1+1.0", help="shares of the labels")
+    parser.add_argument("--trials", type=int, default=2)
+    parser.add_argument("--steps", default="400+800", help="for each of --alphas")
+    parser.add_argument("--evaluations", type=int, default=10, help="in one training")
+    parser.add_argument("--only", default="", help="settings whose name holds this")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    given.folder = given.folder.absolute()
+    if len(given.steps.split("+")) != len(given.alphas.split("+")):
+        parser.error(f"--steps={given.steps} must be as many as --alphas={given.alphas}")
+    return given
+
+
+def _config(given: argparse.Namespace) -> ConfigDict:
+    """The run's, of the strategy that is asked for."""
+    config = read_config(epath.Path(given.run))
+    config = ConfigDict(_tuples(config.to_dict()))
+    if given.strategy in ("", config.strategy):
+        return config
+    config.strategy, config.task, config.control = given.strategy, "run", False
+    del config["pretrain"]
+    return config
+
+
+def _tuples(value):
+    """JSON's lists as the tuples that they were."""
+    if isinstance(value, dict):
+        return {name: _tuples(part) for name, part in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plan(given: argparse.Namespace, base: ConfigDict) -> list[dict]:
+    """All trainings, trial by trial: after each of them the table can be read."""
+    shares = zip(given.alphas.split("+"), given.steps.split("+"), strict=True)
+    shares = [(float(alpha), int(steps)) for alpha, steps in shares]
+    names = [name for name in SETTINGS if given.only in name]
+    if base.strategy == "FS":
+        names = [name for name in names if "encoder_rate" not in SETTINGS[name]]
+    return [
+        {
+            "strategy": base.strategy,
+            "alpha": alpha,
+            "trial": trial,
+            "setting": name,
+            "steps": steps,
+            "evaluations": given.evaluations,
+        }
+        for trial in range(given.trials)
+        for alpha, steps in shares
+        for name in names
+    ]
+
+
+def _single(base: ConfigDict, planned: dict) -> ConfigDict:
+    config = base.copy_and_resolve_references()
+    config.data.alpha, config.data.trial = planned["alpha"], planned["trial"]
+    stage, every = config.finetune, max(1, planned["steps"] // planned["evaluations"])
+    stage.update(steps=planned["steps"], report_every=every, evaluate_every=every)
+    stage.update(SETTINGS[planned["setting"]])
+    check.check(config)
+    return config
+
+
+def _key(row: dict) -> tuple:
+    return tuple(row[name] for name in ("strategy", "alpha", "trial", "setting", "steps"))
+
+
+def _rows(table: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in table.open()] if table.exists() else []
+
+
+def _title(row: dict) -> str:
+    return f"{row['strategy']} alpha {row['alpha']:g} {row['steps']} steps {row['setting']}"
+
+
+def show(rows: list[dict]) -> None:
+    """Of each strategy and share the settings, the best first."""
+    print("| macro sensitivity of the validation images | by trial | mean |\n|---|---|---|")
+    found: dict[str, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row["trial"]):
+        found.setdefault(_title(row), []).append(row["score"])
+    order = {_title(row): (row["strategy"], row["alpha"]) for row in rows}
+    best = sorted(found, key=lambda title: (*order[title], -statistics.mean(found[title])))
+    for title in best:
+        scores = found[title]
+        each = " ".join(f"{score:.3f}" for score in scores)
+        print(f"| {title} | {each} | {statistics.mean(scores):.3f} |")
+
+
+if __name__ == "__main__":
+    main()
