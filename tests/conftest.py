@@ -1,11 +1,27 @@
 """Eight CPU devices for every test, set before anything imports jax; comparisons that must run."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Most of the tests' time is compiling, and most programs are compiled by several of them: what one
+# process has compiled, all others of the same test run take, workers and what they start alike.
+# Whoever names the folder keeps it for the next test run.
+_FOLDER = "DERMJAX_TESTS_COMPILED"
+_MADE_HERE = _FOLDER not in os.environ  # workers inherit it
+if _MADE_HERE:
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="dermjax-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[_FOLDER]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+
+
+def pytest_unconfigure():
+    if _MADE_HERE:
+        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
 
 
 def pytest_addoption(parser):

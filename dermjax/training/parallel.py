@@ -8,6 +8,7 @@ whose global arrays Orbax can save from several hosts. The same step runs under 
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -142,6 +143,14 @@ def check_division(batch_size: int, bn_groups: int, devices: int, *, field: str)
 
 
 def keep_compiled(folder: pathlib.Path) -> None:
-    """Programs that took over a second to compile are kept in `folder` for later processes."""
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    """Programs that took over a second to compile are kept in `folder` for later processes.
+
+    Whoever has given JAX a folder of its own for them ($JAX_COMPILATION_CACHE_DIR), and a least
+    time ($JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS), has these.
+    """
+    for name, value in (
+        ("jax_compilation_cache_dir", str(folder)),
+        ("jax_persistent_cache_min_compile_time_secs", 1.0),
+    ):
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
