@@ -10,7 +10,7 @@ In PyTorch: `timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`. In d
 import argparse
 import sys
 
-from dermjax import command_line
+from dermjax.cli import command_line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", help="what to write, ends in .safetensors")
     parser.add_argument("--stage", choices=("finetune", "pretrain"), default="finetune")
     given = parser.parse_args(arguments)
-    from dermjax.stages import export  # imports jax: help need not wait for it
+    from dermjax.experiment import export  # imports jax: help need not wait for it
 
     try:
         print(export.export(given.run, given.file, given.stage))

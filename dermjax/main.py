@@ -25,7 +25,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from dermjax import command_line
+from dermjax.cli import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results.")
@@ -39,10 +39,12 @@ def main(_) -> int:
     # Imports jax: help and a mistyped flag need not wait for it.
     import jax
 
-    from dermjax.stages import probe, run, saliency, study
+    from dermjax.experiment import linear_probe, run
+    from dermjax.saliency import explain
+    from dermjax.study import run_study
     from dermjax.training import processes
 
-    stages = {"probe": probe, "saliency": saliency, "study": study}
+    stages = {"probe": linear_probe, "saliency": explain, "study": run_study}
     stage = stages.get(_CONFIG.value.task, run)
     try:
         return stage.run(_CONFIG.value, _WORKDIR.value)

@@ -7,7 +7,7 @@ import pytest
 from dermjax.configs import common, ss_in
 from dermjax.configs import study as study_file
 
-from dermjax.stages import check
+from dermjax.settings import checks
 from dermjax.steps import optimizer
 
 
@@ -77,7 +77,7 @@ def test_ss_in_without_weights_is_not_ss_in():
     config = common.make_config("SS-IN", None)
     config.pretrain.init = "random"
     with pytest.raises(ValueError, match="init = 'random', but SS-IN starts from weights: leave"):
-        check.check(config)
+        checks.check(config)
 
 
 @pytest.mark.parametrize(("own", "other"), [("FS", "SS"), ("SS", "IN"), ("SS-IN", "FS")])
@@ -85,20 +85,20 @@ def test_a_strategy_is_its_config_file_s(own, other):
     config = common.make_config(own, None)
     config.strategy = other
     with pytest.raises(ValueError, match=rf"strategy = '{other}' .*configs/{other.lower()}.py"):
-        check.check(config)
+        checks.check(config)
 
 
 def test_an_unknown_strategy_is_answered_with_those_there_are():
     config = common.make_config("SS", None)
     config.strategy = "XX"
     with pytest.raises(ValueError, match="strategy = 'XX', .* one of SS, SS-IN, IN, FS"):
-        check.check(config)
+        checks.check(config)
 
 
 @pytest.mark.parametrize("strategy", ["SS", "SS-IN", "IN", "FS"])
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])
 def test_every_preset_is_within_bounds(strategy, scale):
-    check.check(common.make_config(strategy, f"scale={scale}"))
+    checks.check(common.make_config(strategy, f"scale={scale}"))
 
 
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])

@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dermjax import main
-from dermjax.stages import run
+from dermjax.experiment import run
 from dermjax.training import processes, watch
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

@@ -8,8 +8,9 @@ from dermjax.configs import common, study
 from dermjax import stores
 from dermjax.data import layouts
 from dermjax.data.problems import ManifestError
-from dermjax.stages import check, workdir
-from dermjax.stages.planned import plan
+from dermjax.runs import folder
+from dermjax.settings import checks
+from dermjax.study.plan import plan
 
 
 @pytest.mark.parametrize("take", [stores.folder, stores.writable_folder])
@@ -28,7 +29,7 @@ def test_data_are_found_in_the_home_folder(tmp_path, monkeypatch):
     assert manifest.frame["path"].tolist() == [f"{tmp_path}/a.jpg"]
     assert manifest.frame["redact"].tolist() == ["1,1,5,5"]
     config = common.make_config("FS", "data=~/t.csv")
-    assert "~" not in workdir.default_workdir(config)
+    assert "~" not in folder.default_workdir(config)
     for path in (f"~{'no_such_user' * 3}/t.csv", "~/none.csv"):
         with pytest.raises(ManifestError, match="no such file or folder"):
             layouts.read(path, cache_dir=tmp_path / "cache")
@@ -42,7 +43,7 @@ def test_a_name_that_checkpoints_cannot_have_is_refused_before_work(tmp_path, na
     config = common.make_config("SS", "scale=demo")
     config.pretrain.directory = str(tmp_path / name)
     with pytest.raises(ValueError, match="take a(nother| shorter)"):
-        check.check(config)
+        checks.check(config)
     assert not list(tmp_path.iterdir())
 
 
@@ -56,7 +57,7 @@ def test_a_default_workdir_can_be_written_whatever_the_data_are_called():
     for name in ("back\\slash.csv", "x" * 250 + ".csv", "not\udcffutf8.csv", "a [1].csv"):
         config = common.make_config("FS", None)
         config.data.source = name
-        stores.writable_folder(workdir.default_workdir(config))
+        stores.writable_folder(folder.default_workdir(config))
 
 
 @pytest.mark.parametrize(

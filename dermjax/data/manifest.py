@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dermjax import command_line
+from dermjax.cli import command_line
 from dermjax.data import atomic, boxes, encodings, identity, links, redactions, splits
 from dermjax.data.crops import Crop
 from dermjax.data.problems import ManifestError, at_rows, quoted

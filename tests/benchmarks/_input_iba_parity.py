@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dermjax.analysis import saliency
-from dermjax.analysis.saliency import bottleneck, critic, prior
-from dermjax.analysis.saliency.noise import noise, stage_key
-from dermjax.analysis.saliency.pixels import InputBottleneck, InputIBASettings, input_bottleneck
+from dermjax import saliency
+from dermjax.saliency import bottleneck, critic, prior
+from dermjax.saliency.input_iba import InputBottleneck, InputIBASettings, input_bottleneck
+from dermjax.saliency.noise import noise, stage_key
 
 SIDE, CHANNELS, CLASSES, LAYER = 32, 3, 5, "layer2"
 FEATURES = SIDE // 4, SIDE // 4, CHANNELS

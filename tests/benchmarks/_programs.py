@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dermjax import models
-from dermjax.analysis import saliency
+from dermjax import models, saliency
 from dermjax.data.augment import Augmentation, normalize
 from dermjax.steps import classify, losses, moco, optimizer
 from dermjax.training.parallel import AXIS, Devices

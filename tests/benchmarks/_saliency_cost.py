@@ -8,7 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from dermjax.analysis.saliency import InputIBASettings, critic
+from dermjax.saliency import InputIBASettings, critic
 
 # TFLOP an image of the authors' code, by multiplications and additions of B4's published shape.
 TABLE = {

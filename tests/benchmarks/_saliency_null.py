@@ -19,7 +19,7 @@ sys.path += [str(HERE), str(HERE.parents[1])]  # after an installed package, if 
 
 from _report import Report  # noqa: E402
 
-from dermjax.analysis.clustered_mean import adjusted_p, clustered_mean  # noqa: E402
+from dermjax.statistics.clustered_mean import adjusted_p, clustered_mean  # noqa: E402
 
 PATIENTS = (6, 10, 20, 50)
 SCORES = ("insertion", "deletion", "sensitivity_n", "effective_heat_ratio", "heat_share")

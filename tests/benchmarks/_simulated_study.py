@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-from dermjax.analysis import classification, comparison, discrimination
-from dermjax.analysis.intervals import Estimate
+from dermjax.statistics import classification, comparison, discrimination
+from dermjax.statistics.intervals import Estimate
 
 CLINICS = {
     "ten classes, 300 to 5 patients": (300, 150, 80, 60, 40, 30, 20, 12, 8, 5),

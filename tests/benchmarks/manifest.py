@@ -54,7 +54,8 @@ def write_table(folder: pathlib.Path, rows: int) -> pathlib.Path:
 
 def measure(path: str) -> None:
     """One process's figures as JSON: seconds of each part, peak memory of the whole."""
-    from dermjax.data import audit, layouts, splits
+    from dermjax.audit import checks
+    from dermjax.data import layouts, splits
 
     start = time.perf_counter()
     manifest = layouts.load(path, cache_dir=pathlib.Path(path).parent / "cache")
@@ -63,7 +64,7 @@ def measure(path: str) -> None:
     # The photographs tie patients together here; the split is measured on the patients alone.
     split = splits.split_by_group(frame["label"], frame["patient"], seed=0)
     made = time.perf_counter()
-    audit.audit(manifest, split, audit.alike(manifest))
+    checks.audit(manifest, split, checks.alike(manifest))
     counted = time.perf_counter()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(

@@ -27,11 +27,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dermjax import models
-from dermjax.stages import check, network
-from dermjax.stages.predictor import Predictor
-from dermjax.stages.prepare import Dataset, prepare
-from dermjax.stages.pretrain import pretrain
-from dermjax.stages.workdir import cache_dir
+from dermjax.experiment import networks
+from dermjax.experiment.dataset import Dataset, prepare
+from dermjax.experiment.predictor import Predictor
+from dermjax.experiment.pretrain import pretrain
+from dermjax.runs.folder import cache_dir
+from dermjax.settings import checks
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -139,10 +140,10 @@ def run(given: argparse.Namespace, name: str, pairs: int) -> dict:
     changes = {**BASE, **json.loads(given.base), **SETTINGS[name]}
     cost = changes.pop("cost", 1.0)
     config = make_config(given, changes, pairs / cost)
-    check.check(config)
+    checks.check(config)
     parallel.keep_compiled(cache_dir(config) / "xla")
     devices, writer = parallel.all_devices(), Silent()
-    dataset, beginning = prepare(config, writer), network.begin(config, writer)
+    dataset, beginning = prepare(config, writer), networks.begin(config, writer)
     used = time.process_time()
     done = pretrain(config, dataset, devices, writer, epath.Path(given.folder) / "run", beginning)
     used = time.process_time() - used
@@ -177,7 +178,7 @@ def make_config(given: argparse.Namespace, changes: dict, pairs: float):
 def measure(config, dataset: Dataset, devices, encoder, preprocessing) -> dict[str, float]:
     """Balanced accuracies on validation, of frozen features."""
     predictor = Predictor(
-        models.create(config.model.name, num_classes=0, dtype=network.dtype(config, devices)),
+        models.create(config.model.name, num_classes=0, dtype=networks.dtype(config, devices)),
         dataset,
         devices,
         preprocessing,

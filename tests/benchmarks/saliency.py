@@ -31,10 +31,9 @@ import numpy as np  # noqa: E402
 from _report import Report  # noqa: E402
 from scipy import ndimage, stats  # noqa: E402
 
-from dermjax import models  # noqa: E402
-from dermjax.analysis import saliency  # noqa: E402
-from dermjax.analysis.saliency import bottleneck, prior  # noqa: E402
+from dermjax import models, saliency  # noqa: E402
 from dermjax.models import timm as converter  # noqa: E402
+from dermjax.saliency import bottleneck, prior  # noqa: E402
 
 # Everything there is, in little.
 QUICK = {"steps_feature": 2, "steps_input": 2, "draws": 2, "gan_epochs": 1, "gan_samples": 20}

@@ -40,9 +40,9 @@ def main() -> None:
     parser.add_argument("--panels", type=int, default=1, help="of t-SNE that are timed; 0: none")
     given = parser.parse_args()
 
-    from dermjax.stages import compare, feature_maps, outcomes
+    from dermjax.study import feature_maps, report, results
     from dermjax.training.writer import Writer
-    from tests.stages.made_up import write_study
+    from tests.study.made_up import write_study
 
     with tempfile.TemporaryDirectory() as folder:
         config, runs = write_study(
@@ -55,14 +55,14 @@ def main() -> None:
         directory = runs[0].directory.parent.parent
         config.report.tsne = False
         watch = Watch()
-        compare.write_report(config, directory, runs, {}, Writer())
+        report.write_report(config, directory, runs, {}, Writer())
         print(
             f"report of {len(runs)} runs x {given.images:,} images x 10 classes, "
             f"{config.report.resamples:,} resamples: {watch}"
         )
         config.report.tsne = True
         for run in runs[: given.panels]:
-            found, _ = outcomes.collect([run])
+            found, _ = results.collect([run])
             watch = Watch()
             feature_maps.make(config, directory / "feature_maps", found, Writer())
             print(f"t-SNE of a panel, {given.features:,} features: {watch}")

@@ -28,7 +28,7 @@ from _simulated_study import CLINICS, Clinic, Strategy, coverage, equal_strategi
 from sklearn import manifold  # noqa: E402
 from sklearn.decomposition import PCA  # noqa: E402
 
-from dermjax.analysis import (  # noqa: E402
+from dermjax.statistics import (  # noqa: E402
     bootstrap,
     calibration,
     classification,

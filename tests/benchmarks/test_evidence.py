@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.stages.clinic import write_clinic, write_weights
+from tests.experiment.clinic import write_clinic, write_weights
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import pytest
 import recipes
 
-from tests.stages.clinic import write_clinic
+from tests.experiment.clinic import write_clinic
 
 
 @pytest.fixture

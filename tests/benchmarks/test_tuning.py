@@ -5,8 +5,8 @@ import json
 import pytest
 import tuning
 
-from dermjax.stages import run
-from tests.stages.clinic import tiny_config, write_clinic
+from dermjax.experiment import run
+from tests.experiment.clinic import tiny_config, write_clinic
 
 SETTINGS = {
     "plain": {},

@@ -19,7 +19,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from dermjax import command_line
+from dermjax.cli import command_line
 from dermjax.data import images, pipeline
 from dermjax.data.crops import ENCODERS
 from dermjax.data.records import FORMS

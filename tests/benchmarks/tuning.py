@@ -20,11 +20,12 @@ import statistics
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax.stages import check, network
-from dermjax.stages.finetune import finetune
-from dermjax.stages.prepare import prepare
-from dermjax.stages.pretrain import pretrain
-from dermjax.stages.workdir import cache_dir, read_config
+from dermjax.experiment import networks
+from dermjax.experiment.dataset import prepare
+from dermjax.experiment.finetune import finetune
+from dermjax.experiment.pretrain import pretrain
+from dermjax.runs.folder import cache_dir, read_config
+from dermjax.settings import checks
 from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel
 from dermjax.training.writer import MetricsFile, Writer
@@ -80,7 +81,7 @@ def main() -> None:
     devices, writer = parallel.all_devices(), Silent(active=True)
     parallel.keep_compiled(cache_dir(base) / "xla")
     dataset = prepare(base, writer)
-    beginning = network.begin(base, writer)
+    beginning = networks.begin(base, writer)
     encoder = beginning.encoder
     if STRATEGIES[base.strategy].pretrains:
         encoder = pretrain(base, dataset, devices, writer, given.folder, beginning).encoder
@@ -169,7 +170,7 @@ def _single(base: ConfigDict, planned: dict) -> ConfigDict:
     stage, every = config.finetune, max(1, planned["steps"] // planned["evaluations"])
     stage.update(steps=planned["steps"], report_every=every, evaluate_every=every)
     stage.update(SETTINGS[planned["setting"]])
-    check.check(config)
+    checks.check(config)
     return config
 
 

@@ -12,9 +12,11 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
-from dermjax.report import charts, lettering, looks, saliency
-from dermjax.report.confused_pairs import confused_pairs
-from tests.report.test_charts import by_class, maps, overlapping, paired, parts
+from dermjax.report import lettering, looks
+from dermjax.saliency import page
+from dermjax.study import figures
+from dermjax.study.confused_pairs import confused_pairs
+from tests.study.test_figures import by_class, maps, overlapping, paired, parts
 
 CHINESE = [
     "银屑病",
@@ -100,13 +102,13 @@ def drawn(names):
     count, rng = len(names), np.random.default_rng(0)
     labels = rng.integers(0, count, 200)
     counts = rng.poisson(0.3, (count, count)) + np.diag(rng.integers(0, 300, count))
-    yield charts.confusion_matrices([("SS", counts), ("IN", counts), ("FS", counts)], names)
-    yield charts.confusion_matrices([("SS", counts)], names)
-    yield charts.feature_maps(maps(("SS", "IN"), (1.0,), labels), labels, names)
+    yield figures.confusion_matrices([("SS", counts), ("IN", counts), ("FS", counts)], names)
+    yield figures.confusion_matrices([("SS", counts)], names)
+    yield figures.feature_maps(maps(("SS", "IN"), (1.0,), labels), labels, names)
     if names is MIXED:
-        yield charts.sensitivity_against_labels(by_class(names, alphas=(1.0,)))
+        yield figures.sensitivity_against_labels(by_class(names, alphas=(1.0,)))
     if count <= 40:
-        yield charts.subgroups(parts([(name, 30) for name in names]), 20)
+        yield figures.subgroups(parts([(name, 30) for name in names]), 20)
 
 
 def texts(figure):
@@ -128,31 +130,31 @@ def test_figures_of_many_classes_and_any_alphabet_can_be_read(which):
 
 
 def test_of_many_classes_the_rarest_have_a_panel_of_their_own():
-    figure = charts.sensitivity_against_labels(by_class(MANY[:114], alphas=(1.0,)))
+    figure = figures.sensitivity_against_labels(by_class(MANY[:114], alphas=(1.0,)))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    rarest = MANY[113 : 113 - charts.MOST_PANELS : -1]
+    rarest = MANY[113 : 113 - figures.MOST_PANELS : -1]
     assert titles == [lettering.shortened(name, 22) for name in rarest]
 
 
 def test_the_sheet_of_maps_has_a_key_as_well():
     pixels, heat = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4), np.float32)
-    shown = [saliency.Shown("a", name, CHINESE[0], 0.5, "nevus", pixels, heat) for name in CHINESE]
-    (sheet,) = saliency.sheets(shown)
+    shown = [page.Shown("a", name, CHINESE[0], 0.5, "nevus", pixels, heat) for name in CHINESE]
+    (sheet,) = page.sheets(shown)
     sheet.draw_without_rendering()
     assert set(sheet.key.entries.values()) == set(CHINESE)
     assert "predicted [1], 50 %; map of nevus" in texts(sheet)
 
 
 def test_names_that_no_font_has_are_numbers_with_their_names_in_a_file(tmp_path):
-    figure = charts.confusion_matrices([("SS", np.diag([3, 4, 5]))], ["eczema", "银屑病", "건선"])
+    figure = figures.confusion_matrices([("SS", np.diag([3, 4, 5]))], ["eczema", "银屑病", "건선"])
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["eczema (3)", "[2] (4)", "[3] (5)"]
     assert figure.key.entries == {2: "银屑病", 3: "건선"}
-    charts.save(figure, tmp_path, "matrix")
+    figures.save(figure, tmp_path, "matrix")
     assert (tmp_path / "matrix.key.csv").read_text("utf-8-sig").splitlines() == [
         *("number,name", "2,银屑病", "3,건선")
     ]
-    charts.save(charts.confusion_matrices([("SS", np.eye(2))], ["a", "b"]), tmp_path, "matrix")
+    figures.save(figures.confusion_matrices([("SS", np.eye(2))], ["a", "b"]), tmp_path, "matrix")
     assert not (tmp_path / "matrix.key.csv").exists()
 
 
@@ -160,10 +162,10 @@ def test_names_that_no_font_has_are_numbers_with_their_names_in_a_file(tmp_path)
 def test_a_font_of_the_system_that_has_the_letters_is_used(chinese_font, tmp_path, kind):
     lettering._others.cache_clear()
     assert lettering.printable("银屑病") and not lettering.printable("건선")
-    figure = charts.confusion_matrices([("SS", np.diag([3, 4]))], ["银屑病", "湿疹"])
+    figure = figures.confusion_matrices([("SS", np.diag([3, 4]))], ["银屑病", "湿疹"])
     assert figure.axes[0].get_yticklabels()[0].get_text() == "银屑病 (3)"
     assert not figure.key.entries
-    charts.save(figure, tmp_path, "matrix")
+    figures.save(figure, tmp_path, "matrix")
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pdf", ".png", ".ttf"]
     assert figure.axes[0].get_yticklabels()[0].get_fontfamily() == ["DejaVu Sans", "Test CJK"]
 
@@ -193,7 +195,7 @@ def test_names_that_are_shortened_to_the_same_are_numbers():
 
 def test_a_hundred_classes_have_signs_and_numbers_of_their_own():
     assert len({looks.class_sign(i) for i in range(140)}) == 140
-    figure = charts.confusion_matrices([("SS", np.eye(114))], MANY[:114])
+    figure = figures.confusion_matrices([("SS", np.eye(114))], MANY[:114])
     assert len(figure.key.entries) == 114
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert ticks[0] == "5" and figure.axes[0].get_xticks()[0] == 4
@@ -211,5 +213,5 @@ def test_the_commonest_mistakes_are_named_with_their_share():
 
 
 def test_differences_and_strategies_of_any_name_can_be_read():
-    figure = charts.differences(paired((0.1, 1.0), ("SS", "自监督", "FS")))
+    figure = figures.differences(paired((0.1, 1.0), ("SS", "自监督", "FS")))
     assert overlapping(figure) == [] and "自监督" in figure.key.entries.values()

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 
-import moco_worker
 import numpy as np
+
+from tests.steps import moco_worker
 
 HERE = pathlib.Path(__file__).resolve().parent
 TIMEOUT = 300  # seconds

@@ -1,0 +1,136 @@
+"""Scores of maps into their records: what was scored is not scored again."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dermjax.saliency import scores
+from dermjax.saliency.explainer import Explainer
+from dermjax.saliency.map_store import Explained, Maps, visible
+from dermjax.saliency.perturbation import Answers
+from dermjax.saliency.perturbed_predictions import Perturbed, changes
+from dermjax.training.writer import Writer
+
+_FILTER = "least_probability"  # chooses among scores; none depends on it
+_LEAST = {"steps": 2, "pixels_per_step": 0, "sizes": 1, "masks": 3, "blur_kernel": 0}
+_Todo = tuple[Explained, dict[str, dict[str, Any]]]  # an image's records without scores, by method
+
+
+def check(config: ConfigDict) -> None:
+    """Looks at `config.score`.
+
+    Raises:
+      ValueError: a number is out of its bounds.
+    """
+    for name, low in _LEAST.items():
+        if config.score[name] < low:
+            raise ValueError(f"config.score.{name} = {config.score[name]} must be at least {low}")
+    if config.score.blur <= 0:
+        raise ValueError(f"config.score.blur = {config.score.blur} must be above 0 px; 15 is usual")
+    if not 0 <= config.score[_FILTER] <= 1:
+        raise ValueError(
+            f"config.score.{_FILTER} = {config.score[_FILTER]} must lie in [0, 1]; 0 averages the "
+            "scores of all images"
+        )
+
+
+def check_size(config: ConfigDict, size: int) -> None:
+    """Looks whether `config.score` fits images of `size` px.
+
+    Raises:
+      ValueError: it does not.
+    """
+    if config.scores:
+        changes(config.score, size)
+
+
+def score(
+    config: ConfigDict,
+    explainer: Explainer,
+    explained: Sequence[Explained],
+    methods: Sequence[str],
+    maps: Maps,
+    writer: Writer,
+) -> None:
+    """Fills `scores` of every record that has none by these settings.
+
+    Raises:
+      ValueError: a field does not fit the network's images, or these the memory.
+    """
+    settings = config.score.to_dict() | {"seed": config.seed}
+    del settings[_FILTER]
+    todo = [(one, _unscored(one, methods, maps, settings)) for one in explained]
+    todo = [(one, records) for one, records in todo if records]
+    perturbed = Perturbed(explainer, settings, writer)
+    found = _all(todo, perturbed, explainer.size, maps)
+    for one, records, by_method in writer.track(found, len(todo), "scores, images"):
+        for method, record in records.items():
+            own = {"scores": by_method[method], "score_settings": settings}
+            maps.update(one, method, record | own)
+
+
+def _unscored(
+    one: Explained, methods: Sequence[str], maps: Maps, settings: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The records of an image that have no scores by these settings, by method."""
+    records = {method: maps.record(one, method) for method in methods}
+    return {
+        method: record
+        for method, record in records.items()
+        if record is not None and record.get("score_settings") != settings
+    }
+
+
+def _all(todo: Sequence[_Todo], perturbed: Perturbed, size: int, maps: Maps) -> Iterator[tuple]:
+    """(image, records, scores by method); images that lack the same methods go together."""
+    for methods in dict.fromkeys(tuple(records) for _, records in todo):
+        same = [(one, records) for one, records in todo if tuple(records) == methods]
+        for first in range(0, len(same), perturbed.at_once):
+            part = same[first : first + perturbed.at_once]
+            heat = np.array(
+                [[visible(maps.heat(one, of), of) for of in methods] for one, _ in part]
+            )
+            answers = perturbed.answers(
+                [one.sample for one, _ in part], [one.target for one, _ in part], heat
+            )
+            for (one, records), own, answered in zip(part, heat, answers, strict=True):
+                regions = one.sample.regions(size)  # from the photograph; they serve all methods
+                asked = _asked(answered, perturbed)
+                found = [a | _placed(h, regions) for a, h in zip(asked, own, strict=True)]
+                yield one, records, dict(zip(methods, found, strict=True))
+
+
+def _asked(answers: Answers, perturbed: Perturbed) -> list[dict[str, Any]]:
+    """By map, what the network's answers say of it."""
+    found, lost = [], answers.whole - np.asarray(answers.logits, np.float64)
+    for number, heat in enumerate(answers.heat):
+        curve = scores.sensitivity_n(heat, lost)
+        found.append(
+            {
+                "insertion": _rounded(scores.area(answers.insertion[number], perturbed.shares)),
+                "deletion": _rounded(scores.area(answers.deletion[number], perturbed.shares)),
+                "sensitivity_n": _rounded(curve.mean()),
+                "sensitivity_by_n": {
+                    str(n): _rounded(one) for n, one in zip(perturbed.sizes, curve, strict=True)
+                },
+            }
+        )
+    return found
+
+
+def _placed(heat: np.ndarray, regions: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Where the heat of a map `[H, W]` in [0, 1] is; None for what needs a lesion's outline."""
+    shares = scores.heat_by_region(heat, regions)
+    lesion = regions.get("lesion")
+    ratio = np.nan if lesion is None else scores.effective_heat_ratio(heat, lesion)
+    inside, area = shares.get("lesion", (np.nan, np.nan))
+    found = {"effective_heat_ratio": ratio, "heat_share": inside, "lesion_share": area}
+    by_region = {name: [_rounded(share) for share in pair] for name, pair in shares.items()}
+    return {name: _rounded(value) for name, value in found.items()} | {"regions": by_region}
+
+
+def _rounded(value: float) -> float | None:
+    """For JSON, which has no NaN."""
+    return None if np.isnan(value) else round(float(value), 7)

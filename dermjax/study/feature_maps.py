@@ -1,0 +1,77 @@
+"""Test images' features on a plane, a panel per strategy and share; made once, then read."""
+
+import hashlib
+import os
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from dermjax.experiment.evaluate import TEST_FEATURES
+from dermjax.runs.folder import whole_file
+from dermjax.statistics import tsne
+from dermjax.study import figures
+from dermjax.study.results import Outcome, Outcomes
+from dermjax.training.writer import Writer
+
+_NEIGHBOURS = 10
+_LEAST = 4  # images of a t-SNE
+
+
+# Points `[B, 2]` and a line about them, by strategy and share of the labels.
+Panels = dict[tuple[str, float], tuple[np.ndarray, str]]
+
+
+def make(config: ConfigDict, folder: epath.Path, outcomes: Outcomes, writer: Writer) -> Panels:
+    """Panels of the first finished trials; `folder` keeps what takes long.
+
+    There are none with `report.tsne=False`, and of runs without features
+    (`evaluate.features=False`).
+    """
+    if not config.report.tsne:
+        return {}
+    wanted = [
+        ((strategy, alpha), outcomes.of(strategy, alpha)[0])
+        for strategy in outcomes.strategies()
+        for alpha in outcomes.alphas()
+        if outcomes.of(strategy, alpha)
+    ]
+    wanted = [
+        (cell, run) for cell, run in wanted if (run.planned.directory / TEST_FEATURES).exists()
+    ]
+    if len(outcomes.images) < _LEAST or not wanted:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        cell: _panel(config, folder, outcomes, run)
+        for cell, run in writer.track(wanted, len(wanted), "t-SNE")
+    }
+
+
+def _panel(
+    config: ConfigDict, folder: epath.Path, outcomes: Outcomes, run: Outcome
+) -> tuple[np.ndarray, str]:
+    """Made anew only where the features are others than when it was made."""
+    features = _features(run, outcomes.images)
+    seed = config.report.seed
+    # The labels count, too: purity and silhouette are of them.
+    parts = (f"{seed}".encode(), features.tobytes(), outcomes.labels.tobytes())
+    mark = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    path = folder / f"{run.planned.name}-{mark}.npz"
+    if not path.exists():
+        points = tsne.embed(features, seed, jobs=os.cpu_count() or 1)
+        count = min(_NEIGHBOURS, len(features) - 1)
+        purity = tsne.purity(features, outcomes.labels, count).mean
+        silhouette = tsne.silhouette(features, outcomes.labels, seed)
+        with whole_file(path) as file:
+            np.savez(file, points=points, purity=purity, silhouette=silhouette)
+    with path.open("rb") as file, np.load(file) as kept:
+        note = figures.line_of(float(kept["purity"]), float(kept["silhouette"]))
+        return kept["points"], note
+
+
+def _features(run: Outcome, images: np.ndarray) -> np.ndarray:
+    """`[B, F]` float32 in the order of the study's images."""
+    with (run.planned.directory / TEST_FEATURES).open("rb") as file, np.load(file) as kept:
+        place = {name: i for i, name in enumerate(kept["id"].tolist())}
+        return kept["features"][[place[name] for name in images.tolist()]].astype(np.float32)
