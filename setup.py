@@ -21,7 +21,7 @@ setup(
     # package for whoever installs it: `--config=configs/ss.py` works from any folder.
     packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
     package_dir={"dermjax.configs": "configs"},
-    package_data={"dermjax.report": ["templates/*.html", "*.csv"]},
+    package_data={"dermjax.report": ["templates/*.html"], "dermjax.study": ["*.csv"]},
     entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},
     install_requires=[
         "absl-py>=2.1",

@@ -1,6 +1,7 @@
 """The audit of a data set: examined, counted, and shown on a page with its photographs."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,9 @@ from etils import epath
 from PIL import ImageDraw
 
 from dermjax import stores
-from dermjax.audit import checks, lookalikes, page
-from dermjax.data import images, layouts, redactions
+from dermjax.audit import checks, page
+from dermjax.data import images, layouts, redactions, splits
 from dermjax.data.manifest import Manifest, in_order
-from dermjax.experiment.dataset import Dataset, make_split
 from dermjax.runs.folder import cache_dir, write_text
 from dermjax.training import processes
 from dermjax.training.writer import Writer
@@ -23,7 +23,12 @@ _OUTLINE = ("#FFFFFF", "#0072B2")  # of a box: one of them is seen on any skin
 
 
 def run(
-    source: str, directory: epath.Path, *, split_seed: int = 0, encoder: str = "", **options
+    source: str,
+    directory: epath.Path,
+    *,
+    split_seed: int = 0,
+    nearest: Callable[[pd.DataFrame, Writer], pd.DataFrame] | None = None,
+    **options,
 ) -> dict:
     """Writes audit.json and audit.html; returns the report.
 
@@ -31,7 +36,8 @@ def run(
       source: a CSV, or a folder of a known layout.
       directory: where both files go.
       split_seed: of the sets, where the data come without.
-      encoder: folder of a run whose network finds look-alikes, too; '' for none.
+      nearest: from the scanned table to pairs of files that a network takes for alike, as
+        `experiment.lookalikes.nearest_pairs` has them; None for none.
       **options: of `layouts.examine`.
 
     Raises:
@@ -46,19 +52,24 @@ def run(
     )
     manifest = in_order(manifest)  # as a run has it: what it would draw is counted
     split, why = _split(manifest.frame, split_seed)
-    nearest = lookalikes.nearest_pairs(manifest.frame, encoder, writer) if encoder else None
-    return _write(manifest, split, problems + why, directory, nearest)
+    pairs = nearest(manifest.frame, writer=writer) if nearest else None
+    return _write(manifest, split, problems + why, directory, pairs)
 
 
-def write_once(dataset: Dataset, directory: epath.Path) -> None:
-    """The audit of a run's data and own sets in its folder; one that is there is left as it is."""
-    manifest = dataset.manifest
+def write_once(manifest: Manifest | None, own: np.ndarray, directory: epath.Path) -> None:
+    """The audit of a run's data and own sets in its folder; one that is there is left as it is.
+
+    Args:
+      manifest: what the run was given; None of data that have no photographs' files.
+      own: set of each row that is not excluded everywhere: train, validation, test or excluded.
+      directory: the run's.
+    """
     if manifest is None or (directory / _PAGE).exists() or not processes.is_first():
         return
     split = np.full(len(manifest.frame), "", object)
     # What is left out of the test set lies in it all the same.
-    own = np.where(dataset.split == "excluded", "test", dataset.split)
-    split[(manifest.frame["exclude"] != "all").to_numpy()] = own
+    kept = (manifest.frame["exclude"] != "all").to_numpy()
+    split[kept] = np.where(own == "excluded", "test", own)
     _write(manifest, split, [], directory)
 
 
@@ -91,7 +102,7 @@ def _split(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, list[str]]:
     split = pd.Series("", index=frame.index, dtype=object)
     kept = frame[frame["exclude"] != "all"]
     try:
-        split[kept.index] = make_split(kept, seed)
+        split[kept.index] = splits.make_split(kept, seed)
     except ValueError as error:
         return split.to_numpy(), [f"no sets can be made: {error}"]
     return split.to_numpy(), []

@@ -1,27 +1,15 @@
-"""What a data set holds, and what in it would make results wrong.
+"""What a data set holds, and what in it would make results wrong."""
 
-    python -m dermjax.data.audit data=photos.csv --out=audit/
-    python -m dermjax.data.audit data=FOLDER --official-split --encoder=runs/mine
-
-prints findings, the gravest first, and writes audit.html, a page that opens offline, and
-audit.json: findings with their rows, counts by set, class and further column, photographs that
-look alike, and what a share of the labels leaves of each class.
-"""
-
-import argparse
 import collections
 import dataclasses
-import os
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from dermjax.cli import command_line
 from dermjax.data import balance, links, splits, subgroup_values
 from dermjax.data.manifest import KNOWN, OURS, Manifest
-from dermjax.data.near_duplicates import BITS, SURE
+from dermjax.data.near_duplicates import BITS
 
 SEVERITIES = ("refuse", "allowed", "warn", "info")  # `allowed`: refused but for the user's leave
 ALPHAS = (0.1, 0.2, 0.5, 1.0)
@@ -317,60 +305,3 @@ def _labelled(frame) -> dict:
             for name, part in frame[keep].groupby("label")
         }
     return report
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; 1 where something would be refused."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dermjax.data.audit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", help="a CSV, or a folder of a known layout", metavar="data=DATA")
-    parser.add_argument("--out", default="audit", help="the folder to write into")
-    parser.add_argument("--layout", default="auto")
-    parser.add_argument(
-        "--unlabelled",
-        action="store_false",
-        dest="labelled",
-        help="no label is needed, as with --config.task=pretrain of a run",
-    )
-    parser.add_argument("--official-split", action="store_true", help="audit the layout's own sets")
-    parser.add_argument("--split-seed", type=int, default=0)
-    parser.add_argument(
-        "--near", type=int, default=SURE, help=f"bits of {BITS} that one photograph may differ by"
-    )
-    parser.add_argument("--allow", nargs="*", default=[], help="as --config.data.allow of a run")
-    parser.add_argument("--on-bad-image", default="refuse", help="as of a run")
-    parser.add_argument("--redact", default="", help="a CSV of redactions: image,x,y,w,h")
-    parser.add_argument("--encoder", default="", help="a run whose encoder finds look-alikes, too")
-    given = vars(parser.parse_args(arguments))
-    # The page with its pictures; counting needs none of it.
-    from etils import epath
-
-    from dermjax.audit import audit as stage
-
-    source = given.pop("source").removeprefix("data=")
-    out = epath.Path(os.path.expanduser(given.pop("out")))
-    try:
-        report = stage.run(source, out, **given)
-    except (ValueError, OSError) as error:
-        return command_line.refuse(str(error), error)
-    return _tell(report, out)
-
-
-def _tell(report: dict, out) -> int:
-    """Prints the findings; the exit status."""
-    for note in report["notes"]:
-        print(f"note   {note}")
-    for problem in report["problems"]:
-        print(f"refuse {problem}")
-    for found in report["findings"]:
-        print(Finding(**found))
-    grave = [found for found in report["findings"] if found["severity"] == "refuse"]
-    print(f"{len(report['findings'])} findings, in {out / 'audit.html'} and audit.json")
-    return 1 if grave or report["problems"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

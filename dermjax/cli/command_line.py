@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-_PACKAGE = pathlib.Path(__file__).resolve().parent
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
 
 def parse(arguments: list[str]) -> list[str]:

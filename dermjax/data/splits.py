@@ -335,3 +335,21 @@ def keep_labels(labels, eligible, alpha: float, *, seed: int, trial: int) -> np.
         count = max(1, int(np.floor(alpha * len(rows) + 0.5)))
         keep[rows[order[:count]]] = True
     return keep
+
+
+def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:
+    """A table's own sets if it has some, otherwise new ones by patient.
+
+    Of a split into training and test images a quarter of the training groups is for validation.
+
+    Raises:
+      ValueError: too few groups of a class.
+    """
+    labels, groups = frame["label"].to_numpy(), frame["group"].to_numpy()
+    given = frame["split"].to_numpy(dtype=object).astype(str)
+    if (given == "").all():
+        testable = (frame["exclude"] != "test").to_numpy()
+        return split_by_group(labels, groups, seed=seed, testable=testable)
+    if (given == "validation").any():
+        return given
+    return add_validation(given, labels, groups, seed=seed).astype(str)

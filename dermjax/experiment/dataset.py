@@ -140,7 +140,7 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
     if config.task == "pretrain":
         split = _monitoring_split(frame, config.data.split_seed, writer)
     else:
-        split = make_split(frame, config.data.split_seed)
+        split = splits.make_split(frame, config.data.split_seed)
     for found in balance.uneven(frame, split):
         writer.warn(f"data: {found.text}")
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
@@ -338,7 +338,7 @@ def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDi
 
 
 def _monitoring_split(frame: pd.DataFrame, seed: int, writer: Writer) -> np.ndarray:
-    """`make_split` for pretraining alone, which needs no labels, and no set but its own.
+    """`splits.make_split` for pretraining alone, which needs no labels, and no set but its own.
 
     The same sets wherever they can be made; classes of too few groups do not stand in the way, and
     where no sets can be made, all that is not given to another set is trained on.
@@ -346,26 +346,8 @@ def _monitoring_split(frame: pd.DataFrame, seed: int, writer: Writer) -> np.ndar
     groups = frame[frame["exclude"] != "test"].groupby("label")["group"].nunique()
     rare = frame["label"].map(groups).fillna(0) < len(splits.SETS)
     try:
-        return make_split(frame.assign(label=frame["label"].mask(rare, "")), seed)
+        return splits.make_split(frame.assign(label=frame["label"].mask(rare, "")), seed)
     except ValueError as error:
         writer.say(f"pretrain: no images are set apart to monitor it ({error})")
     given = frame["split"].to_numpy(dtype=object).astype(str)
     return np.where(given == "", "train", given)
-
-
-def make_split(frame: pd.DataFrame, seed: int) -> np.ndarray:
-    """The manifest's own split if it has one, otherwise a new one by patient.
-
-    Of a split into training and test images a quarter of the training groups is for validation.
-
-    Raises:
-      ValueError: too few groups of a class.
-    """
-    labels, groups = frame["label"].to_numpy(), frame["group"].to_numpy()
-    given = frame["split"].to_numpy(dtype=object).astype(str)
-    if (given == "").all():
-        testable = (frame["exclude"] != "test").to_numpy()
-        return splits.split_by_group(labels, groups, seed=seed, testable=testable)
-    if (given == "validation").any():
-        return given
-    return splits.add_validation(given, labels, groups, seed=seed).astype(str)

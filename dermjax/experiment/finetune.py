@@ -13,7 +13,7 @@ from dermjax import models
 from dermjax.experiment import networks
 from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.predictor import Predictor
-from dermjax.settings.checks import make_augmentation
+from dermjax.settings.augmentation import make_augmentation
 from dermjax.statistics import measures
 from dermjax.steps import classify, losses, optimizer
 from dermjax.training import loop, parallel

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from dermjax import models
 from dermjax.models import timm
 from dermjax.runs.folder import write_text
-from dermjax.strategies import STRATEGIES
+from dermjax.settings.first_weights import named_weights, starts_from_weights
 from dermjax.training.parallel import AXIS, Devices
 from dermjax.training.writer import Writer
 
@@ -71,17 +71,6 @@ def make_projected_encoder(config: ConfigDict, devices: Devices) -> nn.Module:
     return models.ProjectedEncoder(
         encoder, hidden_dim=stage.hidden_dim, dim=stage.dim, norm=stage.head_norm
     )
-
-
-def starts_from_weights(config: ConfigDict) -> bool:
-    """Whether the encoder is read, not drawn."""
-    strategy = STRATEGIES[config.strategy]
-    return config.pretrain.init == "imagenet" if strategy.pretrains else strategy.from_weights
-
-
-def named_weights(config: ConfigDict) -> str:
-    """What the user named, or the network's own ImageNet weights."""
-    return config.init.weights or models.default_weights(config.model.name)
 
 
 def begin(config: ConfigDict, writer: Writer) -> Beginning:

@@ -17,7 +17,7 @@ from dermjax.experiment import networks as network
 from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.knn_monitor import Features, Monitor
 from dermjax.runs.folder import SINCE, claim, exclusive_together
-from dermjax.settings.checks import make_augmentation
+from dermjax.settings.augmentation import make_augmentation
 from dermjax.steps import moco, optimizer
 from dermjax.training import loop, parallel, processes
 from dermjax.training.checkpoint import Checkpoints, restore_subtree

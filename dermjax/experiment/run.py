@@ -70,7 +70,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     _check_same(config, dataset)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
-    audit.write_once(dataset, directory)
+    audit.write_once(dataset.manifest, dataset.split, directory)
     networks.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 

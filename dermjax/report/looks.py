@@ -175,11 +175,6 @@ def _columns(lengths: Sequence[int]) -> int:
     return 1
 
 
-def percent(alpha: float) -> str:
-    """`10 %`."""
-    return f"{100 * alpha:.4g} %"
-
-
 def worded(measure: str) -> str:
     """`macro precision`."""
     return measure.replace("_", " ")

@@ -15,13 +15,13 @@ from dermjax.experiment import networks
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
 from dermjax.experiment.trained_networks import restore
 from dermjax.report import wording
+from dermjax.report.numbers import number
 from dermjax.runs.folder import RESULTS, cache_dir, exclusive, read_config
 from dermjax.saliency import map_store, randomisation, repeatability, sanity_tables, scoring, sheet
 from dermjax.saliency import page as report
 from dermjax.saliency.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.saliency.map_store import Explained, Maps
 from dermjax.saliency.samples import Sample, choose, from_files
-from dermjax.study.page import number
 from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from dermjax.report import figures, pages
 from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, Chart
+from dermjax.report.numbers import number
 from dermjax.statistics.clustered_mean import LEAST_PATIENTS
-from dermjax.study.page import number
 
 STRENGTH = 0.5  # of an overlay, where nobody moves the slider
 COLOURS = "turbo"  # dark blue: least; dark red: most informative, as in the paper's Figure 6

@@ -28,6 +28,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax import models
+from dermjax.report import numbers
+from dermjax.report.numbers import signed, signed_span
 from dermjax.runs.folder import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
@@ -40,7 +42,6 @@ from dermjax.statistics.clustered_mean import (
     adjusted_p,
     clustered_mean,
 )
-from dermjax.study.page import signed, signed_span
 from dermjax.training.writer import Writer
 
 OTHER_NOISE = "other noise"  # the row of the trained network
@@ -315,7 +316,7 @@ def _fallen(checked: Checked, method: str, name: str, fall: ClusteredMean, p: fl
     noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
     paired = np.isfinite(noise - anew)
     told = " against ".join(
-        report.number(checked.mean(np.where(paired, of, np.nan)).value) for of in (anew, noise)
+        numbers.number(checked.mean(np.where(paired, of, np.nan)).value) for of in (anew, noise)
     )
     if fall.has_interval:
         told += f" (fall {signed(fall.value, 2)} {signed_span(fall.low, fall.high, 2)}"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dermjax.report import numbers
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
 from dermjax.saliency.map_store import Explained, Maps, visible
@@ -127,7 +128,7 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
             "each is of one noise; --config.repeats=2 tells."
         ]
     half = row["repeats"] // 2
-    told = ", ".join(f"{title} {report.number(row[m])}" for m, title in MEASURES.items())
+    told = ", ".join(f"{title} {numbers.number(row[m])}" for m, title in MEASURES.items())
     which = (
         ", which agree" if half == 1 else f"; means over {half} agree with means over {half} others"
     )

@@ -5,9 +5,9 @@ InputIBA's authors' numbers are those of their public code (Zhang et al. 2021).
 
 from ml_collections import ConfigDict
 
+from dermjax.report.numbers import number
 from dermjax.saliency import perturbation
 from dermjax.saliency.perturbed_predictions import changes
-from dermjax.study.page import number
 
 # Title, and whether more is better, by the name of a score.
 SCORES = {

@@ -11,6 +11,8 @@ from etils import epath
 from ml_collections import ConfigDict
 from scipy import stats
 
+from dermjax.report import numbers
+from dermjax.report.numbers import signed, signed_span
 from dermjax.runs.folder import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
@@ -18,7 +20,6 @@ from dermjax.saliency.map_store import Explained, Maps, visible
 from dermjax.saliency.score_definitions import BOUNDS, SCORES, TOO_FEW, counting
 from dermjax.saliency.scores import is_empty
 from dermjax.statistics.clustered_mean import ClusteredMean, adjusted_p, clustered_mean
-from dermjax.study.page import signed, signed_span
 
 _AGREEMENT = ("spearman", "ssim")
 # Patients of a comparison with random maps: of fewer all differences have the same sign by chance
@@ -186,7 +187,7 @@ def _counted(estimates: pd.DataFrame) -> str:
     if len(area):
         mean, known = area[["mean", "n"]].iloc[0]
         which = "" if known == n.max() else f" in {report.counted(int(known), 'image')}"
-        said += f"; lesions have {report.number(mean)} of the area{which}"
+        said += f"; lesions have {numbers.number(mean)} of the area{which}"
     return said
 
 
@@ -276,7 +277,7 @@ def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
     rows = []
     for region, part in regions.groupby("region", sort=False):
         own = part.set_index("method")
-        rows.append([region, f"{own['n'].max()}", report.number(own["area"].iloc[0])])
+        rows.append([region, f"{own['n'].max()}", numbers.number(own["area"].iloc[0])])
         for method in scored.methods:
             one = own.loc[method] if method in own.index else None
             heat = (np.nan,) * 3 if one is None else (one["heat"], one["low"], one["high"])

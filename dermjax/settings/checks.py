@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from dermjax import models, stores
 from dermjax.data import layouts, links, near_duplicates, partners, pipeline, records
-from dermjax.data.augment import Augmentation
-from dermjax.experiment import networks
+from dermjax.settings import first_weights
+from dermjax.settings.augmentation import make_augmentation
 from dermjax.steps import moco
 from dermjax.strategies import STRATEGIES, file_name
 from dermjax.training.parallel import Devices, check_division
@@ -54,20 +54,6 @@ def check(config: ConfigDict) -> None:
         if config.pretrain.directory:
             stores.writable_folder(config.pretrain.directory)
     _check_weights(config)
-
-
-def make_augmentation(stage: ConfigDict, preprocessing: models.Preprocessing) -> Augmentation:
-    """The augmentation of a stage, normalised as the network's weights expect.
-
-    Raises:
-      ValueError: a field of `augment` out of its bounds.
-    """
-    return Augmentation(
-        image_size=stage.image_size,
-        **stage.augment.to_dict(),
-        mean=preprocessing.mean,
-        std=preprocessing.std,
-    )
 
 
 def _rules(config: ConfigDict) -> Iterator[tuple[str, object, str, Callable]]:
@@ -250,21 +236,21 @@ def _check_weights(config: ConfigDict) -> None:
         )
     except ValueError as error:
         raise ValueError(f"config.init: {error}") from None
-    if not networks.starts_from_weights(config):
+    if not first_weights.starts_from_weights(config):
         if config.init.weights:
             raise ValueError(
                 f"config.init.weights = {config.init.weights!r} would not be used by strategy "
                 f"{config.strategy}; leave it empty, or take configs/in.py or configs/ss_in.py"
             )
         return
-    if not networks.named_weights(config):
+    if not first_weights.named_weights(config):
         known = [name for name in models.list_models() if models.default_weights(name)]
         raise ValueError(
             f"no ImageNet weights are published for {name}; name a file with its weights by "
             f"--config.init.weights=FILE, or take one of {', '.join(known)}"
         )
     try:
-        models.check_weights_name(networks.named_weights(config), name)
+        models.check_weights_name(first_weights.named_weights(config), name)
     except ValueError as error:
         raise ValueError(f"config.init.weights: {error}") from None
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dermjax.study.page import Table, number
+from dermjax.report.numbers import number
+from dermjax.study.page import Table
 
 _ROWS = 15  # of a strategy
 

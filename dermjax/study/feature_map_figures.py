@@ -16,8 +16,8 @@ from dermjax.report.looks import (
     class_sign,
     legend,
     panels,
-    percent,
 )
+from dermjax.report.numbers import percent
 
 _ACROSS = 5  # panels in a row; more would be too small to see a rare class in
 _WIDE = 2.0  # inches, that a line below a panel takes

@@ -28,12 +28,12 @@ from dermjax.report.looks import (
     dress,
     legend,
     panels,
-    percent,
     png,
     save,
     styles,
     worded,
 )
+from dermjax.report.numbers import percent
 from dermjax.study.feature_map_figures import feature_maps, line_of
 from dermjax.study.prediction_figures import confusion_matrices, reliability
 

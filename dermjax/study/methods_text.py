@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from dermjax.experiment.pretrain import queue_length
 from dermjax.report import wording
-from dermjax.report.looks import percent
+from dermjax.report.numbers import percent
 from dermjax.strategies import split
 from dermjax.study.cost import cost
 from dermjax.study.deviations import ONLY_WITH, deviations, told_positives

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from dermjax.report import figures, pages
+from dermjax.report.numbers import number, p_value, percent, signed, signed_span
 
 # What is printed, by the name of its column.
 TITLES = {
@@ -334,24 +335,6 @@ def _trials(row) -> str:
     return str(row.trials) if usual else f"{row.trials} ({', '.join(numbers)})"
 
 
-def signed(value: float, digits: int = 3) -> str:
-    """`+.034` or `−.012`, a difference of measures."""
-    text = number(abs(value), digits)
-    return text if text == number(0, digits) else f"{'−' if value < 0 else '+'}{text}"
-
-
-def signed_span(low: float, high: float, digits: int = 3) -> str:
-    """`[−.012, +.034]`, or a dash for none."""
-    return "–" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]"
-
-
-def p_value(value: float) -> str:
-    """`.024`, `< .001` (no study of some patients and trainings knows more), or a dash for none."""
-    if value < 0.001:
-        return "< .001"
-    return number(value, 3)
-
-
 def gaps_table(frame: pd.DataFrame) -> Table:
     """The worst part of each column, and how far it is from the best."""
     header = [("column", ""), *_CELL, ("worst part", "")]
@@ -425,21 +408,6 @@ def is_best(frame: pd.DataFrame, index: int, name: str, digits: int) -> bool:
         return False
     printed = [float(f"{value:.{digits}f}") for value in same[name].dropna()]
     return len(same) > 1 and float(f"{frame[name][index]:.{digits}f}") == max(printed, default=None)
-
-
-def number(value: float, digits: int = 2) -> str:
-    """`.95`, as measures between 0 and 1 are printed; a dash for none."""
-    if value is None or math.isnan(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return (
-        text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
-    )
-
-
-def percent(alpha: float) -> str:
-    """`10 %`."""
-    return f"{100 * alpha:g} %"
 
 
 def _by_class(known: pd.DataFrame, cell: tuple[float, str], name: str, intervals: bool) -> str:

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.configs import common
-from dermjax.experiment.networks import starts_from_weights
 from dermjax.runs.folder import RESULTS, read_config
 from dermjax.settings import checks as single
+from dermjax.settings.first_weights import starts_from_weights
 from dermjax.strategies import STRATEGIES, file_name, split
 
 # Fine-tuning for rare classes, as a further strategy: SS-balanced, IN-logit, ... The last two need

@@ -13,7 +13,7 @@ _ACCURACY = {("IN", 1.0): 0.955, ("SS", 1.0): 0.957, ("FS", 1.0): 0.904, ("SS", 
 
 def table_one() -> pd.DataFrame:
     """Table 1: disease, metric (precision, sensitivity), alpha, and a column per strategy."""
-    with importlib.resources.files("dermjax.report").joinpath("paper_table1.csv").open() as file:
+    with importlib.resources.files("dermjax.study").joinpath("paper_table1.csv").open() as file:
         return pd.read_csv(file)
 
 

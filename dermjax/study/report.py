@@ -7,6 +7,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax.report import numbers
 from dermjax.runs.folder import write_text
 from dermjax.study import feature_maps, figures, methods_text, other_studies, page, tables
 from dermjax.study import sections as study_page
@@ -131,11 +132,11 @@ def _in_words(row) -> str:
             f"over test patients; of trial {row.trial_numbers} alone, so that nothing is said of "
             "other trainings"
         )
-    share = f"At {page.percent(row.alpha)} of the labels"
+    share = f"At {numbers.percent(row.alpha)} of the labels"
     if math.isnan(p):
         return f"{share} {row.first} and {row.second} cannot be compared: one test patient."
-    ends = f"{page.signed(row.difference)} {page.signed_span(row.low, row.high)}"
-    span = f"{ends} {trained}; adjusted p {page.p_value(p)}"
+    ends = f"{numbers.signed(row.difference)} {numbers.signed_span(row.low, row.high)}"
+    span = f"{ends} {trained}; adjusted p {numbers.p_value(p)}"
     if p >= _LEVEL:
         return (
             f"{share} {subject}{row.first} and {subject}{row.second} cannot be told apart in macro "

@@ -8,7 +8,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from dermjax.data import subgroup_values
-from dermjax.report import looks
+from dermjax.report import looks, numbers
 from dermjax.statistics import calibration
 from dermjax.study import figures, page, published
 from dermjax.study.confused_pairs import confused_pairs
@@ -142,7 +142,7 @@ def _confusion(outcomes: Outcomes, alphas: Sequence[float]) -> Section:
     """A matrix per strategy; of many classes the commonest mistakes as a table as well."""
     drawn, tables = [], []
     for alpha in alphas:
-        share = page.percent(alpha)
+        share = numbers.percent(alpha)
         matrices = [
             (strategy, np.mean([run.results["confusion_matrix"] for run in runs], axis=0))
             for strategy, runs in _cells(outcomes, alpha)
@@ -183,7 +183,7 @@ def _calibration(outcomes: Outcomes, overall: pd.DataFrame, alphas: Sequence[flo
             figures.reliability(
                 [(s, _reliability(outcomes, runs)) for s, runs in _cells(outcomes, alpha)]
             ),
-            f"Reliability at {page.percent(alpha)} of the labels",
+            f"Reliability at {numbers.percent(alpha)} of the labels",
             "Accuracy against confidence, the images of all trials together; on the diagonal a "
             "probability means what it says. After: the logits are divided by the temperature that "
             "the validation images gave. ECE: mean over trials, as in the tables. Hollow: fewer "
@@ -224,7 +224,7 @@ def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) 
             Drawn(
                 f"subgroups_{column}",
                 figures.subgroups(rows, minimum),
-                f"By {page.spaced(column)}, at {page.percent(alpha)} of the labels",
+                f"By {page.spaced(column)}, at {numbers.percent(alpha)} of the labels",
                 "Means over trials with 95 % intervals over patients and trainings (of a single "
                 "trial: over patients alone); of parts with fewer than "
                 f"{minimum} images, or of one patient, nothing is shown."
@@ -261,7 +261,7 @@ def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = 
                 f"({_FIGURES.get(network, 'as in the paper’s Figures 4 and 5')})",
                 "t-SNE of the penultimate features of the first finished trial; below each panel, "
                 "of the features themselves: the share of ten nearest neighbours of the same class "
-                f"(purity; {page.number(_same_class(outcomes.labels))} by chance), and how much "
+                f"(purity; {numbers.number(_same_class(outcomes.labels))} by chance), and how much "
                 "nearer the own class is than the next (silhouette).",
             )
         )

@@ -1,5 +1,6 @@
 """The audit's page: everything that was found is on it, and nothing comes from elsewhere."""
 
+import functools
 import html
 import re
 
@@ -9,7 +10,8 @@ from etils import epath
 from PIL import Image
 
 from dermjax.audit import audit
-from dermjax.audit import checks as command
+from dermjax.cli import audit as command
+from dermjax.experiment import lookalikes
 from tests.data.miniatures import write_photo
 
 
@@ -119,14 +121,16 @@ def test_what_is_redacted_is_black_on_the_page(tmp_path):
 
 def test_an_encoder_shows_its_own_pairs(base, tmp_path):
     folder = epath.Path(tmp_path) / "audit"
-    audit.run(str(base / "photos.csv"), folder, encoder=str(base / "runs" / "ss"))
+    nearest = functools.partial(lookalikes.nearest_pairs, run=str(base / "runs" / "ss"))
+    audit.run(str(base / "photos.csv"), folder, nearest=nearest)
     said = words((folder / "audit.html").read_text())
     part = said[said.index("Alike to the encoder") : said.index("Contact sheet")]
     assert len(re.findall(r"cosine 0\.\d{3}|cosine 1\.000", part)) == 18
     shown = re.findall(r"photos/\S+\.png", part)
     assert len(shown) == len(set(shown)) == 36  # each photograph once
     with pytest.raises(ValueError, match="is not the folder of a run"):
-        audit.run(str(base / "photos.csv"), folder, encoder=str(tmp_path))
+        nearest = functools.partial(lookalikes.nearest_pairs, run=str(tmp_path))
+        audit.run(str(base / "photos.csv"), folder, nearest=nearest)
 
 
 def test_the_audit_again_changes_nothing(clinic, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dermjax.audit import checks
+from dermjax.cli import audit as command
 from dermjax.data import layouts
 from tests.data.miniatures import write_photo
 
@@ -39,7 +40,7 @@ def clinic(tmp_path):
 
 def audited(table, tmp_path, *flags):
     """(exit status, report)."""
-    status = checks.main([str(table), f"--out={tmp_path / 'audit'}", *flags])
+    status = command.main([str(table), f"--out={tmp_path / 'audit'}", *flags])
     return status, json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
 
 
@@ -118,7 +119,7 @@ def test_classes_of_too_few_patients_are_told_without_sets(clinic, tmp_path):
 
 
 def test_what_is_no_data_set_is_one_line(tmp_path, capsys):
-    assert checks.main([str(tmp_path / "none"), f"--out={tmp_path / 'audit'}"]) == 2
+    assert command.main([str(tmp_path / "none"), f"--out={tmp_path / 'audit'}"]) == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert not (tmp_path / "audit" / "audit.json").exists()
 
@@ -210,7 +211,7 @@ def test_what_is_allowed_by_name_is_recorded_and_not_refused(clinic, tmp_path, c
     status, report = audited(path, tmp_path, "--allow", "patients")
     assert status == 0 and not report["problems"]
     assert ("allowed", "2 (p0, p2)") in {(f["severity"], f["text"]) for f in report["findings"]}
-    assert checks.main([str(path), "--allow", "people", f"--out={tmp_path / 'x'}"]) == 2
+    assert command.main([str(path), "--allow", "people", f"--out={tmp_path / 'x'}"]) == 2
     assert "allow 'people' names no exception" in capsys.readouterr().err
 
 

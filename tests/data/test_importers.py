@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermjax.cli import manifest as command
 from dermjax.data import layouts, manifest
 from dermjax.data.importers import derm7pt
 from dermjax.data.manifest import ManifestError
@@ -535,7 +536,7 @@ def test_a_layout_can_be_written_as_a_manifest_and_edited(tmp_path, capsys):
     folder, out = tmp_path / "my isic", tmp_path / "elsewhere" / "photos.csv"
     isic2018(folder)
     out.parent.mkdir()
-    assert manifest.main([str(folder), f"--out={out}"]) == 0
+    assert command.main([str(folder), f"--out={out}"]) == 0
     assert "photos.csv: 6 rows, 2 classes, 6 groups" in capsys.readouterr().out
     before, after = load(folder).frame, layouts.load(out, cache_dir=tmp_path / ".cache").frame
     for column in ("path", "label", "official_split", "content"):
@@ -564,9 +565,9 @@ def test_boxes_and_groups_survive_being_written(tmp_path):
 def test_problems_of_a_table_are_told_and_the_table_written(tmp_path, capsys):
     write(tmp_path / "t.csv", "image,label,patient,split", "a.png,x,p,holdout")
     out = tmp_path / "out.csv"
-    assert manifest.main([str(tmp_path / "t.csv"), f"--out={out}"]) == 1
+    assert command.main([str(tmp_path / "t.csv"), f"--out={out}"]) == 1
     assert "to mend: row 2: unknown split 'holdout'" in capsys.readouterr().err and out.exists()
-    assert manifest.main([str(tmp_path / "none"), f"--out={tmp_path / 'no.csv'}"]) == 2
+    assert command.main([str(tmp_path / "none"), f"--out={tmp_path / 'no.csv'}"]) == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert not (tmp_path / "no.csv").exists()
 

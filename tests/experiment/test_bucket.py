@@ -21,7 +21,7 @@ from etils import epath
 from safetensors.numpy import load_file
 
 from dermjax import stores
-from dermjax.audit import checks
+from dermjax.cli import audit as audit_command
 from dermjax.experiment import dataset, export, linear_probe, run
 from dermjax.runs import folder as workdir
 from dermjax.saliency import explain
@@ -172,7 +172,7 @@ def test_what_another_machine_writes_is_seen(store, bucket):
 
 
 def test_an_audit_of_a_bucket_into_a_bucket(store, there, capsys):
-    assert checks.main([f"data={DATA}", f"--out=gs://{BUCKET}/audit"]) == 0
+    assert audit_command.main([f"data={DATA}", f"--out=gs://{BUCKET}/audit"]) == 0
     assert f"gs://{BUCKET}/audit/audit.html and audit.json" in capsys.readouterr().out
     found = files(store, "audit/")
     assert json.loads(found["audit.json"])["source"] == DATA and b"<html" in found["audit.html"]

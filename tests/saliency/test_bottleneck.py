@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.saliency.patch_network import COLUMNS, NETWORK, ROWS, VARIABLES, given, photographs, statistics
 from scipy import ndimage
 
 from dermjax import saliency
@@ -17,6 +16,15 @@ from dermjax.saliency.bottleneck import (
     feature_iba,
     feature_kl,
     minimise,
+)
+from tests.saliency.patch_network import (
+    COLUMNS,
+    NETWORK,
+    ROWS,
+    VARIABLES,
+    given,
+    photographs,
+    statistics,
 )
 
 SETTINGS = FeatureSettings(layer="pool")

@@ -7,12 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.saliency.patch_network import COLUMNS, NETWORK, ROWS, given, photographs, quick, statistics
 from scipy import ndimage
 
 from dermjax import models, saliency
 from dermjax.saliency.bottleneck import feature_kl
 from dermjax.saliency.input_iba import input_bottleneck, input_kl, smooth
+from tests.saliency.patch_network import (
+    COLUMNS,
+    NETWORK,
+    ROWS,
+    given,
+    photographs,
+    quick,
+    statistics,
+)
 
 # Prices for a patch that is a ninth of the image.
 SETTINGS = saliency.InputIBASettings(layer="pool", beta_feature=1.0, beta_input=5.0)

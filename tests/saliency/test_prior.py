@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.saliency.patch_network import NETWORK, given, quick, statistics
 
 from dermjax.saliency import critic, prior
 from dermjax.saliency.bottleneck import FeatureSettings, bits_per_pixel, feature_iba
+from tests.saliency.patch_network import NETWORK, given, quick, statistics
 
 # With the authors' clip the critic of a network this small hardly tells anything.
 SETTINGS = prior.GanSettings(

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from dermjax import models
+from dermjax.report.numbers import number
 from dermjax.saliency import (
     baselines,
     explain,
@@ -25,7 +26,6 @@ from dermjax.saliency import (
     scoring,
 )
 from dermjax.statistics import measures
-from dermjax.study import page as report
 from dermjax.training import parallel
 from tests.saliency import score_oracle as oracle
 from tests.saliency.patch_network import NETWORK, SIDE, VARIABLES
@@ -188,7 +188,7 @@ def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
         assert one.mean == pytest.approx(own[one.score].mean(), rel=1e-4)
     page = text_of(tmp_path / "copy")
     assert "4 of 6 images count: those to whose explained class" in page
-    assert f"at least {report.number(least)} (InputIBA's authors have .60); 2 are left out" in page
+    assert f"at least {number(least)} (InputIBA's authors have .60); 2 are left out" in page
     assert re.search(r"better than random maps cannot be said of [234] patients: 6 are", page)
     curve = read(tmp_path / "copy", "sensitivity_n")
     assert list(curve) == ["method", "n", "mean", "low", "high", "images"]

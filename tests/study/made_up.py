@@ -7,7 +7,7 @@ import pandas as pd
 from dermjax.configs import study as config_file
 from etils import epath
 
-from dermjax.experiment import networks
+from dermjax.settings import first_weights
 from dermjax.study import plan
 
 SKILL = {"SS": 2.6, "SS-IN": 2.9, "IN": 2.2, "FS": 1.2}
@@ -109,7 +109,7 @@ def _write_results(run, names, sets, labelled, confusion):
         "seconds": {"prepare": 1.0, "finetune": 60.0, "evaluate": 2.0}
         | ({"pretrain": 300.0} if pretraining else {}),
         "weights": {"source": "file.npz", "sha256": 64 * "0"}
-        if networks.starts_from_weights(run.config)
+        if first_weights.starts_from_weights(run.config)
         else {"source": "random", "sha256": ""},
         "pretraining": pretraining,
         "versions": {"jax": "0", "flax": "0", "dermjax": "0"},

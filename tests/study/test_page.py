@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from dermjax.report import numbers
 from dermjax.study import page
 
 
@@ -42,11 +43,11 @@ def test_the_best_is_the_best_as_it_is_printed(values, overall, by_class):
 
 
 def test_differences_are_printed_with_their_sign():
-    assert page.signed(-0.0123) == "−.012" and page.signed(0.5) == "+.500"
-    assert page.signed(-1.0) == "−1.000" and page.signed(-1e-9) == ".000"
-    assert page.signed(0.161, 2) == "+.16"
-    assert page.signed_span(-0.0123, 0.034) == "[−.012, +.034]"
-    assert page.signed_span(math.nan, math.nan) == "–"
+    assert numbers.signed(-0.0123) == "−.012" and numbers.signed(0.5) == "+.500"
+    assert numbers.signed(-1.0) == "−1.000" and numbers.signed(-1e-9) == ".000"
+    assert numbers.signed(0.161, 2) == "+.16"
+    assert numbers.signed_span(-0.0123, 0.034) == "[−.012, +.034]"
+    assert numbers.signed_span(math.nan, math.nan) == "–"
 
 
 def test_words_that_the_tables_use_are_defined():

@@ -11,9 +11,9 @@ from dermjax.configs import study as config_file
 from etils import epath
 from sklearn import metrics
 
-from dermjax.report import lettering
+from dermjax.report import lettering, numbers
 from dermjax.statistics import calibration
-from dermjax.study import page, plan, published, report
+from dermjax.study import plan, published, report
 from dermjax.study import sections as study_page
 from dermjax.study.results import collect
 from dermjax.training.writer import Writer
@@ -205,7 +205,7 @@ def test_mcnemar_s_test_stands_with_accuracy_alone(study):
     pairs = table(study[0], "pairs")
     assert len(paired.rows) == len(pairs)
     for row, of in zip(paired.rows, pairs.itertuples(), strict=True):
-        each = [page.p_value(float(p)) for p in of.mcnemar_p.split()]
+        each = [numbers.p_value(float(p)) for p in of.mcnemar_p.split()]
         assert row[-1] == (", ".join(each) if of.measure == "accuracy" else "")
 
 
@@ -223,14 +223,14 @@ def test_the_errors_of_the_figure_are_those_of_the_table(study):
 
 def test_sensitivity_of_a_class_has_its_interval_on_the_page(study):
     row = table(study[0], "by_class").iloc[-1]
-    value, low, high = (page.number(row[f"sensitivity{end}"]) for end in ("", "_low", "_high"))
+    value, low, high = (numbers.number(row[f"sensitivity{end}"]) for end in ("", "_low", "_high"))
     assert f"{value} [{low}, {high}]" in words(study[0])
 
 
 def test_the_purity_has_what_chance_alone_makes(study):
     label = predictions(study[1][0])["label"].to_numpy()
     same = (label[:, None] == label).sum() - len(label)
-    chance = page.number(same / (len(label) * (len(label) - 1)))
+    chance = numbers.number(same / (len(label) * (len(label) - 1)))
     assert f"purity; {chance} by chance" in words(study[0])
 
 

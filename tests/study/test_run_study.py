@@ -43,7 +43,7 @@ def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
         "import sys; from absl import flags; from ml_collections import config_flags; "
         "c = config_flags.DEFINE_config_file('config'); "
         "w = flags.DEFINE_string('workdir', '', ''); "
-        "from dermjax import command_line; command_line.parse(['x', *sys.argv[1:]]); "
+        "from dermjax.cli import command_line; command_line.parse(['x', *sys.argv[1:]]); "
         "print(c.value.to_json(sort_keys=True)); print(w.value)"
     )
     for run in plan.plan(config, epath.Path(tmp_path))[4:]:

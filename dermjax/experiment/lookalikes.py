@@ -20,11 +20,12 @@ from dermjax.training.writer import Writer
 _NEIGHBOURS = 4  # of each photograph, itself among them
 
 
-def nearest_pairs(frame: pd.DataFrame, run: str, writer: Writer) -> pd.DataFrame:
+def nearest_pairs(frame: pd.DataFrame, writer: Writer, *, run: str) -> pd.DataFrame:
     """The most similar pairs of files by the cosine of their features.
 
     Args:
       frame: a scanned manifest's table.
+      writer: where progress is shown.
       run: the folder of a finished run: its pretrained encoder, else its fine-tuned network's.
 
     Returns:

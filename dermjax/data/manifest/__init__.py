@@ -1,12 +1,5 @@
-"""The table of photographs: read as it is written, checked whole, one row per lesion.
+"""The table of photographs: read as it is written, checked whole, one row per lesion."""
 
-    python -m dermjax.data.manifest FOLDER --out=photos.csv
-
-writes the table that dermjax makes of a public data set's folder, to look at and to edit; `data=`
-takes it in the folder's place.
-"""
-
-import argparse
 import csv
 import dataclasses
 import difflib
@@ -15,13 +8,11 @@ import io
 import itertools
 import os
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dermjax.cli import command_line
 from dermjax.data import atomic, boxes, encodings, identity, links, redactions, splits
 from dermjax.data.crops import Crop
 from dermjax.data.problems import ManifestError, at_rows, quoted
@@ -418,38 +409,3 @@ def write_csv(manifest: Manifest, path) -> None:
     frame = frame.assign(image=images, **boxes)
     with atomic.replace(path) as beside:
         frame.to_csv(beside, index=False)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; 1 where the table has problems, which are told and left for the user to mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dermjax.data.manifest",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", help="a folder of a known layout, or a CSV")
-    parser.add_argument("--out", required=True, help="the CSV to write")
-    parser.add_argument("--layout", default="auto")
-    given = parser.parse_args(arguments)
-    from dermjax.data import layouts  # which imports this module
-
-    try:
-        out = Path(os.path.expanduser(given.out))
-        manifest, problems = layouts.read(given.source, layout=given.layout, cache_dir=out.parent)
-        write_csv(manifest, out)
-    except (ValueError, OSError) as error:
-        return command_line.refuse(str(error), error)
-    for note in manifest.notes:
-        print(f"data: {note}")
-    frame = manifest.frame
-    print(
-        f"{given.out}: {len(frame)} rows, {len(manifest.classes)} classes, "
-        f"{frame['group'].nunique()} groups"
-    )
-    for problem in problems:
-        print(f"to mend: {problem}", file=sys.stderr)
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
