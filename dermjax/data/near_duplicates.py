@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dermjax.data import atomic
+from dermjax import atomic
 
 BITS = 256
 SURE = 32  # bits: taken for one photograph, and kept in one set

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from dermjax import stores
-from dermjax.data import atomic, file_names
+from dermjax import atomic, stores
+from dermjax.data import file_names
 
 _FOLDER = "copies"
 _THREADS = 16  # they wait for the network

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dermjax.data import atomic, images, near_duplicates
+from dermjax import atomic
+from dermjax.data import images, near_duplicates
 from dermjax.data.workers import in_order
 
 NOT_FOUND = "file not found"

@@ -1,7 +1,6 @@
 """Files of weights as arrays by name: .safetensors, .npz, and PyTorch's pickles where torch is."""
 
 import hashlib
-import os
 import pathlib
 import pickle
 import zipfile
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from dermjax import atomic
 
 PICKLES = (".pth", ".pt", ".bin", ".tar", ".torch", ".ckpt")
 SUFFIXES = (".safetensors", ".npz", *PICKLES)
@@ -43,12 +44,8 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: Mappin
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(safetensors.numpy.save(dict(arrays), metadata=dict(metadata)))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace(path) as beside:
+        beside.write_bytes(safetensors.numpy.save(dict(arrays), metadata=dict(metadata)))
 
 
 def sha256(path: pathlib.Path) -> str:

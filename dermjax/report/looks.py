@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dermjax import stores
+from dermjax import atomic, stores
 from dermjax.report import lettering
 from dermjax.strategies import split
 
@@ -204,9 +204,8 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
         if stores.is_remote(path):  # an object is whole or not there
             path.write_bytes(content)
             continue
-        part = path.with_name(path.name + ".tmp")
-        part.write_bytes(content)
-        part.replace(path)
+        with atomic.replace(path) as beside:
+            beside.write_bytes(content)
 
 
 def _key_file(entries: Mapping[int, str]) -> bytes:

@@ -12,7 +12,7 @@ import filelock
 from etils import epath
 from ml_collections import ConfigDict
 
-from dermjax import stores
+from dermjax import atomic, stores
 from dermjax.strategies import file_name
 from dermjax.training import processes
 from dermjax.training.writer import Writer
@@ -126,13 +126,8 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
         yield whole
         path.write_bytes(whole.getvalue())
         return
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace(path) as beside, beside.open("wb") as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from etils import epath
 from tqdm import tqdm
 
-from dermjax import stores
+from dermjax import atomic, stores
 
 _LINE_SECONDS = 10.0  # between progress lines where there is no terminal
 
@@ -148,9 +148,8 @@ class MetricsFile:
         if stores.is_remote(self._path):
             self._path.write_text(self._text)
             return
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_text(self._text)
-        temporary.replace(self._path)
+        with atomic.replace(self._path) as beside:
+            beside.write_text(self._text)
 
 
 def _text_of(lines: list[dict]) -> str:

@@ -92,7 +92,7 @@ def test_killed_and_continued_there_is_as_left_alone_here(store, base, there):
     assert both[0] == both[1]
     assert lines(found["metrics.jsonl"]) == lines((here / "metrics.jsonl").read_bytes())
     left = {name for name in found if not name.startswith("checkpoints/")}
-    assert left == {path.name for path in here.iterdir()} - {"checkpoints"}  # no `.tmp`
+    assert left == {path.name for path in here.iterdir()} - {"checkpoints"}  # no `.part`
 
 
 def test_checkpoints_are_there_and_nothing_is_here(store, there):
@@ -148,7 +148,7 @@ def test_a_study_with_its_logs_and_report(store, there, tmp_path, monkeypatch, c
     assert found[name] == (tmp_path / "logs/fs-alpha0.5-trial0.log").read_bytes()
     assert b"<html" in found["study/report.html"]
     figures = [name for name in found if name.startswith("study/figures/")]
-    assert figures and not [name for name in figures if name.endswith(".tmp")]
+    assert figures and not [name for name in figures if name.endswith(".part")]
 
 
 def test_a_file_is_whole_or_not_there(store, bucket):

@@ -67,7 +67,7 @@ def test_two_test_images_of_every_class_with_all_their_files(base, done):
     assert {"sheet.png", "sheet.pdf", "saliency.html", "scores.csv", "images.csv"} <= {
         path.name for path in done.iterdir()
     }
-    assert not list(done.rglob("*.tmp"))
+    assert not list(done.rglob("*.part"))
 
 
 def test_the_page_says_how_many_images_the_statistics_are_of(base, done, tmp_path):

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dermjax.data import atomic, boxes, encodings, identity, links, redactions, splits
+from dermjax import atomic
+from dermjax.data import boxes, encodings, identity, links, redactions, splits
 from dermjax.data.crops import Crop
 from dermjax.data.problems import ManifestError, at_rows, quoted
 

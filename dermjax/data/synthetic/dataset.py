@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from PIL import Image
 
-from dermjax.data import atomic
+from dermjax import atomic
 from dermjax.data.synthetic.patients import (
     PhotoPlan,
     SyntheticSettings,

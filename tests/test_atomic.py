@@ -2,7 +2,7 @@
 
 import pytest
 
-from dermjax.data import atomic
+from dermjax import atomic
 
 
 def test_a_file_replaces_the_older_one_when_it_is_complete(tmp_path):
