@@ -64,7 +64,7 @@ def main(_) -> int:
         # OSError: a full disk, a file that may not be read
         if not (isinstance(error, ValueError | OSError) or command_line.is_of_store(error)):
             raise
-        return command_line.refuse(processes.named() + command_line.told(error), error)
+        return command_line.refuse(processes.named() + command_line.in_words(error), error)
     except KeyboardInterrupt:
         print("dermjax: stopped; the same command continues it", file=sys.stderr)
         return 130  # as a shell has it for Ctrl-C

@@ -112,7 +112,7 @@ def writable_folder(path: os.PathLike | str) -> epath.Path:
 
 
 def absolute(path: os.PathLike | str) -> epath.Path:
-    """Without links and `..`; of a store as it is: etils would take it for a relative path."""
+    """A path without links and `..`; a store's as it is: etils would take it for a relative one."""
     return epath.Path(path) if is_remote(path) else _literal(os.path.abspath(path))
 
 

@@ -38,7 +38,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def file_name(name: str) -> str:
-    """Of a strategy's config, and the beginning of its runs' folders: `SS-IN-focal`: `ss_in-focal`.
+    """A strategy's config and the beginning of its runs' folders: `ss_in-focal` of `SS-IN-focal`.
 
     A hyphen is before the option alone, so that the folder's name tells both.
     """

@@ -88,7 +88,7 @@ def findings(
 
 def _torn(frame, allow) -> Iterator[Finding]:
     """What lies in two sets."""
-    for name, rows in links.torn(frame).items():
+    for name, rows in links.split_apart(frame).items():
         excepted = links.excepted(name, rows, allow)
         for severity, part in (("refuse", rows[~excepted]), ("allowed", rows[excepted])):
             if len(part):

@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         report = audit.run(source, out, nearest=nearest, **given)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
-    return _tell(report, out)
+    return _print_report(report, out)
 
 
-def _tell(report: dict, out) -> int:
+def _print_report(report: dict, out) -> int:
     """Prints the findings; the exit status."""
     for note in report["notes"]:
         print(f"note   {note}")

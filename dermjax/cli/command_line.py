@@ -41,7 +41,7 @@ def restart_with_huge_pages() -> None:
 
 
 def silence_libraries() -> None:
-    """What counts is raised; the rest would bury it.
+    """Silences the libraries: what matters is raised, and their messages would hide it.
 
     Orbax tells every step of a save and, when a disk is full or a checkpoint damaged, leaves a
     traceback for every file of it; tensorstore one for each that Orbax does not wait for any more.
@@ -79,7 +79,7 @@ def ended_quietly(main: Callable[[list[str]], int]) -> Callable[[list[str]], int
     return run
 
 
-def told(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """An error in words; of a full disk, and of a bucket, the beginning of what a library says."""
     text = str(error)
     words = " ".join(text.split())[:200]

@@ -16,7 +16,7 @@ from dermjax.data import manifest as manifests
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 1 where the table has problems, which are told and left for the user to mend."""
+    """The command; 1 where the table has problems, which are printed for the user to correct."""
     parser = argparse.ArgumentParser(
         prog="python -m dermjax.data.manifest",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""The one door for data: recognises what a user brings and tells everything that is wrong."""
+"""Loads the data: recognises what a user brings and reports everything that is wrong with it."""
 
 import dataclasses
 import os

@@ -53,8 +53,8 @@ def merge_groups(frame: pd.DataFrame) -> pd.Series:
     return group
 
 
-def torn(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What a split tears apart.
+def split_apart(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Finds the patients, lesions and copies that a split puts into two sets.
 
     Args:
         frame: A manifest's table with its `split`; blank ones are not looked at.
@@ -89,7 +89,7 @@ def torn(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def excepted(name: str, rows: pd.DataFrame, allow) -> pd.Series:
-    """Which of the torn rows are allowed.
+    """Which of the rows that are split apart are allowed to be.
 
     Args:
         name: Of LINKS.
@@ -113,7 +113,7 @@ def accepted(frame: pd.DataFrame, allow) -> dict[str, list[str]]:
         return {}
     found = {
         name: sorted(set(rows["shared"][excepted(name, rows, allow)]))
-        for name, rows in torn(frame).items()
+        for name, rows in split_apart(frame).items()
     }
     return {name: ids for name, ids in found.items() if ids}
 
@@ -132,17 +132,19 @@ def check_allow(allow) -> None:
 
 
 def problems(frame: pd.DataFrame, allow=()) -> list[str]:
-    """One problem for each kind of thing that a given split tears and may not.
+    """One problem for each kind of thing that a given split puts into two sets and may not.
 
     Args:
         frame: A manifest's table.
-        allow: What may be torn, as `excepted` reads it.
+        allow: What may be split apart, as `excepted` reads it.
     """
-    found = ((name, rows[~excepted(name, rows, allow)]) for name, rows in torn(frame).items())
-    return [_torn_problem(name, rows) for name, rows in found if len(rows)]
+    found = (
+        (name, rows[~excepted(name, rows, allow)]) for name, rows in split_apart(frame).items()
+    )
+    return [_split_problem(name, rows) for name, rows in found if len(rows)]
 
 
-def _torn_problem(name: str, rows: pd.DataFrame) -> str:
+def _split_problem(name: str, rows: pd.DataFrame) -> str:
     """One line for one kind of leak."""
     one, count = name[:-1].replace("_", " "), rows["shared"].nunique()
     sets = {

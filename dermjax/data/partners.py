@@ -21,7 +21,7 @@ _FIELD = "config.pretrain.positives"
 
 @dataclasses.dataclass(frozen=True)
 class Partners:
-    """Of each training row, the rows that its positive may come from.
+    """The rows that the positive of each training row may come from.
 
     They lie next to each other in `members`, sorted by photograph, so that those of the row's own
     photograph are one run that a draw leaps over.
@@ -171,7 +171,7 @@ def _in_tiers(tiers, photographs: np.ndarray, rows: np.ndarray) -> dict[str, np.
 
 
 def _runs(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each entry of sorted columns, where its run of equals begins, and how long it is."""
+    """Where the run of equals of each entry of sorted columns begins, and how long it is."""
     count = len(columns[0])
     begins = np.zeros(count, bool)
     begins[:1] = True
@@ -196,7 +196,7 @@ def _check_known(kind: str, patient: pd.Series, lesion: pd.Series) -> None:
 
 
 def _check_pairs(partners: Partners, subjects: int) -> None:
-    """Whether there is a pair, and anything to tell it from."""
+    """Checks that there is a pair, and an image of another group to contrast it with."""
     kind, images = partners.kind, partners.images
     if not partners.paired:
         raise ValueError(

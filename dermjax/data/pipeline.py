@@ -62,7 +62,7 @@ def _shuffled(entries: np.ndarray, seed: int) -> grain.MapDataset:
 
 
 class _Share:
-    """Of every global batch, one process's block: its rows in the batch's own order.
+    """One process's block of every global batch, its rows in the batch's own order.
 
     Put on the devices, the processes' blocks are then the batch that one process would have: an
     image's place decides what is drawn for it and with whom it shares a batch norm group.

@@ -1,4 +1,4 @@
-"""How problems with a user's data are told: all at once, one line each, with row numbers."""
+"""Problems with a user's data: reported all at once, one line each, with row numbers."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ MAX_LINES = 50
 
 
 class ManifestError(ValueError):
-    """Everything that is wrong with a data set, told at once.
+    """Everything that is wrong with a data set, in one error.
 
     Args:
         source: The file or folder that the user named.

@@ -128,7 +128,7 @@ class Copies:
             os.utime(beside, ns=(_time(info), _time(info)))
 
     def _remove_others(self, folder: Path, found: Iterable[str]) -> None:
-        """Copies of objects that are gone: a folder's layout is told by all that is in it."""
+        """Copies of objects that are gone: a folder's layout is recognised by all that is in it."""
         kept = {str(self._root / key) for key in found}
         for path in folder.rglob("*"):
             if path.is_file() and str(path) not in kept and path.suffix != atomic.PART:

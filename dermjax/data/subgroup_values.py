@@ -212,7 +212,7 @@ def _skin_types(known: collections.Counter) -> _Meanings:
 
 
 def _one_name(found: dict[str, tuple[str, tuple[float, ...]]]) -> _Meanings:
-    """By key (name, place): the names are ours where one has several spellings, else the user's."""
+    """The names by key (name, place): ours where one has several spellings, else the user's."""
     several = len({name for name, _ in found.values()}) < len(found)
     return {
         key: _Meaning(name, place, name if several else "") for key, (name, place) in found.items()
@@ -245,7 +245,7 @@ def _numbers(known: collections.Counter) -> _Meanings:
 
 
 def _place_of(value: Value) -> tuple[float, float]:
-    """By the lower bound; what is open below comes before its upper one."""
+    """Sorts by the lower bound; what is open below comes before its upper one."""
     return (value.high, -math.inf) if value.low == -math.inf else (value.low, value.high)
 
 
@@ -284,7 +284,7 @@ class _Bins:
 
     @classmethod
     def of(cls, numbers: np.ndarray, opens: Sequence[Value], unit: str) -> "_Bins":
-        """As wide as keeps them few; a single number far off does not widen them."""
+        """Chooses bins wide enough to be few; a single number far off does not widen them."""
         low, high = np.quantile(numbers, [0.01, 0.99])
         width = 10.0
         while (high - low) / width > _BINS or len(set(numbers // width)) > _BINS + 1:

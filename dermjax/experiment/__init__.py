@@ -1,1 +1,1 @@
-"""One file per thing a run does; the only rooms that unpack the config."""
+"""One run: its data set, networks, pretraining, fine-tuning, evaluation and linear probe."""

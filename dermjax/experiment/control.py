@@ -45,6 +45,6 @@ def without_pretraining(
         config, dataset, devices, writer, folder, beginning.encoder, beginning.preprocessing
     )
     clock = time.monotonic()
-    with stop.heeded():
+    with stop.deferred_signals():
         measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, folder)
     return measured | {"best_step": best_step}, seconds + time.monotonic() - clock

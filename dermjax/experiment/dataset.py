@@ -191,7 +191,7 @@ def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> 
 
 
 def fingerprint(config: ConfigDict, writer: Writer) -> str:
-    """Of the data as they are now, for whoever asks whether they are still those of a run.
+    """The fingerprint of the data as they are now, to compare with that of a run.
 
     Raises:
       ValueError: as `prepare`.

@@ -59,7 +59,7 @@ def nearest_pairs(frame: pd.DataFrame, writer: Writer, *, run: str) -> pd.DataFr
 
 
 def _each_once(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Without those of which one photograph stands in a nearer pair."""
+    """Leaves out the pairs of which one photograph stands in a nearer pair."""
     seen, kept = set(), []
     for pair in pairs.itertuples():
         if not {pair.first, pair.second} & seen:

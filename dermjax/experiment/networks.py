@@ -30,7 +30,7 @@ class Beginning:
     preprocessing: models.Preprocessing
 
     def record(self) -> dict[str, Any]:
-        """For `weights.json` and the results."""
+        """The entries of `weights.json`, which the results have, too."""
         how = dataclasses.asdict(self.preprocessing)
         return {
             "source": self.source,
@@ -129,6 +129,6 @@ def recorded_preprocessing(directory: epath.Path) -> models.Preprocessing:
 
 
 def _overridden(preprocessing: models.Preprocessing, config: ConfigDict) -> models.Preprocessing:
-    """With the mean and std that the user knows better."""
+    """The preprocessing with the mean and std that the config names, if it does."""
     given = {name: config.init[name] for name in ("mean", "std") if config.init[name]}
     return dataclasses.replace(preprocessing, **given)

@@ -59,7 +59,7 @@ class Predictor:
 def write_features(
     path: epath.Path, dataset: Dataset, rows: np.ndarray, features: np.ndarray, **more: np.ndarray
 ) -> None:
-    """`.npz` without pickled objects: `features [B, F]`, `id [B]`, and what else is told of them.
+    """`.npz` without pickled objects: `features [B, F]`, `id [B]`, and the further arrays given.
 
     Args:
       rows: of the data set, `[B]`.

@@ -98,7 +98,7 @@ def pretrain(
 
 
 def _finished(config, checkpoints: Checkpoints, metrics_file: MetricsFile) -> bool:
-    """Whether the last step is saved, and told: a stop may have cut its evaluation short."""
+    """Whether the last step is saved and reported: a stop may have cut its evaluation short."""
     told = (metrics_file.read() or [{"step": 0}])[-1]["step"]
     return checkpoints.latest_step == told == config.pretrain.steps
 
@@ -263,7 +263,7 @@ def restore_encoder(
 
 
 def _seed(config: ConfigDict) -> int:
-    """Of all that is random in a pretraining; the first one's is the run's own."""
+    """The seed of all that is random in a pretraining; the first one's is the run's own."""
     return config.seed + _REPEAT * config.pretrain.repeat
 
 

@@ -82,7 +82,7 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
 
 
 def _positives(*, kind: str, images: int, with_partner: int) -> str:
-    """Of how many images they come from where."""
+    """Where positives come from, and of how many images."""
     return (
         f"from another photograph of the same {kind}: of {with_partner:,} images "
         f"({with_partner / images:.1%}); of the others, which have none, from the image itself"
@@ -131,7 +131,7 @@ def _spread_over_classes(rows, labels, count: int, *, seed: int) -> np.ndarray:
 
 
 def _shares(dataset: Dataset, bank: np.ndarray) -> np.ndarray:
-    """Of each class in the bank."""
+    """The fraction of each class in the bank."""
     return np.bincount(dataset.labels[bank], minlength=len(dataset.classes)) / max(len(bank), 1)
 
 

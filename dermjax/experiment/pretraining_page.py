@@ -146,7 +146,7 @@ def _when(step: int) -> str:
 
 
 def _distance(value: float, other: float, place: str) -> str:
-    """In percentage points of the rounded shares that the reader sees."""
+    """The difference in percentage points of the rounded values that the reader sees."""
     points = round(100 * value, 1) - round(100 * other, 1)
     if abs(points) < 0.05:
         return f"level with {place}"

@@ -62,7 +62,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
 
 def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, Any]:
     """The stages in order; returns the results."""
-    where = f"{devices.count} x {devices.kind}{processes.told()}"
+    where = f"{devices.count} x {devices.kind}{processes.of_how_many()}"
     writer.say(f"{config.strategy} in {directory}, on {where}")
     clock = time.monotonic()
     beginning = networks.begin(config, writer)
@@ -96,7 +96,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
         config, dataset, devices, writer, directory, encoder, beginning.preprocessing
     )
     clock = time.monotonic()
-    with stop.heeded():
+    with stop.deferred_signals():
         measured = evaluate(config, dataset, devices, variables, beginning.preprocessing, directory)
     seconds["evaluate"] = time.monotonic() - clock
     measured |= {"best_step": best_step, **positives}

@@ -105,7 +105,7 @@ def read_weights(named) -> weights.Weights:
 
 
 def check_weights_name(named: str, architecture: str) -> None:
-    """Whether `read_weights` has a chance, told without reading or downloading.
+    """Checks, without reading or downloading, whether `read_weights` can succeed.
 
     Raises:
         ValueError: It is no file and cannot be on the hub, or tells of another architecture.

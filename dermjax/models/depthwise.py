@@ -155,7 +155,7 @@ def _views(x, size, stride, pads):
 
 
 def _phase_taps(size, stride, before):
-    """For each phase of the input, its (kernel index, offset of the output index) pairs."""
+    """The (kernel index, offset of the output index) pairs of each phase of the input."""
     return [
         [
             (tap, (phase + before - tap) // stride)

@@ -80,7 +80,7 @@ def default_weights(architecture: str) -> str:
 
 
 def usual_preprocessing(architecture: str) -> Preprocessing:
-    """That of an architecture's `default_weights`: the best guess where a file tells nothing."""
+    """That of an architecture's `default_weights`: the best guess where a file does not say."""
     published = PRETRAINED.get(default_weights(architecture).removeprefix("timm/"))
     return published or default_preprocessing(architecture)
 
@@ -96,7 +96,7 @@ def default_preprocessing(architecture: str) -> Preprocessing:
 
 
 def identify(file_name: str, architectures: list[str]) -> tuple[str, Preprocessing | None]:
-    """What a file's name tells of the weights in it.
+    """What a file's name says of the weights in it.
 
     Args:
         file_name: As in `efficientnet_b4.ra2_in1k.safetensors` or `resnet50_a1-14fe96d1.pth`.

@@ -49,7 +49,7 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: Mappin
 
 
 def sha256(path: pathlib.Path) -> str:
-    """Of a file's bytes."""
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

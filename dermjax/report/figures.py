@@ -140,7 +140,7 @@ def _set_scales(axes: Axes, panel: Panel, last_step: int, steps: int) -> None:
 
 
 def _named(panel: Panel) -> int:
-    """Lines that a legend has to tell apart."""
+    """How many lines a legend has to distinguish."""
     return len(panel.curves) + len(panel.levels)
 
 

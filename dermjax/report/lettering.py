@@ -57,7 +57,7 @@ def _letters(file: str) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=4096)
 def _others(missing: frozenset[int], fonts: int) -> tuple[str, ...] | None:
-    """As few of so many fonts as have these letters; None where some are in no font."""
+    """The fewest of the fonts that have these letters; None where some are in no font."""
     files = {
         entry.name: entry.fname
         for entry in fontManager.ttflist[:fonts]
@@ -82,7 +82,7 @@ def clean(name: object) -> str:
 
 
 def width(text: str) -> int:
-    """In letters of the Latin alphabet: a Chinese sign takes two."""
+    """The width of a text in letters of the Latin alphabet: a Chinese sign takes two."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return wide + sum(unicodedata.category(letter) not in ("Mn", "Me") for letter in text)
 

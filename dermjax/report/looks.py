@@ -38,7 +38,7 @@ class Chart(Figure):
         self.key = lettering.Key()
 
     def draw(self, renderer):
-        """As matplotlib does, each text in the fonts that have its letters."""
+        """Draws as matplotlib does, each text in the fonts that have its letters."""
         for ax in self.axes:
             ax.get_xticklabels(), ax.get_yticklabels()  # are made when they are asked for
         for text in self.findobj(Text):
@@ -50,7 +50,7 @@ class Chart(Figure):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """Of a strategy; mark and line tell it apart in black and white, too."""
+    """How a strategy is drawn; mark and line distinguish it in black and white, too."""
 
     colour: str
     mark: str | tuple
@@ -166,7 +166,7 @@ def legend(
 
 
 def _columns(lengths: Sequence[int]) -> int:
-    """As many as fit: a letter is 0.076 inches wide, a handle with its space eight letters."""
+    """How many columns fit: a letter is 0.076 inches wide, a handle and its space are eight."""
     for count in range(len(lengths), 1, -1):
         # As matplotlib fills them, one column after the other.
         parts = np.array_split(lengths, count)
@@ -209,14 +209,14 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
 
 
 def _key_file(entries: Mapping[int, str]) -> bytes:
-    """With the mark by which Excel knows UTF-8."""
+    """The key as CSV, with the mark by which Excel knows UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("number", "name"), *sorted(entries.items())])
     return text.getvalue().encode("utf-8-sig")
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
-    """Without the date and the versions that matplotlib writes into files."""
+    """The figure's file, without the date and the versions that matplotlib writes into it."""
     unsaid = {
         "png": {"Software": None},
         "pdf": {"Creator": None, "Producer": None, "CreationDate": None},

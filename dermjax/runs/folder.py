@@ -36,7 +36,7 @@ _STUDY_SINCE = {"pretrainings": 1, **{f"run.{field}": value for field, value in 
 
 
 def default_workdir(config: ConfigDict) -> str:
-    """`runs/` and a name made of what tells runs of a study apart."""
+    """`runs/` and a name made of what distinguishes the runs of a study."""
     parts = [file_name(config.strategy), config.scale, source_name(config)]
     return f"runs/{'-'.join(parts)}-alpha{config.data.alpha:g}-trial{config.data.trial}"
 
@@ -114,7 +114,7 @@ def write_text(path: epath.Path, text: str) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
-    """To write into; it gets its name when it is complete: a killed process leaves no half file.
+    """Opens a file that gets its name when it is complete: a killed process leaves no half file.
 
     Of several processes that train together, the first one writes; what the others write is lost.
     """

@@ -47,7 +47,7 @@ class FeatureBottleneck:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
-    """Of `feature_iba`; the numbers are those of InputIBA's authors for EfficientNet-B4."""
+    """Settings of `feature_iba`; numbers are those of InputIBA's authors for EfficientNet-B4."""
 
     layer: str  # one of the network's `layers`
     beta_feature: float = 20.0  # price of information; 50 for cars, 10 in IBA

@@ -1,4 +1,4 @@
-"""The critic of InputIBA's prior: it tells masked features from features of masked images.
+"""The critic of InputIBA's prior: it distinguishes masked features from features of masked images.
 
 Wasserstein's (Arjovsky et al. 2017), one for each image, in float32 like everything but the network
 that is explained. Widths 2 C, 4 C, C of convolutions, then 512, 256, 1.

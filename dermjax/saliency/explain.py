@@ -66,7 +66,7 @@ def run(config: ConfigDict, workdir: str = "") -> int:
         checked = randomisation.randomise(
             config, explainer, explained, wanted, maps, statistics, directory, writer
         )
-        trust = sanity_tables.tell(explained, wanted, maps, checked, directory)
+        trust = sanity_tables.write(explained, wanted, maps, checked, directory)
         facts = _facts(config, trained, results, explainer, how)
         sheet.write(config, explained, wanted, failed, facts, maps, trust, directory, writer)
     for line in failed:
@@ -120,7 +120,7 @@ def _check(config: ConfigDict) -> None:
 
 
 def _results(source: epath.Path) -> dict[str, Any]:
-    """Of a finished run with a classifier.
+    """The results of a finished run that has a classifier.
 
     Raises:
       ValueError: it is not finished, or a pretraining alone.
@@ -250,7 +250,7 @@ def _make(
 def _statistics(
     config, explainer: Explainer, dataset: Dataset, directory, writer, variables: Any = None
 ) -> Any:
-    """Of the layer's output over training images; read where they were written before.
+    """Mean and standard deviation of the layer's output over training images, read if written.
 
     Args:
       variables: of a network that is not the trained one; its statistics are not written.

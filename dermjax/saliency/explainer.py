@@ -69,7 +69,7 @@ class Explainer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of all weights."""
+        """A hash of all weights."""
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(self.variables):
             digest.update(np.asarray(leaf).tobytes())
@@ -264,7 +264,7 @@ class Explainer:
 
 
 def input_iba_settings(config: ConfigDict, layer: str, prior: str) -> methods.InputIBASettings:
-    """Of the config's fields.
+    """InputIBA's settings from the config's fields.
 
     Raises:
       ValueError: one is out of bounds.

@@ -40,7 +40,7 @@ _LEAST = 1e-30  # of 1 - lambda, before its logarithm
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputIBASettings(FeatureSettings, GanSettings):
-    """Of `input_iba`; the numbers are those of the authors for EfficientNet-B4.
+    """Settings of `input_iba`; the numbers are those of the authors for EfficientNet-B4.
 
     Raises:
       ValueError: a number is out of range, or a choice is unknown.

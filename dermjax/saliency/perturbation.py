@@ -24,7 +24,7 @@ _USUAL_SIDE = 512  # px, of the images whose blur is given
 
 @struct.dataclass
 class Answers:
-    """Of one target; with a first axis of images where there are several."""
+    """Logits of one target; with a first axis of images where there are several."""
 
     whole: jax.Array  # logit of the unchanged image, []
     deletion: jax.Array  # probability while pixels become the mean colour, [K, S]
@@ -129,7 +129,7 @@ def random_set(
 
 
 def states(pixels: int, steps: int, pixels_per_step: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Of a curve: how many pixels are changed, `[S]` int, and their share, `[S]` from 0 to 1.
+    """A curve's points: how many pixels are changed, `[S]` int, their share, `[S]` from 0 to 1.
 
     Args:
       steps: S - 1, of equal size.
@@ -191,5 +191,5 @@ def blur_matrix(side: int, sigma: float, kernel: float = 0) -> np.ndarray:
 
 
 def blur_radius(side: int, kernel: float) -> int:
-    """Of a kernel of an image of 512 px, in whole px of one of `side`: at least 1."""
+    """A kernel's radius for images of 512 px, in whole px of an image of `side`: at least 1."""
     return max(round((kernel * side / _USUAL_SIDE - 1) / 2), 1)

@@ -33,7 +33,7 @@ class Perturbed:
     def answers(
         self, samples: Sequence[Sample], targets: Sequence[int], maps: np.ndarray
     ) -> list[perturbation.Answers]:
-        """Of every sample, in NumPy arrays.
+        """The answers for every sample, in NumPy arrays.
 
         Where the memory is too small for a chunk, smaller ones are taken from there on.
 

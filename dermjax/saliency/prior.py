@@ -28,7 +28,7 @@ _MEANS = (-2.0, 2.0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GanSettings:
-    """Of `gan_prior`; the numbers are those of InputIBA's authors."""
+    """Settings of `gan_prior`; the numbers are those of InputIBA's authors."""
 
     gan_epochs: int = 20
     gan_samples: int = 200  # real samples in an epoch

@@ -95,7 +95,7 @@ def summarise(explained: Sequence[Explained], methods: Sequence[str], maps: Maps
 
 
 def table(frame: pd.DataFrame) -> list[report.Table]:
-    """Of the methods whose maps are means; none where no map is."""
+    """The table of the methods whose maps are means; none where no map is."""
     several = [row for row in frame.to_dict("records") if row["repeats"] > 1]
     rows = [
         [report.titled(row["method"]), f"{row['repeats']}", f"{row['n']}"]

@@ -116,7 +116,7 @@ def choose(config: ConfigDict, dataset: Dataset, directory: epath.Path) -> tuple
 
 
 def _turns(dataset: Dataset, drawn: np.ndarray) -> dict[int, np.ndarray]:
-    """For the rows of each class, how many of the same patient come before: others go first."""
+    """How many rows of the same class and patient come before each row: others go first."""
     turns = {}
     for label in np.unique(dataset.labels[drawn]):
         own = drawn[dataset.labels[drawn] == label]

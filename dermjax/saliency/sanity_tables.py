@@ -1,4 +1,4 @@
-"""What of a map is its noise's and what the weights': findings, tables and their files."""
+"""How far maps depend on their own noise and on the weights: findings, tables and their files."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from dermjax.saliency import randomisation, repeatability
 from dermjax.saliency.map_store import Explained, Maps
 
 
-def tell(
+def write(
     explained: Sequence[Explained],
     methods: Sequence[str],
     maps: Maps,

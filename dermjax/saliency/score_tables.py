@@ -41,11 +41,11 @@ class Scored:
         return list(self.frame["image"].unique())
 
     def at_least(self, probability: float) -> "Scored":
-        """Of images whose explained class has at least this probability."""
+        """The images whose explained class has at least this probability."""
         return dataclasses.replace(self, frame=self.frame[self.frame["probability"] >= probability])
 
     def patients(self) -> np.ndarray:
-        """Of each image."""
+        """The patient of each image."""
         return self.frame.drop_duplicates("image")["patient"].to_numpy(str)
 
     def column(self, method: str, name: str) -> np.ndarray:
@@ -122,7 +122,7 @@ def _by_image(explained, methods, maps: Maps) -> Scored:
 
 
 def _agreement(heat, method: str, shown, first: str) -> dict[str, float]:
-    """Of a method's map with the shown one: rank correlation and structural similarity."""
+    """Agreement of a method's map with the shown one: rank correlation, structural similarity."""
     if method == first or shown is None:
         return dict.fromkeys(_AGREEMENT, np.nan)
     return {

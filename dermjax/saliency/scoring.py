@@ -103,7 +103,7 @@ def _all(todo: Sequence[_Todo], perturbed: Perturbed, size: int, maps: Maps) -> 
 
 
 def _asked(answers: Answers, perturbed: Perturbed) -> list[dict[str, Any]]:
-    """By map, what the network's answers say of it."""
+    """The scores of each map that the network's answers give."""
     found, lost = [], answers.whole - np.asarray(answers.logits, np.float64)
     for number, heat in enumerate(answers.heat):
         curve = scores.sensitivity_n(heat, lost)
@@ -132,5 +132,5 @@ def _placed(heat: np.ndarray, regions: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float | None:
-    """For JSON, which has no NaN."""
+    """Rounded numbers for JSON, with None for NaN, which it does not have."""
     return None if np.isnan(value) else round(float(value), 7)

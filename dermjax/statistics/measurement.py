@@ -125,7 +125,7 @@ class Measurement:
         return variance, float(variance**2 / spread)
 
     def _p(self, variance: float, freedom: float) -> float:
-        """By Student's t; by the sign test where all patients differ by the same."""
+        """p by Student's t; by the sign test where all patients differ by the same."""
         if np.isnan(self.value) or self.patients < 2:
             return float("nan")
         if variance <= 0:

@@ -302,7 +302,7 @@ class _View(NamedTuple):
 
 
 def _directions(augment, view_rngs, batch, symmetric):
-    """Of each direction the view that asks, and the one that answers."""
+    """The view that gives the query and the view that gives the key, for each direction."""
     of = ("", "partner_" if "partner_id" in batch else "")
     views = [
         _View(functools.partial(augment, view_rng), name)
@@ -312,7 +312,7 @@ def _directions(augment, view_rngs, batch, symmetric):
 
 
 def _health(keys, queue_ids, grads):
-    """What tells a sick training from a sound one."""
+    """Scalars by which a failing training is recognised."""
     return {
         # 1 / sqrt(D) when embeddings fill the sphere, 0 when they have collapsed to one point.
         "key_std": keys.std(0).mean(),

@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a network is told of it: nothing where there is one part."""
+        """The network's arguments that name the part: none where there is one part."""
         return {"part": tuple(self)} if self.count > 1 else {}
 
 

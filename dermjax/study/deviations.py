@@ -1,4 +1,4 @@
-"""In what a study is not as the paper has it: its configuration and records against theirs.
+"""How a study deviates from the paper: its configuration and records against the authors'.
 
 The paper is Kramer et al., JEADV 2022; of pretraining the authors' public files say more than it.
 The values that are theirs stand in `configs/common.py`, which is compared with.
@@ -154,7 +154,7 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     images = outcomes.runs[0].results["n"]["train"]
     values = own.to_dict() | {"queue_size": queue_length(own, images)}
     yield from _other_fields("Pretraining", values, theirs, "the authors'")
-    positives = told_positives(own, first, outcomes)
+    positives = positives_in_words(own, first, outcomes)
     if own.positives != theirs.positives:
         yield (
             f"Pretraining, positives: {positives}, and keys of the same {own.positives} are no "
@@ -164,7 +164,7 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
     for strategy in others:
         more = pretraining(config, strategy)
         if more.positives != own.positives:
-            told = told_positives(more, strategy, outcomes)
+            told = positives_in_words(more, strategy, outcomes)
             yield f"{strategy}'s pretraining, positives: {told}; {first}'s: {positives}."
         more = more.to_dict() | {"queue_size": queue_length(more, images)}
         yield from _other_fields(f"{strategy}'s pretraining", more, values, f"{first}'s")
@@ -203,7 +203,7 @@ def _other_fields(
             yield f"{what}, augmentation ({field.replace('_', ' ')}): {ours}; {whose}: {others}."
 
 
-def told_positives(stage: ConfigDict, strategy: str, outcomes: Outcomes) -> str:
+def positives_in_words(stage: ConfigDict, strategy: str, outcomes: Outcomes) -> str:
     """Where a strategy's positives come from, and of how many images, as its runs have it."""
     if stage.positives == "image":
         return "image"

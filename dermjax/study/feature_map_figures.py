@@ -94,7 +94,7 @@ def _draw_map(
 
 
 def _sizes(counts: np.ndarray, side: float) -> np.ndarray:
-    """Of the marks of each class, points²: of few images all as large as marks should be."""
+    """The sizes of the marks of each class, in points²: full size where images are few."""
     common = np.clip(_COVERED * (72 * side) ** 2 / counts.sum(), 1.5, _LARGEST)
     rarer = np.clip((counts.max() / np.maximum(counts, 1)) ** 0.25, 1, 3)
     return np.minimum(common * rarer, _LARGEST)

@@ -156,7 +156,7 @@ def _line(look: Style) -> Line2D:
 
 
 def _hollow(mark: str | tuple, colour: str) -> dict:
-    """Of points without a line."""
+    """The style of points without a line."""
     look = {"marker": mark, "ls": "", "color": colour, "markerfacecolor": "none"}
     return look | {"markersize": 9, "zorder": 4}
 
@@ -240,7 +240,7 @@ def _counted(value: float, _) -> str:
 
 
 def _running_median(x: pd.Series, y: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Of each run of points in the order of x, both medians: no point is moved along a slope."""
+    """Both medians of each run of points in the order of x: no point is moved along a slope."""
     order = np.argsort(x.to_numpy(), kind="stable")
     both = np.stack([x.to_numpy(float), y.to_numpy(float)])[:, order]
     both = both[:, np.isfinite(both).all(0)]

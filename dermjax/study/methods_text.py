@@ -11,7 +11,7 @@ from dermjax.report import wording
 from dermjax.report.numbers import percent
 from dermjax.strategies import split
 from dermjax.study.cost import cost
-from dermjax.study.deviations import ONLY_WITH, deviations, told_positives
+from dermjax.study.deviations import ONLY_WITH, deviations, positives_in_words
 from dermjax.study.plan import VARIANTS, pretraining
 from dermjax.study.results import Outcome, Outcomes
 
@@ -21,7 +21,7 @@ _WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps re
 
 
 def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
-    """By heading: names and values."""
+    """The methods by heading: names and values."""
     run = config.run
     described = {
         "Data": _data(config, outcomes),
@@ -62,7 +62,7 @@ def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tupl
     for strategy in outcomes.pretrained():
         stage = pretraining(config, strategy)
         stage.queue_size = queue_length(stage, outcomes.runs[0].results["n"]["train"])
-        stage.positives = told_positives(stage, strategy, outcomes)
+        stage.positives = positives_in_words(stage, strategy, outcomes)
         heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
         if first is not None:
             heading = f"Pretraining ({strategy}): as that of SS, but for"
@@ -200,7 +200,7 @@ def _pretrainings_of(runs: list[Outcome]) -> str:
 
 
 def _in_two_sets(outcomes: Outcomes) -> str:
-    """As far as the records of the runs say who is who."""
+    """Who is in two sets, as far as the records of the runs say who is who."""
     allowed = outcomes.runs[0].results["allowed"]
     unknown = sum(not str(group).startswith("patient:") for group in outcomes.groups)
     said = "No known patient, lesion or identical file"
@@ -216,7 +216,7 @@ def _allowed(allowed: dict[str, list[str]]) -> str:
 
 
 def groups_in_words(groups: Sequence[str]) -> str:
-    """Of whom images are: `30 patients, 4 lesions of unknown patients`.
+    """Describes whose the images are: `30 patients, 4 lesions of unknown patients`.
 
     Args:
       groups: of each image, as `splits.merge_groups` names them.
@@ -259,7 +259,7 @@ def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
 
 
 def _people(outcomes: Outcomes) -> list[tuple[str, str]]:
-    """Of whom the images of each set are."""
+    """Whose the images of each set are."""
     return [
         (f"{name} images are of", groups_in_words(groups))
         for name, groups in (outcomes.sets | {"test": outcomes.groups}).items()
@@ -304,7 +304,7 @@ def _starts(outcomes: Outcomes) -> list[tuple[str, str]]:
 
 
 def _versions(outcomes: Outcomes) -> list[tuple[str, str]]:
-    """Of each package, all versions that a run was made with."""
+    """All versions of each package that a run was made with."""
     found: dict[str, dict[str, None]] = {}
     for one in outcomes.runs:
         for name, version in one.results["versions"].items():

@@ -40,12 +40,12 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         return f"{file_name(self.strategy)}-alpha{self.alpha:g}-trial{self.trial}"
 
     @property
     def title(self) -> str:
-        """For people."""
+        """How a run is called in print, such as `SS alpha 0.1 trial 0`."""
         return f"{self.strategy} alpha {self.alpha:g} trial {self.trial}"
 
     @property

@@ -75,7 +75,7 @@ class Outcomes:
         return [strategy for strategy in self.planned if strategy in finished]
 
     def pretrained(self) -> list[str]:
-        """Of SS and SS-IN those that have a finished run, with any option for rare classes."""
+        """Those of SS and SS-IN that have a finished run, with any option for rare classes."""
         finished = {run.planned.config.strategy for run in self.runs}
         return [one.name for one in STRATEGIES.values() if one.pretrains and one.name in finished]
 

@@ -46,7 +46,7 @@ class Section:
     tables: Sequence[page.Table] = ()
 
     def on_page(self) -> page.Section:
-        """With its figures as pictures."""
+        """The section with its figures as pictures."""
         plots = [
             page.Plot(
                 one.heading,
@@ -67,7 +67,7 @@ def sections(
     maps: Panels,
     others: Sequence[Beside],
 ) -> list[Section]:
-    """From the answer to the details."""
+    """The sections of the page, from the answer to the details."""
     ends = sorted({outcomes.alphas()[0], outcomes.alphas()[-1]})
     every = [
         _strategies(outcomes, frames["overall"]),

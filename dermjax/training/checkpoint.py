@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax, the only room that knows it: what is kept, what is restored first."""
+"""Checkpoints by Orbax, which only this module imports: what is saved, what is restored first."""
 
 import json
 from collections.abc import Callable

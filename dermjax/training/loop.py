@@ -13,7 +13,7 @@ from dermjax.training.checkpoint import Checkpoints
 from dermjax.training.writer import MetricsFile, Progress, Writer
 
 # In the meta of a checkpoint that a stop has made: what no line of metrics tells yet.
-_UNTOLD = "untold"
+_UNTOLD = "unreported"
 # What a line of progress has room for.
 _ON_SCREEN = ("loss", "accuracy", "key_std", "knn_accuracy", "learning_rate", "images_per_second")
 
@@ -56,17 +56,17 @@ class Meter:
     of the step before are there.
     """
 
-    def __init__(self, stage: str, untold: Mapping[str, Any] | None = None):
+    def __init__(self, stage: str, unreported: Mapping[str, Any] | None = None):
         """Args:
-        untold: of the meter of a run that was stopped and goes on here.
+        unreported: of the meter of a run that was stopped and goes on here.
         """
         self._stage = stage
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
         self._begin()
-        if untold:
-            self._sums, self._count = dict(untold["sums"]), untold["steps"]
-            self.waited = untold["waited"]
-            self._since -= untold["seconds"]
+        if unreported:
+            self._sums, self._count = dict(unreported["sums"]), unreported["steps"]
+            self.waited = unreported["waited"]
+            self._since -= unreported["seconds"]
 
     def _begin(self) -> None:
         self._sums: dict[str, float] = {}
@@ -102,7 +102,7 @@ class Meter:
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
 
-    def untold(self) -> dict[str, Any]:
+    def unreported(self) -> dict[str, Any]:
         """All that a meter needs that goes on from here; every scalar is read and finite."""
         self.flush()
         seconds = time.monotonic() - self._since
@@ -115,14 +115,14 @@ class Meter:
 
     def report(self, batch_size: int) -> dict[str, float]:
         """Means since the last report, and the pace."""
-        untold = self.untold()
-        scalars = {name: total / untold["steps"] for name, total in untold["sums"].items()}
-        scalars["images_per_second"] = batch_size * untold["steps"] / untold["seconds"]
-        scalars["seconds_waiting_for_data"] = untold["waited"]
+        unreported = self.unreported()
+        scalars = {name: total / unreported["steps"] for name, total in unreported["sums"].items()}
+        scalars["images_per_second"] = batch_size * unreported["steps"] / unreported["seconds"]
+        scalars["seconds_waiting_for_data"] = unreported["waited"]
         return scalars
 
-    def told(self) -> None:
-        """The report is written: the next one starts here."""
+    def restart(self) -> None:
+        """Begins the next report's means here; call it when the last one is written."""
         self._begin()
 
     def exclude(self, seconds: float) -> None:
@@ -166,7 +166,7 @@ class Training:
             return state, seconds
         begun = time.monotonic() - seconds
         with (
-            stop.heeded(),
+            stop.deferred_signals(),
             self.writer.bar(schedule.steps, schedule.stage, start) as bar,
             watch.watched(),
         ):
@@ -228,10 +228,10 @@ class Training:
         # The report has read every scalar up to here: what is saved now is known to be finite.
         if score is not None or schedule.due(schedule.save_every, step):
             self.checkpoints.save(state, {"seconds": seconds}, score=score)
-        meter.told()
+        meter.restart()
 
     def _stop(self, state: Any, step: int, meter: Meter, *, begun: float) -> NoReturn:
-        """Saves what is not saved, with what no line of metrics tells yet.
+        """Saves the state, with the sums that no line of metrics has yet.
 
         Raises:
           stop.Interrupted: always.
@@ -240,7 +240,7 @@ class Training:
         if self.checkpoints.latest_step != step:
             meta = {"seconds": time.monotonic() - begun}
             if meter:
-                meta[_UNTOLD] = meter.untold()
+                meta[_UNTOLD] = meter.unreported()
             self.checkpoints.save(state, meta)
             self.checkpoints.wait()
         raise stop.Interrupted(f"{self.schedule.stage}: stopped at step {step}, which is saved")

@@ -1,4 +1,4 @@
-"""Devices, the mesh over them, and mapping a step onto it: the only room that knows devices.
+"""Devices, the mesh over them, and mapping a step onto it; only this module handles devices.
 
 A step is a function of one device's share of the batch with collectives over ONE axis, `AXIS`. It
 is mapped here by `jit(shard_map)`, which is what `jax.pmap` has been inside since JAX 0.8, and

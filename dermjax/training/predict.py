@@ -27,7 +27,7 @@ def predict_all(
 
     Raises:
       ValueError: an image is missing or came twice.
-      stop.Interrupted: asked to stop, where that is heeded.
+      stop.Interrupted: asked to stop, where signals are deferred.
     """
     found, ids = [], []
     with watch.watched():

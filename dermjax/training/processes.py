@@ -61,7 +61,7 @@ def join(setting: str, *, patience: float) -> None:
 
 
 def check_alone(what: str, setting: str = "auto") -> None:
-    """For work that is of one process.
+    """Refuses work that several processes cannot share.
 
     Raises:
       ValueError: there are several.
@@ -89,7 +89,7 @@ def named() -> str:
     return "" if alone() else f"process {jax.process_index()} of {jax.process_count()}: "
 
 
-def told() -> str:
+def of_how_many() -> str:
     """` of 4 processes`, for a line on what a run has."""
     return "" if alone() else f" of {jax.process_count()} processes"
 

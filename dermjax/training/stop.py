@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish, which all processes of a run heed at the same place."""
+"""SIGTERM and Ctrl-C as requests to stop, which all processes of a run follow at the same step."""
 
 import contextlib
 import signal
@@ -33,7 +33,7 @@ _request: _Request | None = None  # None: a signal ends the process, as it does 
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
+def deferred_signals() -> Iterator[None]:
     """Inside, a signal ends nothing by itself; the work asks for it between two pieces."""
     global _request
     _request, handlers = _Request(), {}
@@ -54,7 +54,7 @@ def asked() -> bool:
 
 
 def check() -> None:
-    """For work that is lost when it is cut short, and made again when the run goes on.
+    """Stops here where a stop was asked for: what is cut short is made again when the run goes on.
 
     Raises:
       Interrupted: asked to stop.

@@ -189,15 +189,15 @@ def table(sets, **columns):
 
 def test_what_a_given_split_tears():
     sets = ["train", "test", "train", "", "validation", "test"]
-    found = links.torn(table(sets, patient=list("abcadd"), lesion=list("xyzxvw")))
+    found = links.split_apart(table(sets, patient=list("abcadd"), lesion=list("xyzxvw")))
     assert list(found) == ["patients"] and found["patients"]["row"].tolist() == [6, 7]
-    assert links.torn(table(sets, patient=list("abcdef"))) == {}
-    files = links.torn(table(sets, content=list("abbadd")))
+    assert links.split_apart(table(sets, patient=list("abcdef"))) == {}
+    files = links.split_apart(table(sets, content=list("abbadd")))
     assert files["files"]["shared"].tolist() == ["1.jpg", "1.jpg", "4.jpg", "4.jpg"]
     unscanned = table(sets, path=list("abbcde")).drop(columns="content")
-    assert links.torn(unscanned)["files"]["row"].tolist() == [3, 4]
+    assert links.split_apart(unscanned)["files"]["row"].tolist() == [3, 4]
     curated = table(sets, patient=list("abcadd"), exclude=["", "", "", "", "", "test"])
-    assert links.torn(curated) == {}
+    assert links.split_apart(curated) == {}
 
 
 def test_a_row_that_is_left_out_ties_others_together():
@@ -208,14 +208,14 @@ def test_a_row_that_is_left_out_ties_others_together():
         exclude=["", "all", ""],
         near=["", "", ""],
     )
-    assert links.torn(tied)["chains"]["shared"].tolist() == ["patient:p"] * 2
-    assert list(links.torn(tied.assign(patient="p"))) == ["patients"]
+    assert links.split_apart(tied)["chains"]["shared"].tolist() == ["patient:p"] * 2
+    assert list(links.split_apart(tied.assign(patient="p"))) == ["patients"]
     near = tied.assign(lesion=["", "", ""], near=["h", "h", "h"])
-    assert links.torn(near)["near_duplicates"]["shared"].tolist() == ["0.jpg"] * 2
+    assert links.split_apart(near)["near_duplicates"]["shared"].tolist() == ["0.jpg"] * 2
     # Identical files are told as files, and by a name that no order of the rows changes.
     same = near.assign(content="c")[::-1]
-    assert list(links.torn(same)) == ["files"]
-    assert links.torn(same)["files"]["shared"].tolist() == ["0.jpg"] * 2
+    assert list(links.split_apart(same)) == ["files"]
+    assert links.split_apart(same)["files"]["shared"].tolist() == ["0.jpg"] * 2
 
 
 def test_exceptions_are_of_all_or_of_one():

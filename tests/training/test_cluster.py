@@ -106,7 +106,9 @@ def test_who_is_alone_agrees_with_itself():
     done = []
     processes.first_does(lambda: done.append(1))
     processes.check_same("anything", "a config")
-    assert done == [1] and processes.is_first() and processes.named() == processes.told() == ""
+    assert (
+        done == [1] and processes.is_first() and processes.named() == processes.of_how_many() == ""
+    )
     assert processes.first_says(True) and not processes.first_says(False)
     assert processes.all_true(True) and not processes.all_true(False)
     vote = processes.Vote(lambda: bool(done.pop()) if done else False)

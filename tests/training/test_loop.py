@@ -132,7 +132,7 @@ def test_a_stop_s_means_and_pace_go_on():
     line = later.report(10)
     assert line["loss"] == 3 and line["seconds_waiting_for_data"] == 3
     assert line["images_per_second"] == pytest.approx(10 * 3 / 200, rel=0.05)
-    later.told()
+    later.restart()
     assert not later and later.waited == 0
 
 
@@ -188,14 +188,14 @@ def test_a_run_told_to_stop_begins_no_evaluation(tmp_path):
 
 def test_a_signal_outside_of_what_heeds_it_ends_the_process_as_ever():
     before = signal.getsignal(signal.SIGTERM)
-    with stop.heeded():
+    with stop.deferred_signals():
         assert signal.getsignal(signal.SIGTERM) != before
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(stop.Interrupted):
             stop.check()
     assert signal.getsignal(signal.SIGTERM) == before
     stop.check()
-    with stop.heeded():  # a new one: the wish was heeded
+    with stop.deferred_signals():  # a new one: the request was followed
         assert not stop.asked()
 
 

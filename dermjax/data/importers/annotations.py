@@ -157,7 +157,7 @@ def _text(found: str | None) -> str:
 
 
 def _yolo_names(folder: Path) -> list[str]:
-    """Of the classes, in the order of their numbers."""
+    """The names of the classes in the order of their numbers."""
     for name in ("data.yaml", "data.yml", "classes.txt", "labels/classes.txt", "obj.names"):
         path = folder / name
         if not path.is_file():

@@ -8,7 +8,7 @@ from dermjax.data.importers import folders
 
 
 def read(folder: Path) -> folders.Raw:
-    """Every photograph is its own group: nothing tells whose they are."""
+    """Every photograph is its own group: it is not known whose they are."""
     found, others = folders.files(folder)
     if not found:
         raise folders.Absent("no photographs")

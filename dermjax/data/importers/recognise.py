@@ -12,7 +12,7 @@ _TABLES = (".csv", ".tsv", ".json", ".xlsx")
 
 
 class _Beside(Absent):
-    """A folder of photographs has more in it than its layout tells of."""
+    """A folder of photographs holds files that its layout does not know."""
 
 
 def recognise(source: Path, layout: str, labelled: bool) -> tuple[str, pd.DataFrame, list[str]]:

@@ -165,7 +165,7 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
 
 
 def _image_in(header: list[str], record: list[str]) -> str:
-    """The photograph that a row names, as far as it can be told."""
+    """The photograph that a row names, or None where several could be meant."""
     place = header.index("image") if "image" in header else 0
     return record[place].strip() if place < len(record) else ""
 
@@ -289,7 +289,7 @@ def _no_column(name, found) -> str:
 
 
 def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
-    """Maps a column onto its few meanings, and tells the words that have none."""
+    """Maps a column onto its few meanings, and returns the words that have none."""
     lower = frame[name].map(identity.visible).str.lower()
     bad = ~lower.isin(list(words))
     problems = [
@@ -329,7 +329,7 @@ def duplicates(frame: pd.DataFrame) -> list[str]:
 
 
 def _notes(frame, no_patient) -> list[str]:
-    """What a researcher should be told although it is no error."""
+    """Notes for the user on what is no error and yet worth knowing."""
     notes, kept = [], frame["exclude"] != "all"
     lesions = (frame["lesion"] != "").any()
     if no_patient:
