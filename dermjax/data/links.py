@@ -60,7 +60,7 @@ def split_apart(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         frame: A manifest's table with its `split`; blank ones are not looked at.
 
     Returns:
-        By the names in LINKS, those that are torn only: the rows, with `shared`, what they share:
+        By the names in LINKS, those that are split apart only: the rows, with `shared`, what they share:
         the patient's or lesion's id, the first name of the images of one file or of near
         duplicates, or, where others (which may be left out) tie them together, their group.
     """
@@ -93,7 +93,7 @@ def excepted(name: str, rows: pd.DataFrame, allow) -> pd.Series:
 
     Args:
         name: Of LINKS.
-        rows: As `torn` returns them.
+        rows: As `split_apart` returns them.
         allow: Names of LINKS, all of which are allowed (`lesions`), or single ones (`lesion:ID`),
             as far as they read the same; files and near duplicates go by any of their images.
     """
