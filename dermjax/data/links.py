@@ -60,8 +60,8 @@ def split_apart(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         frame: A manifest's table with its `split`; blank ones are not looked at.
 
     Returns:
-        By the names in LINKS, those that are split apart only: the rows, with `shared`, what they share:
-        the patient's or lesion's id, the first name of the images of one file or of near
+        By the names in LINKS, those that are split apart only: the rows, with `shared`, what they
+        share: the patient's or lesion's id, the first name of the images of one file or of near
         duplicates, or, where others (which may be left out) tie them together, their group.
     """
     chain = merge_groups(frame)

@@ -45,6 +45,7 @@ class Plan:
     trials: int = 3
     splits: int = 1
     alphas: str = "0.1+1.0"
+    pretraining: str = ""  # a name: plans with the same one share their pretrainings
 
     @property
     def model(self) -> str:
@@ -206,6 +207,9 @@ def study(given, plan: Plan, name: str, number: int, weights, flags, deadline) -
         f"trials={plan.trials}"
     )
     fields = {"data.split_seed": number, **plan.run}
+    if plan.pretraining:
+        shared = given.folder.absolute() / f"pretrain-{plan.pretraining}-split{number}"
+        fields["pretrain.directory"] = shared
     if any(_base(strategy).from_weights for strategy in named):
         fields["init.weights"] = weights[plan.model]
     command = [
@@ -255,22 +259,29 @@ def call(commands: list[list[str]], deadline: float) -> None:
         )
         for c in commands
     ]
-    stopped = False
-    for process in running:
-        try:
+    try:
+        for process in running:
             left = deadline - time.monotonic()
             process.wait(None if left == float("inf") else max(left, 0.0))
-        except subprocess.TimeoutExpired:
-            stopped = True
-            for other in running:
-                other.terminate()
-            deadline = time.monotonic() + _GRACE
-            process.wait(_GRACE)
-    if stopped:
-        raise Stopped
+    except subprocess.TimeoutExpired:
+        _stop(running)
+        raise Stopped from None
     failed = [process.returncode for process in running if process.returncode]
     if failed:
         raise SystemExit(f"ended with status {failed[0]}: {' '.join(commands[0])}")
+
+
+def _stop(running: list[subprocess.Popen]) -> None:
+    """Asks all to save and end; what has not within the grace goes on from its last checkpoint."""
+    for process in running:
+        process.terminate()
+    until = time.monotonic() + _GRACE
+    for process in running:
+        try:
+            process.wait(max(until - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def folder(root: pathlib.Path, name: str, number: int) -> pathlib.Path:

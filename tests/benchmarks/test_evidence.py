@@ -2,6 +2,9 @@
 
 import dataclasses
 import re
+import signal
+import subprocess
+import sys
 import zipfile
 
 import _pack
@@ -21,7 +24,12 @@ def room(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
         toy = dataclasses.replace(
-            evidence.PLANS["toy"], strategies="SS+IN", trials=1, splits=1, alphas="0.5"
+            evidence.PLANS["toy"],
+            strategies="SS+IN",
+            trials=1,
+            splits=1,
+            alphas="0.5",
+            pretraining="tiny",
         )
         patch.setitem(evidence.PLANS, "toy", toy)
         yield folder, manifest, weights
@@ -48,6 +56,7 @@ def test_a_plan_is_done_stopped_and_gone_on_with(monkeypatch, room, capfd):
         numbers = [float(n) for n in re.findall(r"\d?\.\d+", cells)]
         assert len(numbers) == 4 and all(0 <= n <= 1 for n in numbers), rows
         assert f"{strategy} alpha 0.5: 4: " in said  # validation on the way
+    assert (room[0] / "evidence" / "pretrain-tiny-split0" / "metrics.jsonl").exists()
     report = evidence.folder(room[0] / "evidence", "toy", 0) / "report.html"
     assert str(report) in said and report.exists()
     names = zipfile.ZipFile(room[0] / "results.zip").namelist()
@@ -57,6 +66,19 @@ def test_a_plan_is_done_stopped_and_gone_on_with(monkeypatch, room, capfd):
     assert "all 2 runs are done" not in capfd.readouterr().err  # nothing is trained again
     before = report.parent / "runs" / "ss-alpha0.5-trial0" / "metrics.jsonl"
     assert before.read_text().count('"finetune"') == 2
+
+
+def test_what_does_not_save_in_time_is_ended_without_a_traceback(monkeypatch):
+    monkeypatch.setattr(evidence, "_GRACE", 0.5)
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)"
+    )
+    command = [sys.executable, "-c", f"{deaf}; time.sleep(60)"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    for process in running:
+        assert process.stdout.readline() == b"1\n"
+    evidence._stop(running)
+    assert [process.returncode for process in running] == [-signal.SIGKILL] * 2
 
 
 def test_without_weights_there_is_nothing_that_starts_from_them():
