@@ -97,9 +97,11 @@ def _steps(config, dataset, devices, model, adamw, preprocessing, seed: int) -> 
         apply=model.apply,
         optimizer=adamw,
         augment=make_augmentation(stage, preprocessing),
-        loss=make_loss(stage, dataset.labels[rows], len(dataset.classes)),
-        axis=parallel.AXIS,
-        accumulate_steps=stage.accumulate_steps,
+        config=classify.ClassifierConfig(
+            loss=make_loss(stage, dataset.labels[rows], len(dataset.classes)),
+            axis=parallel.AXIS,
+            accumulate_steps=stage.accumulate_steps,
+        ),
     )
 
     def batches(start):

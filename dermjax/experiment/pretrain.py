@@ -149,14 +149,16 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         apply=model.apply,
         optimizer=updates,
         augment=make_augmentation(stage, beginning.preprocessing),
-        momentum=momentum,
-        temperature=stage.temperature,
-        mask_same_image=stage.mask_same_image,
-        batch_negatives=stage.batch_negatives,
-        symmetric=stage.symmetric,
-        axis=parallel.AXIS,
-        accumulate_steps=stage.accumulate_steps,
-        subjects=None if pairs is None else pairs.subjects,
+        config=moco.MoCoConfig(
+            momentum=momentum,
+            temperature=stage.temperature,
+            mask_same_image=stage.mask_same_image,
+            batch_negatives=stage.batch_negatives,
+            symmetric=stage.symmetric,
+            axis=parallel.AXIS,
+            accumulate_steps=stage.accumulate_steps,
+            subjects=None if pairs is None else pairs.subjects,
+        ),
     )
 
     def batches(start):

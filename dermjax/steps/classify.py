@@ -3,6 +3,7 @@
 Letters: b images on this device, H, W pixels, N classes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from dermjax.steps.parts import in_parts
+from dermjax.steps import collectives
+from dermjax.steps.parts import check_parts, in_parts
 
 
 @struct.dataclass
@@ -44,6 +46,28 @@ def create_state(
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """What a fine-tuning step does, besides its network, optimizer and augmentation.
+
+    Args:
+      loss: `(logits [b, N] float32, label [b]) -> [b]`, one of `losses` with its numbers.
+      axis: name of the collective axis; None for a single device under a plain `jax.jit`.
+      accumulate_steps: parts of the share that are computed one after the other: the same step, to
+        float32's rounding, in less memory. Draws of the augmentation and of dropout are the same.
+
+    Raises:
+      ValueError: `accumulate_steps` is below 1.
+    """
+
+    loss: Callable
+    axis: str | None = None
+    accumulate_steps: int = 1
+
+    def __post_init__(self):
+        check_parts(self.accumulate_steps)
+
+
 def train_step(
     state: ClassifierState,
     batch: dict[str, jax.Array],
@@ -51,9 +75,7 @@ def train_step(
     apply: Callable,
     optimizer: optax.GradientTransformation,
     augment: Callable,
-    loss: Callable,
-    axis: str,
-    accumulate_steps: int = 1,
+    config: ClassifierConfig,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
     """One step down the mean loss of the global batch, per device.
 
@@ -64,10 +86,7 @@ def train_step(
       apply: `module.apply` of the classifier: images `[b, H, W, 3]` -> logits `[b, N]`; takes the
         keyword `part` where the share is computed in parts.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`.
-      loss: `(logits [b, N] float32, label [b]) -> [b]`, one of `losses` with its numbers.
-      axis: name of the collective axis.
-      accumulate_steps: parts of the share that are computed one after the other: the same step, to
-        float32's rounding, in less memory. Draws of the augmentation and of dropout are the same.
+      config: the loss, the axis, and in how many parts.
 
     Returns:
       The new state, and scalars equal on all devices.
@@ -80,7 +99,7 @@ def train_step(
 
     def loss_of(params, part, rows):
         # A view is drawn here, not for all parts at once: it has four times the image's bytes.
-        positions = part.positions(rows["label"].shape[0], axis)
+        positions = part.positions(rows["label"].shape[0], config.axis)
         view = augment(view_rng, positions, rows["image"], rows["size"])
         logits, updates = apply(
             {"params": params, "batch_stats": state.batch_stats},
@@ -90,16 +109,16 @@ def train_step(
             rngs={"dropout": dropout_rng},
             **part.options,
         )
-        mean = loss(logits.astype(jnp.float32), rows["label"]).mean()
+        mean = config.loss(logits.astype(jnp.float32), rows["label"]).mean()
         accuracy = (logits.argmax(-1) == rows["label"]).mean(dtype=jnp.float32)
         return mean, (accuracy, updates["batch_stats"])
 
     def of_part(part, rows):
         return jax.value_and_grad(loss_of, has_aux=True)(state.params, part, rows), None
 
-    means, _ = in_parts(of_part, batch, accumulate_steps)
+    means, _ = in_parts(of_part, batch, config.accumulate_steps)
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    (mean, (accuracy, batch_stats)), grads = jax.lax.pmean(means, axis)
+    (mean, (accuracy, batch_stats)), grads = collectives.mean(means, config.axis)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     new_state = state.replace(
         step=state.step + 1,

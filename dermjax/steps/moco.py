@@ -4,6 +4,7 @@ Letters: b images on this device, B in the global batch, H, W pixels, K keys in 
 dimensions of an embedding.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ import numpy as np
 import optax
 from flax import struct
 
-from dermjax.steps.parts import in_parts
+from dermjax.steps import collectives
+from dermjax.steps.parts import check_parts, in_parts
 
 # Relative error of a product of embeddings in float32, two units in the last place.
 _ROUNDING = 2e-7
@@ -91,11 +93,6 @@ def l2_normalize(x: jax.Array) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-24))
 
 
-def momentum_update(params_ema: Any, params: Any, momentum: jax.Array | float) -> Any:
-    """`m * ema + (1 - m) * params` (MoCo, equation 2), in float32: m = .999 is lost in bfloat16."""
-    return jax.tree.map(lambda e, p: momentum * e + (1 - momentum) * p, params_ema, params)
-
-
 def contrastive_logits(
     query: jax.Array,
     key: jax.Array,
@@ -158,6 +155,50 @@ def enqueue(
     return queue, queue_ids, (pointer + keys.shape[0]) % size
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)  # an array has no equality
+class MoCoConfig:
+    """What a pretraining step does, besides its networks, optimizer and augmentation.
+
+    The defaults are MoCo-v2's, on a single device.
+
+    Args:
+      momentum: step -> m of the key encoder, in [0, 1).
+      temperature: of the similarities, above 0.
+      mask_same_image: leave keys of the query's own image out of its negatives. Not in MoCo; it
+        matters when the queue is longer than the data set (moco issues 24 and 87).
+      batch_negatives: keys of the batch's other images are negatives, too, as in SimCLR. Not in
+        MoCo, whose negatives all are older than the positive: a young encoder can tell them by
+        their age instead of the image.
+      symmetric: each view is query once and key once, the two losses are summed and 2 B keys
+        enqueued, as in the official CIFAR-10 notebook; MoCo-v2 itself is asymmetric.
+      axis: name of the collective axis; None for a single device under a plain `jax.jit`.
+      accumulate_steps: parts of the share that go through a network one after the other: first all
+        keys, then all queries, which all meet the same keys of the whole batch and of the queue. It
+        is the same step, to float32's rounding, in less memory.
+      subjects: `[N]` int32, the lesion or patient that each image of the data set shows: keys of
+        the query's own subject, of whichever photograph, are left out of its negatives, as the loss
+        would push away what it draws near with the positive. `mask_same_image` then says nothing
+        more. None: nobody knows, or positives are of the query's own image.
+
+    Raises:
+      ValueError: a number is out of its bounds.
+    """
+
+    momentum: Callable[[jax.Array], jax.Array | float] = lambda step: 0.999
+    temperature: float = 0.2
+    mask_same_image: bool = False
+    batch_negatives: bool = False
+    symmetric: bool = False
+    axis: str | None = None
+    accumulate_steps: int = 1
+    subjects: np.ndarray | None = None
+
+    def __post_init__(self):
+        if not self.temperature > 0:
+            raise ValueError(f"temperature = {self.temperature} must be above 0; MoCo-v2 has 0.2")
+        check_parts(self.accumulate_steps)
+
+
 def train_step(
     state: MoCoState,
     batch: dict[str, jax.Array],
@@ -165,14 +206,7 @@ def train_step(
     apply: Callable,
     optimizer: optax.GradientTransformation,
     augment: Callable,
-    momentum: Callable[[jax.Array], jax.Array],
-    temperature: float,
-    mask_same_image: bool,
-    batch_negatives: bool,
-    symmetric: bool,
-    axis: str,
-    accumulate_steps: int = 1,
-    subjects: np.ndarray | None = None,
+    config: MoCoConfig,
 ) -> tuple[MoCoState, dict[str, jax.Array]]:
     """One step, per device, in the order of the official code: EMA, keys, loss, SGD, enqueue.
 
@@ -185,22 +219,7 @@ def train_step(
         keyword `part` where the share is computed in parts.
       augment: `(key, positions [b], images, sizes) -> [b, H, W, 3]`; positions are those in the
         global batch, so that what is drawn for an image does not depend on the device count.
-      momentum: step -> m of the key encoder.
-      mask_same_image: leave keys of the query's own image out of its negatives. Not in MoCo; it
-        matters when the queue is longer than the data set (moco issues 24 and 87).
-      batch_negatives: keys of the batch's other images are negatives, too, as in SimCLR. Not in
-        MoCo, whose negatives all are older than the positive: a young encoder can tell them by
-        their age instead of the image.
-      symmetric: each view is query once and key once, the two losses are summed and 2 B keys
-        enqueued, as in the official CIFAR-10 notebook; MoCo-v2 itself is asymmetric.
-      axis: name of the collective axis.
-      accumulate_steps: parts of the share that go through a network one after the other: first all
-        keys, then all queries, which all meet the same keys of the whole batch and of the queue. It
-        is the same step, to float32's rounding, in less memory.
-      subjects: `[N]` int32, the lesion or patient that each image of the data set shows: keys of
-        the query's own subject, of whichever photograph, are left out of its negatives, as the loss
-        would push away what it draws near with the positive. `mask_same_image` then says nothing
-        more. None: nobody knows, or positives are of the query's own image.
+      config: the loss, its negatives, and the axis.
 
     Returns:
       The new state, and scalars equal on all devices. `same_image_share` is the share of the
@@ -214,12 +233,14 @@ def train_step(
     """
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     *view_rngs, shuffle_rng, dropout_rng = jax.random.split(rng, 4)
-    asking, answering = _directions(augment, view_rngs, batch, symmetric)
+    asking, answering = _directions(augment, view_rngs, batch, config.symmetric)
 
-    params_ema = momentum_update(state.params_ema, state.params, momentum(state.step))
+    # m = .999 would be lost in bfloat16: both are float32 (MoCo, equation 2).
+    rate = 1 - config.momentum(state.step)
+    params_ema = optax.incremental_update(state.params, state.params_ema, rate)
     # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
     # tests/benchmarks/scaling.py has what that costs, beside other forms with the same result.
-    everyone = jax.lax.all_gather(batch, axis, tiled=True)
+    everyone = collectives.all_gather(batch, config.axis)
     keys, batch_stats_ema = _keys(
         params_ema,
         state.batch_stats_ema,
@@ -227,47 +248,32 @@ def train_step(
         apply=apply,
         views=answering,
         rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
-        axis=axis,
-        accumulate_steps=accumulate_steps,
+        config=config,
     )
 
-    # A partner has its image's subject: of whom a query is does not depend on the direction.
-    own_keys = _same(batch["id"], state.queue_ids)
-    related = own_keys if subjects is None else _of_one(subjects, batch["id"], state.queue_ids)
-    is_masked = mask_same_image or subjects is not None
-    masked = related if is_masked else jnp.zeros_like(related)
-    negatives = [state.queue] * len(keys)
-    if batch_negatives:
-        negatives = [jnp.concatenate([state.queue, made]) for made in keys]
-        masked = jnp.concatenate([masked, _of_one(subjects, batch["id"], everyone["id"])], 1)
+    related = _related(config.subjects, batch["id"], state.queue_ids)
+    negatives, masked = _negatives(state, batch["id"], everyone["id"], keys, related, config)
     loss_of = functools.partial(
         _query_loss,
         batch_stats=state.batch_stats,
         views=asking,
         negatives=negatives,
         apply=apply,
-        temperature=temperature,
         dropout_rng=dropout_rng,
-        axis=axis,
+        config=config,
     )
-    rows = {
-        "batch": batch,
-        "positives": [_own_share(made, axis) for made in keys],
-        "masked": masked,
-    }
-    ((_, (scalars, batch_stats)), grads), _ = in_parts(
-        lambda *part: (jax.value_and_grad(loss_of, has_aux=True)(state.params, *part), None),
-        rows,
-        accumulate_steps,
-    )
-    scalars["same_image_share"] = own_keys.mean()
-    if subjects is not None:
-        scalars["same_subject_share"] = related.mean()
-    if "partner_id" in batch:
-        scalars["partner_share"] = (batch["partner_id"] != batch["id"]).mean()
+
+    def of_part(part, rows):
+        return jax.value_and_grad(loss_of, has_aux=True)(state.params, part, rows), None
+
+    positives = [_own_share(made, config.axis) for made in keys]
+    rows = {"batch": batch, "positives": positives, "masked": masked}
+    means, _ = in_parts(of_part, rows, config.accumulate_steps)
+    (_, (scalars, batch_stats)), grads = means
+    scalars |= _origin_of_keys(state, batch, related, config)
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
-    grads, scalars, batch_stats, batch_stats_ema = jax.lax.pmean(
-        (grads, scalars, batch_stats, batch_stats_ema), axis
+    grads, scalars, batch_stats, batch_stats_ema = collectives.mean(
+        (grads, scalars, batch_stats, batch_stats_ema), config.axis
     )
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -311,6 +317,27 @@ def _directions(augment, view_rngs, batch, symmetric):
     return (views, views[::-1]) if symmetric else (views[:1], views[1:])
 
 
+def _negatives(state, ids, all_ids, keys, related, config):
+    """The negatives `[K', D]` of each direction, and which of them do not count, `[b, K']` bool."""
+    # A partner has its image's subject: of whom a query is does not depend on the direction.
+    is_masked = config.mask_same_image or config.subjects is not None
+    masked = related if is_masked else jnp.zeros_like(related)
+    if not config.batch_negatives:
+        return [state.queue] * len(keys), masked
+    negatives = [jnp.concatenate([state.queue, made]) for made in keys]
+    return negatives, jnp.concatenate([masked, _related(config.subjects, ids, all_ids)], 1)
+
+
+def _origin_of_keys(state, batch, related, config):
+    """How many keys of the queue come from the query's own image or subject; of rows, a partner."""
+    scalars = {"same_image_share": _same(batch["id"], state.queue_ids).mean()}
+    if config.subjects is not None:
+        scalars["same_subject_share"] = related.mean()
+    if "partner_id" in batch:
+        scalars["partner_share"] = (batch["partner_id"] != batch["id"]).mean()
+    return scalars
+
+
 def _health(keys, queue_ids, grads):
     """Scalars by which a failing training is recognised."""
     return {
@@ -326,7 +353,7 @@ def _same(ids, other_ids):
     return ids[:, None] == other_ids[None]
 
 
-def _of_one(subjects, ids, other_ids):
+def _related(subjects, ids, other_ids):
     """`[b]`, `[n]` -> `[b, n]` bool: whether two images show one subject, or are one image."""
     if subjects is None:
         return _same(ids, other_ids)
@@ -336,16 +363,14 @@ def _of_one(subjects, ids, other_ids):
 
 def _own_share(rows, axis):
     """This device's rows of those of all devices."""
-    share = rows.shape[0] // jax.lax.axis_size(axis)
-    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis) * share, share)
+    share = rows.shape[0] // collectives.size(axis)
+    return jax.lax.dynamic_slice_in_dim(rows, collectives.index(axis) * share, share)
 
 
-def _query_loss(
-    params, part, rows, *, batch_stats, views, negatives, apply, temperature, dropout_rng, axis
-):
+def _query_loss(params, part, rows, *, batch_stats, views, negatives, apply, dropout_rng, config):
     """The loss of a part's queries, summed over directions; their mean scalars; statistics."""
     batch, masked, total, scalars = rows["batch"], rows["masked"], 0.0, []
-    positions = part.positions(batch["id"].shape[0], axis)
+    positions = part.positions(batch["id"].shape[0], config.axis)
     for view, positive, negative in zip(views, rows["positives"], negatives, strict=True):
         shown = view.shown(batch)
         output, updates = apply(
@@ -359,7 +384,7 @@ def _query_loss(
         batch_stats = updates["batch_stats"]
         query = l2_normalize(output)
         logits = contrastive_logits(
-            query, positive, negative, temperature=temperature, masked=masked
+            query, positive, negative, temperature=config.temperature, masked=masked
         )
         loss, accuracy = info_nce(logits)
         total += loss
@@ -378,7 +403,7 @@ def _query_loss(
     return total, (mean, batch_stats)
 
 
-def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis, accumulate_steps):
+def _keys(params, batch_stats, everyone, *, apply, views, rngs, config):
     """Keys `[B, D]` of each view, one after the other; and the batch statistics after them."""
     keys = []
     for shuffle, view in zip(jax.random.split(rngs["shuffle"], len(views)), views, strict=True):
@@ -388,14 +413,13 @@ def _keys(params, batch_stats, everyone, *, apply, views, rngs, axis, accumulate
             apply=apply,
             view=view,
             rngs=rngs | {"shuffle": shuffle},
-            axis=axis,
-            accumulate_steps=accumulate_steps,
+            config=config,
         )
         keys.append(made)
     return keys, batch_stats
 
 
-def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis, accumulate_steps):
+def _shuffled_keys(variables, everyone, *, apply, view, rngs, config):
     """Keys `[B, D]` of the global batch, in its order, by way of ShuffleBN; and batch statistics.
 
     Batch norm groups of the key encoder must not hold the same images as those of the query
@@ -415,7 +439,8 @@ def _shuffled_keys(variables, everyone, *, apply, view, rngs, axis, accumulate_s
         )
         return updates["batch_stats"], l2_normalize(output)
 
-    batch_stats, made = in_parts(of_part, _own_share(permutation, axis), accumulate_steps)
-    shuffled = jax.lax.all_gather(made, axis, tiled=True)
+    mine = _own_share(permutation, config.axis)
+    batch_stats, made = in_parts(of_part, mine, config.accumulate_steps)
+    shuffled = collectives.all_gather(made, config.axis)
     keys = jnp.zeros_like(shuffled).at[permutation].set(shuffled, unique_indices=True)
     return jax.lax.stop_gradient(keys), batch_stats

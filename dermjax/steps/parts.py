@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dermjax.steps import collectives
+
 
 class Part(NamedTuple):
     """Which of how many parts of this device's share."""
@@ -21,14 +23,27 @@ class Part(NamedTuple):
     index: jax.Array | int
     count: int
 
-    def positions(self, rows: int, axis: str) -> jax.Array:
+    def positions(self, rows: int, axis: str | None) -> jax.Array:
         """Indices `[rows]` in the global batch of the part's images."""
-        return (jax.lax.axis_index(axis) * self.count + self.index) * rows + jnp.arange(rows)
+        return (collectives.index(axis) * self.count + self.index) * rows + jnp.arange(rows)
 
     @property
     def options(self) -> dict[str, Any]:
         """The network's arguments that name the part: none where there is one part."""
         return {"part": tuple(self)} if self.count > 1 else {}
+
+
+def check_parts(accumulate_steps: int) -> None:
+    """Refuses a number of parts that is none.
+
+    Raises:
+      ValueError: it is below 1.
+    """
+    if accumulate_steps < 1:
+        raise ValueError(
+            f"accumulate_steps = {accumulate_steps} must be at least 1; 1 computes the whole share "
+            "at once"
+        )
 
 
 def in_parts(compute: Callable, rows: Any, count: int) -> tuple[Any, Any]:

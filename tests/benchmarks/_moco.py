@@ -103,14 +103,16 @@ def make(
         apply=network(groups, head_norm=head_norm).apply,
         optimizer=optimizer,
         augment=view,
-        momentum=lambda step: jnp.float32(MOMENTUM),
-        temperature=TEMPERATURE,
-        mask_same_image=mask,
-        batch_negatives=batch_negatives,
-        symmetric=symmetric,
-        axis=AXIS,
-        accumulate_steps=accumulate_steps,
-        subjects=None if subjects is None else np.array(subjects, np.int32),
+        config=moco.MoCoConfig(
+            momentum=lambda step: jnp.float32(MOMENTUM),
+            temperature=TEMPERATURE,
+            mask_same_image=mask,
+            batch_negatives=batch_negatives,
+            symmetric=symmetric,
+            axis=AXIS,
+            accumulate_steps=accumulate_steps,
+            subjects=None if subjects is None else np.array(subjects, np.int32),
+        ),
     )
     return state, step
 

@@ -75,8 +75,10 @@ def train_program(config, devices: Devices, batch: int) -> Program:
         apply=model.apply,
         optimizer=adamw,
         augment=view(stage),
-        loss=functools.partial(losses.cross_entropy, label_smoothing=stage.label_smoothing),
-        axis=AXIS,
+        config=classify.ClassifierConfig(
+            loss=functools.partial(losses.cross_entropy, label_smoothing=stage.label_smoothing),
+            axis=AXIS,
+        ),
     )
     data = photographs(config.data.max_side, batch)
     return Program(devices.map_train_step(step), state, data)
@@ -121,12 +123,14 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         apply=model.apply,
         optimizer=sgd,
         augment=view(stage, size),
-        momentum=optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps),
-        temperature=stage.temperature,
-        mask_same_image=stage.mask_same_image,
-        batch_negatives=stage.batch_negatives,
-        symmetric=stage.symmetric,
-        axis=AXIS,
+        config=moco.MoCoConfig(
+            momentum=optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps),
+            temperature=stage.temperature,
+            mask_same_image=stage.mask_same_image,
+            batch_negatives=stage.batch_negatives,
+            symmetric=stage.symmetric,
+            axis=AXIS,
+        ),
     )
     data = photographs(config.data.max_side, batch)
     return Program(devices.map_train_step(step), state, data)

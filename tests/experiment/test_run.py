@@ -461,8 +461,8 @@ def test_accumulation_reaches_the_step_and_tells_no_runs_apart(
 ):
     """The second time with another number in the same folder, which is not refused."""
 
-    def traced(state, batch, *, accumulate_steps, **options):
-        raise ValueError(f"in {accumulate_steps} parts")
+    def traced(state, batch, *, config, **options):
+        raise ValueError(f"in {config.accumulate_steps} parts")
 
     for step in (moco, classify):
         monkeypatch.setattr(step, "train_step", traced)

@@ -54,9 +54,11 @@ def make(devices, *, dtype=jnp.float32, groups=1, parts=1, drop_rate=0.5):
             apply=model.apply,
             optimizer=optimizer,
             augment=view,
-            loss=functools.partial(losses.cross_entropy, label_smoothing=0.1),
-            axis=AXIS,
-            accumulate_steps=parts,
+            config=classify.ClassifierConfig(
+                loss=functools.partial(losses.cross_entropy, label_smoothing=0.1),
+                axis=AXIS,
+                accumulate_steps=parts,
+            ),
         )
     )
     state = placed.replicate(classify.create_state(variables, optimizer, seed=0))
@@ -114,8 +116,9 @@ def test_a_step_by_hand():
         apply=model.apply,
         optimizer=optimizer,
         augment=lambda key, positions, images, sizes: images / 255.0,
-        loss=functools.partial(losses.cross_entropy, label_smoothing=0.2),
-        axis=AXIS,
+        config=classify.ClassifierConfig(
+            loss=functools.partial(losses.cross_entropy, label_smoothing=0.2), axis=AXIS
+        ),
     )
     stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], (state, batch))
     after, metrics = jax.vmap(step, axis_name=AXIS)(*stacked)

@@ -121,8 +121,7 @@ def trained(images, labels, loss, steps):
         apply=model.apply,
         optimizer=optimizer,
         augment=lambda key, positions, images, sizes: images / 128.0 - 1,
-        loss=loss,
-        axis=AXIS,
+        config=classify.ClassifierConfig(loss=loss, axis=AXIS),
     )
     batch = {"image": images, "size": np.ones((len(images), 2), np.int32), "label": labels}
     state = classify.create_state(variables, optimizer, seed=0)

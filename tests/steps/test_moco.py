@@ -3,9 +3,13 @@
 tests/steps/test_moco_oracle.py has it beside the official code's, test_processes.py over processes.
 """
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from _moco import (
     BATCH,
@@ -27,7 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dermjax.steps import moco
-from dermjax.steps.optimizer import make_sgd
+from dermjax.steps.optimizer import make_momentum, make_sgd
 from dermjax.training.parallel import AXIS
 
 # Float32 sums in another order: within 20 steps device counts were found to differ by 7e-7 in
@@ -371,7 +375,8 @@ def test_who_has_no_partner_trains_as_with_positives_of_the_image():
 def test_momentum_is_not_lost():
     """m = .999 in float32: a thousand updates towards 1 arrive at 1 - .999 ** 1000."""
     ema = {"w": jnp.zeros(3)}
-    update = jax.jit(lambda e: moco.momentum_update(e, {"w": jnp.ones(3)}, 0.999))
+    rate = 1 - make_momentum(0.999, 0.999, steps=1000)(jnp.int32(0))
+    update = jax.jit(lambda e: optax.incremental_update({"w": jnp.ones(3)}, e, rate))
     for _ in range(1000):
         ema = update(ema)
     np.testing.assert_allclose(ema["w"], 1 - 0.999**1000, rtol=1e-4)
@@ -382,3 +387,23 @@ def test_a_queue_smaller_than_a_steps_keys_is_refused():
     sgd = make_sgd(0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
     with pytest.raises(ValueError, match=r"queue_size = 30 is smaller than the 32 keys"):
         moco.create_state(variables(), sgd, queue_size=30, dim=DIM, keys_per_step=32, seed=0)
+
+
+def test_numbers_that_make_no_step_are_refused():
+    with pytest.raises(ValueError, match="temperature = 0 must be above 0"):
+        moco.MoCoConfig(temperature=0)
+    with pytest.raises(ValueError, match="accumulate_steps = 0 must be at least 1"):
+        moco.MoCoConfig(accumulate_steps=0)
+
+
+def test_without_an_axis_a_step_is_that_of_one_device():
+    """Under a plain `jax.jit`: views, keys, queue, parameters and scalars."""
+    for options in ({}, dict(symmetric=True, batch_negatives=True, accumulate_steps=2)):
+        groups, data = options.get("accumulate_steps", 1), batches(1)
+        expected_states, (expected, *_) = trajectory(1, groups, data, **options)
+        state, step = make(groups, **options)
+        config = dataclasses.replace(step.keywords["config"], axis=None)
+        changed = dict(config=config, apply=network(groups, axis_name=None).apply)
+        alone = jax.jit(functools.partial(step.func, **step.keywords | changed))
+        after, scalars = alone(state, data[0])
+        assert_same((after, scalars), (expected_states[-1], expected))
