@@ -5,12 +5,12 @@ the official MoCo code [moco] or its CIFAR-10 notebook [notebook]; BYOL's ramp [
 this project, where nothing is public or the data are smaller than the authors', [ours].
 """
 
-import difflib
 import re
 
 from ml_collections import ConfigDict
 
 from dermjax.strategies import STRATEGIES
+from dermjax.suggestions import did_you_mean
 
 ARGUMENTS = {
     "alpha": 1.0,  # share of the training images that keep their labels, 0 < alpha <= 1
@@ -71,9 +71,8 @@ def parse_argument(argument: str | None, known: dict = ARGUMENTS) -> dict:
     for part in filter(str.strip, _parts(argument or "")):
         name, equals, text = (piece.strip() for piece in part.partition("="))
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            if isinstance(known.get(named), str) and not near:
+            hint = did_you_mean(name, known)
+            if isinstance(known.get(named), str) and not hint:
                 field = " or set --config.data.source=VALUE" if named == "data" else ""
                 hint = (
                     f"; if it belongs to the value of {named!r}, put that in quotes, as a comma "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
+from scipy import special
 
 import dermjax
 from dermjax import models
@@ -17,6 +18,7 @@ from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.predictor import Predictor, write_features
 from dermjax.models import Preprocessing
 from dermjax.runs.folder import write_text
+from dermjax.runs.json_numbers import or_none
 from dermjax.statistics import measures
 from dermjax.training import parallel
 
@@ -52,11 +54,18 @@ def evaluate(
     )
     # The logits are made from the features here, so that one pass gives both.
     kernel, bias = np.asarray(kernel), np.asarray(bias)
-    for split, name in (("validation", "validation_predictions.csv"), ("test", "predictions.csv")):
+
+    def predict(split: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Writes a set's predictions; returns its rows, features and probabilities."""
         rows = dataset.rows(split, labelled=True)
         features = predictor(encoder, rows)
-        probabilities = measures.softmax(features @ kernel + bias)
+        logits = (features @ kernel + bias).astype(np.float64)
+        probabilities = special.softmax(logits, axis=-1)
         _write_predictions(dataset, rows, probabilities, workdir / name)
+        return rows, features, probabilities
+
+    predict("validation", "validation_predictions.csv")
+    rows, features, probabilities = predict("test", "predictions.csv")
     if config.evaluate.features:
         write_features(workdir / TEST_FEATURES, dataset, rows, features.astype(np.float16))
     predicted = probabilities.argmax(-1)
@@ -67,8 +76,8 @@ def evaluate(
         "macro_sensitivity": measured.macro_sensitivity,
         "per_class": {
             name: {
-                "precision": _or_none(measured.precision[i]),
-                "sensitivity": _or_none(measured.sensitivity[i]),
+                "precision": or_none(measured.precision[i]),
+                "sensitivity": or_none(measured.sensitivity[i]),
                 "n": int(measured.n[i]),
             }
             for i, name in enumerate(dataset.classes)
@@ -142,8 +151,3 @@ def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:
     for i, name in enumerate(dataset.classes):
         table[f"p_{name}"] = probabilities[:, i]
     write_text(path, table.to_csv(index=False, float_format="%.7g"))
-
-
-def _or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if np.isnan(value) else float(value)

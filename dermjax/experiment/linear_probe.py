@@ -13,6 +13,7 @@ from dermjax.experiment.predictor import Predictor, write_features
 from dermjax.experiment.summary import probe_summary
 from dermjax.experiment.trained_networks import restore
 from dermjax.runs.folder import cache_dir, exclusive, read_config, write_text
+from dermjax.runs.json_numbers import or_none
 from dermjax.statistics import measures, probe
 from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel, processes
@@ -202,12 +203,7 @@ def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str
                 "macro_precision": found.macro_precision,
                 "macro_sensitivity": found.macro_sensitivity,
                 "sensitivity": dict(
-                    zip(dataset.classes, _without_nan(found.sensitivity), strict=True)
+                    zip(dataset.classes, map(or_none, found.sensitivity), strict=True)
                 ),
             }
     return results
-
-
-def _without_nan(values: np.ndarray) -> list[float | None]:
-    """JSON has no NaN."""
-    return [None if np.isnan(value) else float(value) for value in values]

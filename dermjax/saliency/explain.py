@@ -1,6 +1,5 @@
 """Maps of what a run's network looks at, their scores, Figure 6's sheet and its page."""
 
-import difflib
 import functools
 import json
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from dermjax.saliency import page as report
 from dermjax.saliency.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
 from dermjax.saliency.map_store import Explained, Maps
 from dermjax.saliency.samples import Sample, choose, from_files
+from dermjax.suggestions import did_you_mean
 from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
@@ -91,10 +91,9 @@ def _check(config: ConfigDict) -> None:
     for field, names in named.items():
         for name in names:
             if name not in METHODS:
-                near = difflib.get_close_matches(str(name), METHODS, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
-                    f"config.{field} = {name!r} is no method; there are {', '.join(METHODS)}{hint}"
+                    f"config.{field} = {name!r} is no method; there are {', '.join(METHODS)}"
+                    f"{did_you_mean(name, METHODS)}"
                 )
     for field, known in (("prior", ("iba", "gan")), ("choose", ("random", "correct", "wrong"))):
         if config[field] not in known:
@@ -142,11 +141,9 @@ def _results(source: epath.Path) -> dict[str, Any]:
 def _check_target(target: str, classes: Sequence[str]) -> None:
     if target in (*_TARGETS, *classes):
         return
-    near = difflib.get_close_matches(target, classes, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
         f"config.target = {target!r} is no class of this run; there are {', '.join(classes)} (or "
-        f"{', '.join(_TARGETS)}){hint}"
+        f"{', '.join(_TARGETS)}){did_you_mean(target, classes)}"
     )
 
 

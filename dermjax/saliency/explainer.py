@@ -13,13 +13,13 @@ import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from scipy import special
 
 from dermjax import saliency as methods
 from dermjax.data import augment
 from dermjax.models import Preprocessing
 from dermjax.saliency import baselines, repeatability
 from dermjax.saliency.samples import Sample
-from dermjax.statistics import measures
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -80,12 +80,12 @@ class Explainer:
         return np.stack([one.input(self.size, self.interpolation) for one in samples])
 
     def probabilities(self, samples: Sequence[Sample]) -> np.ndarray:
-        """`[len(samples), N]` float32."""
+        """`[len(samples), N]` float64, of every class."""
         logits = []
         for first in range(0, len(samples), _PREDICTED):
             images = self.input(samples[first : first + _PREDICTED])
             logits.append(self.logits(np.asarray(self.normalize(images), np.float32)))
-        return measures.softmax(np.concatenate(logits))
+        return special.softmax(np.concatenate(logits).astype(np.float64), axis=-1)
 
     @functools.cached_property
     def _predict(self):

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from dermjax.report import numbers
+from dermjax.runs.json_numbers import or_none
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
 from dermjax.saliency.map_store import Explained, Maps, visible
@@ -59,9 +60,7 @@ def repeatability(found: np.ndarray, method: str) -> dict[str, float | None] | N
         return None
     halves = (found[i * half : (i + 1) * half].mean(0) for i in range(2))
     alike = agreement(*halves, method)
-    return {
-        name: None if np.isnan(value) else round(float(value), 7) for name, value in alike.items()
-    }
+    return {name: or_none(value, 7) for name, value in alike.items()}
 
 
 def is_known(record: dict | None) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from dermjax.runs.json_numbers import or_none
 from dermjax.saliency import scores
 from dermjax.saliency.explainer import Explainer
 from dermjax.saliency.map_store import Explained, Maps, visible
@@ -109,11 +110,11 @@ def _asked(answers: Answers, perturbed: Perturbed) -> list[dict[str, Any]]:
         curve = scores.sensitivity_n(heat, lost)
         found.append(
             {
-                "insertion": _rounded(scores.area(answers.insertion[number], perturbed.shares)),
-                "deletion": _rounded(scores.area(answers.deletion[number], perturbed.shares)),
-                "sensitivity_n": _rounded(curve.mean()),
+                "insertion": or_none(scores.area(answers.insertion[number], perturbed.shares), 7),
+                "deletion": or_none(scores.area(answers.deletion[number], perturbed.shares), 7),
+                "sensitivity_n": or_none(curve.mean(), 7),
                 "sensitivity_by_n": {
-                    str(n): _rounded(one) for n, one in zip(perturbed.sizes, curve, strict=True)
+                    str(n): or_none(one, 7) for n, one in zip(perturbed.sizes, curve, strict=True)
                 },
             }
         )
@@ -127,10 +128,5 @@ def _placed(heat: np.ndarray, regions: dict[str, np.ndarray]) -> dict[str, Any]:
     ratio = np.nan if lesion is None else scores.effective_heat_ratio(heat, lesion)
     inside, area = shares.get("lesion", (np.nan, np.nan))
     found = {"effective_heat_ratio": ratio, "heat_share": inside, "lesion_share": area}
-    by_region = {name: [_rounded(share) for share in pair] for name, pair in shares.items()}
-    return {name: _rounded(value) for name, value in found.items()} | {"regions": by_region}
-
-
-def _rounded(value: float) -> float | None:
-    """Rounded numbers for JSON, with None for NaN, which it does not have."""
-    return None if np.isnan(value) else round(float(value), 7)
+    by_region = {name: [or_none(share, 7) for share in pair] for name, pair in shares.items()}
+    return {name: or_none(value, 7) for name, value in found.items()} | {"regions": by_region}

@@ -51,6 +51,6 @@ def probabilities(labels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, n
         raise ValueError(
             f"probabilities from {values.min():.3g} with rows that sum to {totals.min():.3g} ... "
             f"{totals.max():.3g} must be at least 0 and sum to 1; of logits take "
-            "measures.softmax() first"
+            "scipy.special.softmax first"
         )
     return labels, values

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from scipy import special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +59,5 @@ def measure(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Classifi
 
 def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     """Mean negative log-likelihood in nats of `labels [B]` under softmax of `logits [B, N]`."""
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(-1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(-1))
-    return float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """`[B, N]` logits -> probabilities that sum to 1, in float64."""
-    logits = logits.astype(np.float64)
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
+    log_probabilities = special.log_softmax(logits.astype(np.float64), axis=-1)
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())

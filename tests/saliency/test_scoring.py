@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from jax.sharding import Mesh
 from PIL import Image
+from scipy import special
 
 from dermjax import models
 from dermjax.report.numbers import number
@@ -25,7 +26,6 @@ from dermjax.saliency import (
     score_tables,
     scoring,
 )
-from dermjax.statistics import measures
 from dermjax.training import parallel
 from tests.saliency import score_oracle as oracle
 from tests.saliency.patch_network import NETWORK, SIDE, VARIABLES
@@ -102,7 +102,7 @@ def test_scores_are_those_of_numpy():
             return one.logits(images)[:, target]
 
         def probability(images, target=target):
-            return measures.softmax(one.logits(images))[:, target]
+            return special.softmax(one.logits(images), axis=-1)[:, target]
 
         for heat in maps:
             wanted.append(

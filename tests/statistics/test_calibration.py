@@ -1,21 +1,25 @@
 """Calibration against loops as the papers write them, scikit-learn, and networks known to lie."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
 from dermjax.statistics import bootstrap, calibration, measures
+
+softmax = functools.partial(special.softmax, axis=-1)
 
 
 def drawn(seed, images=4000, classes=5, spread=2.0):
     """Logits, and labels that are drawn from their softmax: calibrated by construction."""
     rng = np.random.default_rng(seed)
     logits = spread * rng.normal(size=(images, classes))
-    probabilities = measures.softmax(logits)
+    probabilities = softmax(logits)
     labels = (probabilities.cumsum(1) < rng.random((images, 1))).sum(1)
     return np.minimum(labels, classes - 1), logits
 
@@ -36,7 +40,7 @@ def by_the_book(confidence, right, bins):
 def test_errors_of_calibration_are_the_papers_sums(seed, bins, spread):
     labels, logits = drawn(seed, images=60, classes=3, spread=spread)
     labels = np.random.default_rng(seed).permutation(labels)
-    p = measures.softmax(logits)
+    p = softmax(logits)
     right = [bool(a == b) for a, b in zip(p.argmax(1), labels, strict=True)]
     found = calibration.calibration_error(labels, p, bins)
     assert found == pytest.approx(by_the_book(p.max(1), right, bins))
@@ -55,7 +59,7 @@ def test_bins_hold_every_image_once_and_keep_their_edges():
 
 def test_a_calibrated_network_has_no_error_and_a_sure_one_has():
     labels, logits = drawn(0, images=20_000)
-    honest, sure = measures.softmax(logits), measures.softmax(3 * logits)
+    honest, sure = softmax(logits), softmax(3 * logits)
     for error in (calibration.calibration_error, calibration.classwise_calibration_error):
         assert error(labels, honest) < 0.015 < 0.04 < error(labels, sure)
     assert calibration.brier_score(labels, honest) < calibration.brier_score(labels, sure)
@@ -63,7 +67,7 @@ def test_a_calibrated_network_has_no_error_and_a_sure_one_has():
 
 def test_scores_equal_scikit_learn_s():
     labels, logits = drawn(1, images=200)
-    p = measures.softmax(logits)
+    p = softmax(logits)
     assert calibration.log_loss(labels, p) == pytest.approx(metrics.log_loss(labels, p))
     wanted = sum(metrics.brier_score_loss(labels == c, p[:, c]) for c in range(5))
     assert calibration.brier_score(labels, p) == pytest.approx(wanted)
@@ -78,7 +82,7 @@ def test_the_worst_and_the_best_answer():
 
 def test_errors_have_the_basic_interval_of_patients_that_are_really_repeated():
     labels, logits = drawn(5, images=90, classes=3)
-    p = np.stack([measures.softmax(logits), measures.softmax(4 * logits)]).astype(np.float32)
+    p = np.stack([softmax(logits), softmax(4 * logits)]).astype(np.float32)
     weights = bootstrap.patient_weights(np.random.default_rng(0).integers(0, 20, 90), 30)
     found = calibration.errors(labels, p, weights, bins=7)
     for name, score in (
@@ -101,7 +105,7 @@ def test_errors_have_the_basic_interval_of_patients_that_are_really_repeated():
 def test_an_error_without_two_patients_or_without_variance_has_no_interval():
     labels, logits = drawn(5, images=6, classes=3)
     for found in (
-        calibration.errors(labels, measures.softmax(logits), None),
+        calibration.errors(labels, softmax(logits), None),
         calibration.errors(labels, np.eye(3)[labels], bootstrap.patient_weights(range(6), 20)),
     ):
         for one in found.values():
@@ -111,7 +115,7 @@ def test_an_error_without_two_patients_or_without_variance_has_no_interval():
 def test_scores_are_means_with_student_s_interval():
     """A patient an image, one network: that of a mean."""
     labels, logits = drawn(6, images=50)
-    p = measures.softmax(logits)
+    p = softmax(logits)
     found = calibration.scores(labels, p, np.arange(50))
     each = {
         "brier": ((p - np.eye(5)[labels]) ** 2).sum(1),
@@ -143,18 +147,18 @@ def test_the_interval_of_a_calibrated_network_s_error_goes_below_its_resamples()
     for seed in range(10):
         labels, logits = drawn(seed, images=1500)
         weights = bootstrap.patient_weights(np.arange(1500), 300, seed)
-        lows.append(calibration.errors(labels, measures.softmax(logits), weights)["ece"].low)
+        lows.append(calibration.errors(labels, softmax(logits), weights)["ece"].low)
         assert lows[-1] < 0.02
     assert np.median(lows) < 0.01
 
 
 def test_the_interval_of_a_sure_network_s_error_holds_the_true_one():
     labels, logits = drawn(20, images=200_000)
-    true, held = calibration.calibration_error(labels, measures.softmax(2 * logits)), 0
+    true, held = calibration.calibration_error(labels, softmax(2 * logits)), 0
     for seed in range(60):
         labels, logits = drawn(seed, images=800)
         weights = bootstrap.patient_weights(np.arange(800), 300, seed)
-        error = calibration.errors(labels, measures.softmax(2 * logits), weights)["ece"]
+        error = calibration.errors(labels, softmax(2 * logits), weights)["ece"]
         held += error.low <= true <= error.high
     assert 51 <= held <= 60
 
@@ -164,7 +168,7 @@ def test_the_temperature_undoes_a_factor_of_the_logits(factor):
     labels, logits = drawn(2, images=20_000)
     fitted = calibration.fit_temperature(labels, factor * logits)
     assert fitted == pytest.approx(factor, rel=0.05)
-    p = calibration.apply_temperature(measures.softmax(factor * logits), fitted)
+    p = calibration.apply_temperature(softmax(factor * logits), fitted)
     assert calibration.calibration_error(labels, p) < 0.02
 
 
@@ -176,7 +180,7 @@ def test_the_temperature_is_the_maximum_of_likelihood():
     regression = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10).fit(margin, labels)
     fitted = calibration.fit_temperature(labels, logits)
     assert fitted == pytest.approx(1 / regression.coef_[0, 0], rel=1e-3)
-    shifted = np.log(measures.softmax(logits))  # log-probabilities differ by a constant per image
+    shifted = np.log(softmax(logits))  # log-probabilities differ by a constant per image
     assert calibration.fit_temperature(labels, shifted) == pytest.approx(fitted, rel=1e-5)
     slope = optimize.approx_fprime(
         [np.log(fitted)], lambda t: measures.log_loss(labels, logits / np.exp(t[0])), 1e-6
@@ -188,9 +192,9 @@ def test_the_temperature_is_the_maximum_of_likelihood():
 @given(st.integers(0, 10_000), st.floats(0.1, 15))
 def test_a_temperature_keeps_the_answers(seed, temperature):
     _, logits = drawn(seed, images=20)
-    p = measures.softmax(logits)
+    p = softmax(logits)
     scaled = calibration.apply_temperature(p, temperature)
-    np.testing.assert_allclose(scaled, measures.softmax(logits / temperature), atol=1e-9)
+    np.testing.assert_allclose(scaled, softmax(logits / temperature), atol=1e-9)
     np.testing.assert_array_equal(scaled.argmax(1), p.argmax(1))
     np.testing.assert_allclose(calibration.apply_temperature(p, 1.0), p, atol=1e-9)
 
@@ -205,8 +209,8 @@ def test_a_probability_of_0_stays_finite():
 
 def test_what_is_no_probability_is_said():
     labels, logits = drawn(4, images=10)
-    p = measures.softmax(logits)
-    with pytest.raises(ValueError, match="measures.softmax"):
+    p = softmax(logits)
+    with pytest.raises(ValueError, match="scipy.special.softmax"):
         calibration.reliability(labels, logits)
     with pytest.raises(ValueError, match="50 of 50 values are not finite; .* network's outputs"):
         calibration.log_loss(labels, p * np.nan)
