@@ -15,13 +15,30 @@ setup(
     description="Self-supervised classification of skin photographs with few labels, in JAX",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="The developers of dermjax",
     license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Healthcare Industry",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     # The configs stand at the top level for whoever reads the project, and travel inside the
     # package for whoever installs it: `--config=configs/ss.py` works from any folder.
     packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
     package_dir={"dermjax.configs": "configs"},
-    package_data={"dermjax.report": ["templates/*.html"], "dermjax.study": ["*.csv"]},
+    package_data={
+        "dermjax": ["py.typed"],
+        "dermjax.report": ["templates/*.html"],
+        "dermjax.study": ["*.csv"],
+    },
     entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},
     install_requires=[
         "absl-py>=2.1",
