@@ -4,7 +4,9 @@ Letters: b images of this process, S px side of the square buffer, H = W px of t
 """
 
 import dataclasses
+import functools
 import math
+import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -37,6 +39,29 @@ class Reading:
     prefetch_batches: int = 4  # Grain's own default is 500 batches: gigabytes
 
 
+class _Shuffled:
+    """Position -> entry: all entries, in a new order in each epoch, again and again.
+
+    An epoch's order depends on seed, stream and epoch alone, so that any step can be begun with.
+    Grain's own shuffle is not used: it walks through a cipher of 16 bits for each entry, which
+    takes milliseconds where entries are few, as labels are here.
+    """
+
+    def __init__(self, entries: np.ndarray, seed: int, stream: int = 0):
+        self._entries, self._seed = entries, (seed, stream)
+        self._order = functools.lru_cache(maxsize=4)(self._drawn)  # several epochs are read at once
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._entries))
+        return self._entries[self._order(epoch)[place]]
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([*self._seed, epoch]).permutation(len(self._entries))
+
+
 class _Balanced:
     """Position -> row: each N positions have each of N classes once, in a new order.
 
@@ -46,19 +71,17 @@ class _Balanced:
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, seed: int):
         own = labels[rows]
-        self._rows = [_shuffled(rows[own == label], seed) for label in np.unique(own)]
-        self._turns = _shuffled(np.arange(len(self._rows)), seed)
+        self._rows = [
+            _Shuffled(rows[own == label], seed, stream)
+            for stream, label in enumerate(np.unique(own), start=1)
+        ]
+        self._turns = _Shuffled(np.arange(len(self._rows)), seed)
 
     def __len__(self) -> int:
         return len(self._turns)
 
     def __getitem__(self, position: int) -> int:
         return self._rows[self._turns[position]][position // len(self._rows)]
-
-
-def _shuffled(entries: np.ndarray, seed: int) -> grain.MapDataset:
-    """All entries, in a new order, again and again."""
-    return grain.MapDataset.source(entries).seed(seed).shuffle().repeat()
 
 
 class _Share:
@@ -68,7 +91,7 @@ class _Share:
     image's place decides what is drawn for it and with whom it shares a batch norm group.
     """
 
-    def __init__(self, rows: grain.MapDataset | _Balanced, batch_size: int, reading: Reading):
+    def __init__(self, rows: _Shuffled | _Balanced, batch_size: int, reading: Reading):
         self._rows, self._batch_size = rows, batch_size
         self.size = batch_size // reading.process_count
         self._start = reading.process_index * self.size
@@ -245,7 +268,7 @@ def training_batches(
     if sampling not in SAMPLINGS:
         raise ValueError(f"sampling = {sampling!r} is not known; take {' or '.join(SAMPLINGS)}")
     balanced = sampling == "balanced"
-    order = _Balanced(rows, labels, seed) if balanced else _shuffled(rows, seed)
+    order = _Balanced(rows, labels, seed) if balanced else _Shuffled(rows, seed)
     share = _Share(order, batch_size, reading)
     if partners is None:
         batches = grain.MapDataset.source(share).map(_ToBuffers(source, labels, share.size, side))
