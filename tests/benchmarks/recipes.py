@@ -27,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dermjax import models
+from dermjax.cli import command_line
 from dermjax.experiment import networks
 from dermjax.experiment.dataset import Dataset, prepare
 from dermjax.experiment.predictor import Predictor
@@ -236,4 +237,5 @@ def _line(row: dict) -> str:
 
 
 if __name__ == "__main__":
+    command_line.restart_with_huge_pages()  # as `dermjax.main` does
     main()

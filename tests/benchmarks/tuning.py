@@ -20,6 +20,7 @@ import statistics
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax.cli import command_line
 from dermjax.experiment import networks
 from dermjax.experiment.dataset import prepare
 from dermjax.experiment.finetune import finetune
@@ -201,4 +202,5 @@ def show(rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
+    command_line.restart_with_huge_pages()  # as `dermjax.main` does
     main()
