@@ -14,7 +14,7 @@ import os
 
 from etils import epath
 
-from dermjax.audit import audit, checks
+from dermjax.audit import checks, report
 from dermjax.cli import command_line
 from dermjax.data import near_duplicates
 
@@ -56,20 +56,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         encoder = given.pop("encoder")
         nearest = functools.partial(lookalikes.nearest_pairs, run=encoder) if encoder else None
-        report = audit.run(source, out, nearest=nearest, **given)
+        found = report.run(source, out, nearest=nearest, **given)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
-    return _print_report(report, out)
+    return _print_report(found, out)
 
 
-def _print_report(report: dict, out) -> int:
+def _print_report(found: dict, out) -> int:
     """Prints the findings; the exit status."""
-    for note in report["notes"]:
+    for note in found["notes"]:
         print(f"note   {note}")
-    for problem in report["problems"]:
+    for problem in found["problems"]:
         print(f"refuse {problem}")
-    for found in report["findings"]:
-        print(checks.Finding(**found))
-    grave = [found for found in report["findings"] if found["severity"] == "refuse"]
-    print(f"{len(report['findings'])} findings, in {out / 'audit.html'} and audit.json")
-    return 1 if grave or report["problems"] else 0
+    for one in found["findings"]:
+        print(checks.Finding(**one))
+    grave = [one for one in found["findings"] if one["severity"] == "refuse"]
+    print(f"{len(found['findings'])} findings, in {out / 'audit.html'} and audit.json")
+    return 1 if grave or found["problems"] else 0

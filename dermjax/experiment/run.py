@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 import dermjax
 from dermjax import stores
-from dermjax.audit import audit
+from dermjax.audit import report
 from dermjax.experiment import networks
 from dermjax.experiment.control import FOLDER, without_pretraining
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare, write_splits
@@ -70,7 +70,7 @@ def _run(config, directory: epath.Path, devices, writer: Writer) -> dict[str, An
     _check_same(config, dataset)
     claim(directory, config.to_dict())  # only now: a manifest to be mended claims no folder
     write_splits(dataset, directory)
-    audit.write_once(dataset.manifest, dataset.split, directory)
+    report.write_once(dataset.manifest, dataset.split, directory)
     networks.write_beginning(beginning, directory)
     seconds = {"prepare": time.monotonic() - clock}
 

@@ -9,7 +9,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from dermjax.audit import audit
+from dermjax.audit import report
 from dermjax.cli import audit as command
 from dermjax.experiment import lookalikes
 from tests.data.miniatures import write_photo
@@ -35,10 +35,10 @@ def words(text):
 
 
 def test_the_page_says_what_was_found(clinic, tmp_path):
-    report = audit.run(str(clinic), epath.Path(tmp_path) / "audit")
+    found = report.run(str(clinic), epath.Path(tmp_path) / "audit")
     text = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     said = words(text)
-    assert "Nothing to refuse" in said and report["problems"] == []
+    assert "Nothing to refuse" in said and found["problems"] == []
     assert "identical files of two labels 1 (3.png, copy.png) 5, 26" in said
     assert "rows without a box 1 of 25 26" in said
     assert "rosacea & more" in said and "rosacea & more" not in text.split("<body>")[1]
@@ -54,7 +54,7 @@ def test_leaks_stand_at_the_top(clinic, tmp_path):
     sets = ["split", *(("train", "validation", "test")[i // 4 % 3] for i in range(24)), "test"]
     sets[2] = "test"
     clinic.write_text("\n".join(f"{line},{name}" for line, name in zip(lines, sets, strict=True)))
-    audit.run(str(clinic), epath.Path(tmp_path) / "audit")
+    report.run(str(clinic), epath.Path(tmp_path) / "audit")
     said = words((tmp_path / "audit" / "audit.html").read_text(encoding="utf-8"))
     assert "Nothing to refuse" not in said
     assert "patient 'p0' in train and test" in said and "file '3.png' in train and test" in said
@@ -80,8 +80,8 @@ def test_boxes_are_drawn_where_they_are(tmp_path):
         Image.new("RGB", (720, 400), (index, 0, 0)).save(folder / f"{index}.png")
         rows.append(f"{index}.png,{'ab'[index % 2]},p{index},100,40,200,100")
     (folder / "t.csv").write_text("\n".join(["image,label,patient,x,y,w,h", *rows]))
-    frame = audit.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
-    shown = audit._Photographs(frame)(frame.iloc[0])
+    frame = report.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
+    shown = report._Photographs(frame)(frame.iloc[0])
     assert shown.pixels.shape == (200, 360, 3) and shown.note == "train, p0"
     rows, columns = np.nonzero((shown.pixels == 255).all(-1))  # the white outline, at half size
     assert (columns.min(), columns.max()) == (50, 150) and (rows.min(), rows.max()) == (20, 70)
@@ -95,11 +95,11 @@ def test_near_duplicates_are_shown_in_pairs(clinic, tmp_path):
     clinic.write_text(
         clinic.read_text() + "\none.png,acne,q1,,,,,f\ntwo.jpg,rosacea & more,q2,,,,,f\n"
     )
-    report = audit.run(str(clinic), epath.Path(tmp_path) / "audit")
+    found = report.run(str(clinic), epath.Path(tmp_path) / "audit")
     said = words((tmp_path / "audit" / "audit.html").read_text(encoding="utf-8"))
     part = said[said.rindex("Near duplicates Different files") : said.index("Contact sheet")]
     assert "one.png" in part and "two.jpg" in part and "Photographs that look alike" not in part
-    assert f"{report['alike'][0]['bits']} of 256 bits" in part
+    assert f"{found['alike'][0]['bits']} of 256 bits" in part
 
 
 def test_what_is_redacted_is_black_on_the_page(tmp_path):
@@ -111,18 +111,18 @@ def test_what_is_redacted_is_black_on_the_page(tmp_path):
         rows.append(f"{index}.png,{'ab'[index % 2]},p{index}")
     (folder / "t.csv").write_text("\n".join(["image,label,patient", *rows]))
     (folder / "t.redact.csv").write_text("image,x,y,w,h\n3.png,100,40,200,100\n")
-    frame = audit.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
-    shown = audit._Photographs(frame)(frame.iloc[3])
+    frame = report.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
+    shown = report._Photographs(frame)(frame.iloc[3])
     assert (shown.pixels[22:68, 52:148] == 0).all()  # at half size, but for its soft edge
     assert (shown.pixels[:18] > 100).all() and (shown.pixels[:, 152:] > 100).all()
-    first = audit._sheet(frame, audit._Photographs(frame))
+    first = report._sheet(frame, report._Photographs(frame))
     assert [photo.name for photo in first if photo.label == "b"][0] == "3.png"
 
 
 def test_an_encoder_shows_its_own_pairs(base, tmp_path):
     folder = epath.Path(tmp_path) / "audit"
     nearest = functools.partial(lookalikes.nearest_pairs, run=str(base / "runs" / "ss"))
-    audit.run(str(base / "photos.csv"), folder, nearest=nearest)
+    report.run(str(base / "photos.csv"), folder, nearest=nearest)
     said = words((folder / "audit.html").read_text())
     part = said[said.index("Alike to the encoder") : said.index("Contact sheet")]
     assert len(re.findall(r"cosine 0\.\d{3}|cosine 1\.000", part)) == 18
@@ -130,12 +130,12 @@ def test_an_encoder_shows_its_own_pairs(base, tmp_path):
     assert len(shown) == len(set(shown)) == 36  # each photograph once
     with pytest.raises(ValueError, match="is not the folder of a run"):
         nearest = functools.partial(lookalikes.nearest_pairs, run=str(tmp_path))
-        audit.run(str(base / "photos.csv"), folder, nearest=nearest)
+        report.run(str(base / "photos.csv"), folder, nearest=nearest)
 
 
 def test_the_audit_again_changes_nothing(clinic, tmp_path):
     pages = []
     for _ in range(2):
-        audit.run(str(clinic), epath.Path(tmp_path) / "audit")
+        report.run(str(clinic), epath.Path(tmp_path) / "audit")
         pages.append((tmp_path / "audit" / "audit.html").read_bytes())
     assert pages[0] == pages[1]
