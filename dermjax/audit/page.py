@@ -1,7 +1,7 @@
 """What a data set holds and what is wrong with it, on one offline page."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def render(
     report: dict,
     sheet: Sequence[Shown],
     copies: Sequence[Sequence[Shown]],
-    pairs: dict[str, Sequence[Pair]],
+    pairs: Mapping[str, Sequence[Pair]],
 ) -> str:
     """The page as HTML.
 

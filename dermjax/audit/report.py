@@ -52,7 +52,7 @@ def run(
     )
     manifest = in_order(manifest)  # as a run has it: what it would draw is counted
     split, why = _split(manifest.frame, split_seed)
-    pairs = nearest(manifest.frame, writer=writer) if nearest else None
+    pairs = nearest(manifest.frame, writer) if nearest else None
     return _write(manifest, split, problems + why, directory, pairs)
 
 
@@ -163,7 +163,7 @@ def _pairs(
             (first[name].to_numpy() != second[name].to_numpy()).astype(int)
             for name in ("label", "patient", "split")
         )
-        order = np.argsort(-differ, kind="stable") if len(pairs) else []
+        order: np.ndarray | list[int] = np.argsort(-differ, kind="stable") if len(pairs) else []
         return [
             page.Pair(
                 (photographs(frame.loc[pair.first]), photographs(frame.loc[pair.second])),

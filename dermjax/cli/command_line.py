@@ -142,8 +142,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if "Traceback (most recent call last)" in text:  # raised inside get_config
         return text.rpartition("Error: ")[2]
     if isinstance(error, (AttributeError, KeyError)):
-        unknown = re.search(r"'(\w+)'|(\w+)", text.strip('"')).group(1, 2)
-        name = next(filter(None, unknown))
+        quoted, bare = re.findall(r"'(\w+)'|(\w+)", text.strip('"'))[0]
+        name = quoted or bare
         flag = next((a for a in arguments if re.search(rf"config\..*\b{name}\b", a)), name)
         near = re.search(r'Did you mean "(\w+)"', text)
         hint = f"did you mean {near[1]!r}?" if near else "see config.json of a run for all fields"

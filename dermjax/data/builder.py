@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from dermjax.data.crops import Crop, encode
-from dermjax.data.records import FORMS
+from dermjax.data.records import FORMS, Records
 from dermjax.data.workers import in_order
 
 _SHARDS = 256  # at most: each is a few open files in training
@@ -40,7 +40,7 @@ class PreparedSource:
         self._shards, self._form = shards, form
         self._size = len(shards[0].rows) if shards else 1
         self._length = sum(len(shard.rows) for shard in shards)
-        self._open: dict[int, Sequence] = {}
+        self._open: dict[int, Records] = {}
         self._lock = threading.Lock()  # many threads read
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class PreparedSource:
                 "remove this folder and run the same command again"
             ) from None
 
-    def _shard(self, number: int) -> Sequence:
+    def _shard(self, number: int) -> Records:
         records = self._open.get(number)
         if records is None:
             with self._lock:

@@ -1,6 +1,7 @@
 """A lesion out of one photograph, cut and encoded as training will read it."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,10 @@ def to_pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-ENCODERS = {"jpeg": to_jpeg, "pixels": to_pixels}
+ENCODERS: dict[str, Callable[[Image.Image], bytes | np.ndarray]] = {
+    "jpeg": to_jpeg,
+    "pixels": to_pixels,
+}
 
 
 def encode(crop: Crop, *, max_side: int, records: str) -> bytes | np.ndarray:

@@ -184,7 +184,9 @@ def settle(
     Returns:
         (the frame, problems, notes): everything is told with its rows.
     """
-    problems, notes, columns = [], [], {}
+    problems: list[str] = []
+    notes: list[str] = []
+    columns = {}
     for name in ("label", "patient", "lesion"):
         column = frame[name]
         # A million rows have few names, and lists of them are faster than arrays of strings.

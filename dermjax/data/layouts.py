@@ -192,7 +192,8 @@ def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: st
         raise ManifestError(source, ["no such file or folder: check the path"])
     if layout == "csv" and source.is_dir():
         raise ManifestError(source, ["is a folder, but layout 'csv' needs the CSV file itself"])
-    root, problems = source.parent, []
+    root = source.parent
+    problems: list[str] = []
     if source.is_dir():
         root, (name, frame, notes) = source, recognise.recognise(source, layout, labelled)
         frame = _officially(frame, source, name, official_split)
@@ -304,7 +305,8 @@ def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
     remedy = "copy it again, or --config.data.on_bad_image=skip (leave it out) or use (as it is)"
     error = np.where(damaged & (on_bad_image == "refuse"), damage + ": " + remedy, damage)
     error = np.where(seen["error"] != "", seen["error"], error).astype(object)
-    bad, used = [], []
+    bad: list[str] = []
+    used: list[str] = []
     for reason, part in frame.groupby(error, sort=False):
         if reason and (part := part[part["image"] != ""]).size:
             is_used = on_bad_image == "use" and damaged[frame.index.get_indexer(part.index)].all()

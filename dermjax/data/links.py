@@ -73,7 +73,8 @@ def split_apart(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     frame = frame.assign(
         content=content.where(content != "", frame["path"]), near=frame.get("near", "")
     )
-    found, told = {}, set()
+    found = {}
+    told: set[str] = set()
     for column, name in LINKS.items():
         known = frame[frame[column] != ""]
         rows = known[known.groupby(column)["split"].transform("nunique") > 1]

@@ -189,7 +189,8 @@ class _Memory:
     """
 
     def __init__(self, *shape: int):
-        self._shape, self._free = shape, []
+        self._shape = shape
+        self._free: list[bytearray] = []
 
     def take(self) -> np.ndarray:
         """An array, uint8, with anything in it."""
@@ -318,10 +319,8 @@ def evaluation_batches(
     )
     elements = iter(dataset.to_iter_dataset(options))
     for _ in range(steps):
-        batch = {
-            "image": np.zeros((share, size, size, 3), np.uint8),
-            "id": np.full(share, PADDING_ID, np.int32),
-        }
+        pixels = np.zeros((share, size, size, 3), np.uint8)
+        ids = np.full(share, PADDING_ID, np.int32)
         for slot, element in zip(range(share), elements, strict=False):
-            batch["image"][slot], batch["id"][slot] = element["image"], element["id"]
-        yield batch
+            pixels[slot], ids[slot] = element["image"], element["id"]
+        yield {"image": pixels, "id": ids}

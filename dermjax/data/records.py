@@ -7,12 +7,19 @@ such a folder for random access. What makes a folder whole is its caller's busin
 import contextlib
 import io
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 _SPLIT = "images"  # one TFDS split holds all; which of them train is decided at run time
+
+
+class Records(Protocol):
+    """An open shard: its crops by their place."""
+
+    def __getitem__(self, place: int) -> bytes | np.ndarray: ...
 
 
 class Jpegs:
@@ -31,7 +38,7 @@ class Jpegs:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(file_format="array_record")
 
-    def open(self, folder: pathlib.Path, rows: range) -> Sequence[bytes]:
+    def open(self, folder: pathlib.Path, rows: range) -> Records:
         """JPEGs by their place in the shard; any error means that the folder is damaged."""
         builder = tfds.builder_from_directory(
             folder / PreparedImages.name / str(PreparedImages.VERSION)
@@ -113,10 +120,10 @@ class Pixels:
                 height, width = sizes[place] = pixels.shape[:2]
                 buffer = np.zeros(shape[1:], np.uint8)
                 buffer[:height, :width] = pixels
-                file.write(buffer)
+                file.write(buffer.data)
         np.save(folder / "sizes.npy", sizes)
 
-    def open(self, folder: pathlib.Path, rows: range) -> Sequence[np.ndarray]:
+    def open(self, folder: pathlib.Path, rows: range) -> Records:
         """Read-only views by their place; any error means that the folder is damaged."""
         buffers = np.load(folder / "pixels.npy", mmap_mode="r")
         sizes = np.load(folder / "sizes.npy")

@@ -21,7 +21,12 @@ Box = tuple[float, float, float, float]
 
 def parse(text: str) -> tuple[Box, ...]:
     """The rectangles in a cell of the manifest's column `redact`, px of the upright photograph."""
-    return tuple(tuple(map(float, box.split(","))) for box in text.split(";") if box)
+    return tuple(_box(text) for text in text.split(";") if text)
+
+
+def _box(text: str) -> Box:
+    x, y, w, h = map(float, text.split(","))
+    return x, y, w, h
 
 
 def sidecar_of(source: Path) -> Path:

@@ -99,7 +99,8 @@ class Copies:
             return
         with ThreadPoolExecutor(_THREADS) as pool:
             copied = pool.map(lambda key: self._copy(key, found[key]), missing)
-            with contextlib.closing(copied):  # after an error the others are not waited for
+            # After an error the others are not waited for.
+            with contextlib.closing(copied):  # type: ignore[type-var]  # stubs omit its close()
                 for _ in self._track(copied, len(missing), "copying data"):
                     pass
 

@@ -21,7 +21,7 @@ _NUMBERS = ("width", "height", "orientation", "frames")
 _FOUND = (*_NUMBERS, "content", "mode", "hash", "damage")
 _HEADER = ["path", "size", "mtime_ns", *_FOUND]
 _Key = tuple[str, int, int]
-_Found = tuple[int, int, int, int, str, str, str, str]
+_Found = tuple[int | str, ...]  # in the order of _FOUND
 _NOTHING = (0, 0, 1, 1, "", "", "", "")
 Track = Callable[[Iterable, int, str], Iterable]
 

@@ -54,12 +54,8 @@ def split_by_group(
     _need_three(counts, testing, classes, names)
     rounds = int(np.clip(200_000 // len(names), 2, 10))
     rngs = (np.random.default_rng([seed, index]) for index in itertools.count())
-    best, least = None, np.inf
-    for _ in range(rounds):
-        sets = _one_round(counts, testing, classes, shares, rngs)
-        miss = _deviation(counts, sets, shares)
-        if miss < least:
-            best, least = sets, miss
+    tries = (_one_round(counts, testing, classes, shares, rngs) for _ in range(rounds))
+    best = min(tries, key=lambda sets: _deviation(counts, sets, shares))
     # Groups without labels only serve pretraining.
     return np.array(SETS, dtype=object)[np.where(best == _UNSET, 0, best)][group]
 

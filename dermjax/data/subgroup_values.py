@@ -163,7 +163,7 @@ def _notes(names: Sequence[str], written: Sequence[str], order: Sequence[str]) -
 def _plain_numbers(written: collections.Counter) -> set[str]:
     """The cells that are a number as most of the column's numbers are written."""
     read = {text: value for text in written if (value := measured_values.parse(_key(text)))}
-    units = collections.Counter()
+    units: collections.Counter[str] = collections.Counter()
     for text, value in read.items():
         units[value.unit] += written[text]
     usual = min(units, key=lambda unit: (-units[unit], unit), default="")
@@ -200,8 +200,8 @@ def _sexes(known: collections.Counter) -> _Meanings:
 
 def _skin_types(known: collections.Counter) -> _Meanings:
     """A column of Fitzpatrick's types, in their order; nothing for another one."""
-    found = {key: _SKIN_TYPE.fullmatch(key) for key in known}
-    if not known or not all(found.values()):
+    found = {key: one for key in known if (one := _SKIN_TYPE.fullmatch(key))}
+    if not known or len(found) < len(known):
         return {}
     types = {
         key: tuple(_roman(one[end]) for end in ("low", "high") if one[end])

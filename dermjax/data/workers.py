@@ -10,16 +10,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 _CHUNK = 8  # items that travel together: what one costs to send is little beside the work
 WORTH = 64  # items, at least: for fewer, processes would take longer to start than to work
 _AHEAD = 2  # chunks of each process that nobody has taken yet
 
 
-def in_order(function: Callable, items: Sequence, *, workers: int) -> Iterator:
+def in_order(function: Callable, items: Sequence, *, workers: int) -> Generator[Any, None, None]:
     """`function(item)` of every item, in order; a bounded number is made ahead.
 
     Few items, or all with one worker, are done in this process. Workers end with it, however it
@@ -40,7 +41,7 @@ def in_order(function: Callable, items: Sequence, *, workers: int) -> Iterator:
     # Spawned, not forked: the caller may hold JAX, whose threads do not survive a fork.
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_follow_parent)
-    pending = collections.deque()
+    pending: collections.deque[Future[list]] = collections.deque()
     try:
         for start in range(0, len(items), _CHUNK):
             pending.append(pool.submit(_each, function, items[start : start + _CHUNK]))

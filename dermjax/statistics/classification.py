@@ -82,7 +82,7 @@ def means(values: np.ndarray, patients: np.ndarray, bounded: bool = True) -> ByC
       bounded: whether no value exceeds 1.
     """
     whole = np.ones(values.shape[1:], bool)
-    found = _ratios([(part, whole) for part in values], patients, whole.any(0))
+    found = _ratios([(part, whole) for part in values], patients, np.any(whole, 0))
     return found if bounded else dataclasses.replace(found, bounded=False, least=0.0)
 
 

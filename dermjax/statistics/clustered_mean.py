@@ -19,6 +19,7 @@ Letters: B images, G patients, w_g the fraction of the images that are of patien
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import TypeVar
@@ -88,24 +89,23 @@ def clustered_mean(
     defined = np.isfinite(values)
     values, patients = values[defined], patients[defined]
     if not len(values):
-        return ClusteredMean(*[math.nan] * 4, patients=0, images=0)
+        return ClusteredMean(math.nan, math.nan, math.nan, math.nan, patients=0, images=0)
     value = float(values.mean())
     _, of_patient, counts = np.unique(patients, return_inverse=True, return_counts=True)
-    found = {"value": value, "patients": len(counts), "images": len(values)}
+    found = functools.partial(ClusteredMean, value=value, patients=len(counts), images=len(values))
     if len(counts) < least_patients:
-        return ClusteredMean(low=math.nan, high=math.nan, p=math.nan, **found)
+        return found(low=math.nan, high=math.nan, p=math.nan)
     residuals = np.bincount(of_patient, values - value) / len(values)
     error, freedom, skewness = _spread(residuals, counts / len(values))
     rounding = _ROUNDING * np.abs(values).max()
     if error <= rounding:
         p = 1.0 if abs(value) <= rounding else math.nan
-        return ClusteredMean(low=math.nan, high=math.nan, p=p, **found)
+        return found(low=math.nan, high=math.nan, p=p)
     reach = stats.t.ppf((1 + level) / 2, freedom)
-    return ClusteredMean(
+    return found(
         low=float(max(value - error * _skewed(reach, skewness), bounds[0])),
         high=float(min(value - error * _skewed(-reach, skewness), bounds[1])),
         p=float(2 * stats.t.sf(abs(_symmetric(value / error, skewness)), freedom)),
-        **found,
     )
 
 

@@ -50,7 +50,7 @@ def diagnose(
             "--config.pretrain.queue_size=0 takes two steps' keys"
         )
     knn, floor = scalars.get("knn_accuracy"), scalars.get("majority_accuracy")
-    if knn is not None and knn <= floor:
+    if knn is not None and floor is not None and knn <= floor:
         found["floor"] = (
             f"nearest neighbours answer no better (accuracy {knn:.3f}) than always naming the "
             f"commonest class ({floor:.3f})"

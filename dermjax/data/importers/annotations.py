@@ -139,16 +139,24 @@ def _voc_rows(path: Path) -> list[dict]:
         size = {side: _text(root.findtext(f"size/{side}")) for side in ("width", "height")}
         rows = []
         for found in root.iter("object"):
+            corners = found.find("bndbox")
             left, top, right, bottom = (
-                float(found.find("bndbox").findtext(corner))
-                for corner in ("xmin", "ymin", "xmax", "ymax")
+                float(_needed(corners, corner)) for corner in ("xmin", "ymin", "xmax", "ymax")
             )
             box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
-            rows.append(_row(image, found.findtext("name").strip(), box, **size))
-    except (ElementTree.ParseError, AttributeError, TypeError, ValueError):
+            rows.append(_row(image, _needed(found, "name").strip(), box, **size))
+    except (ElementTree.ParseError, ValueError):
         message = "is not Pascal VOC: each object needs name and bndbox with xmin ... ymax"
         raise ManifestError(path, [message]) from None
     return rows or [_row(image, **size)]
+
+
+def _needed(found: ElementTree.Element | None, name: str) -> str:
+    """The text of an element that has to be there; ValueError where it is not."""
+    text = None if found is None else found.findtext(name)
+    if text is None:
+        raise ValueError(f"no {name}")
+    return text
 
 
 def _text(found: str | None) -> str:

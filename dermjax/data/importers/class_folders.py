@@ -12,7 +12,9 @@ from dermjax.data.problems import quoted
 
 def read(folder: Path) -> folders.Raw:
     """Labels are the folders' names; sets, where they are the upper folders, are a column."""
-    rows, others, empty = [], Counter(), []
+    rows: list[tuple[int, str, str, str]] = []
+    others: Counter[str] = Counter()
+    empty: list[str] = []
     upper = {path: SETS[path.name.lower()] for path in _below(folder) if _is_set(path)}
     for root, split in (upper or {folder: ""}).items():
         for place in _below(root):

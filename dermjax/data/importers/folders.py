@@ -54,7 +54,7 @@ def photos(folder: Path, roots) -> dict[str, str]:
     Args:
         roots: Patterns of folders in it, the preferred first; '.' for itself.
     """
-    found = {}
+    found: dict[str, str] = {}
     present = [
         place
         for root in roots
@@ -87,7 +87,9 @@ def files(folder: Path, pruned: Iterable[Path] = ()) -> tuple[list[Path], Counte
     Raises:
         ManifestError: A photograph's name is no text, as after an archive of another system.
     """
-    found, others, pruned = [], Counter(), set(pruned)
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    pruned = set(pruned)
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [n for n in folders if not left_behind(n) and here / n not in pruned]

@@ -69,17 +69,19 @@ def read_2020(folder: Path) -> folders.Raw:
 
 def _challenge(folder: Path, prefix: str, classes, extra: str) -> folders.Raw:
     """The parts that are there, one below the other, with the official set as a column."""
-    read, notes, absent = [], [], None
+    read: list[pd.DataFrame] = []
+    notes: list[str] = []
+    absent: list[folders.Absent] = []
     for part in _PARTS:
         try:
             raw, more = _part(folder, f"{prefix}_{part}", classes, extra)
         except folders.Absent as reason:
-            absent = absent or reason
+            absent.append(reason)
             continue
         read.append(raw.assign(official_split=SETS[part.lower()]))
         notes += [note for note in more if note not in notes]
     if not read:
-        raise absent
+        raise absent[0]
     return pd.concat(read, ignore_index=True).fillna(""), notes
 
 

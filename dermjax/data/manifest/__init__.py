@@ -122,20 +122,23 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
         delimiter, text = told[1], text[told.end() :]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     # Columns, not rows: a million small lists would keep the garbage collector busy.
-    header, columns, rows, odd = None, [], [], []
+    header: list[str] = []
+    columns: list[list[str]] = []
+    rows, odd = [], []
     skipped = line = len(told[0].splitlines()) if told else 0
     try:
         for record in reader:
             start, line = line + 1, skipped + reader.line_num
             if not any(cell.strip() for cell in record):
                 continue
-            if header is None:
+            if not header:
                 header = [identity.visible(cell).lower() for cell in record]
                 columns = [[] for _ in header]
                 continue
             if len(record) < len(header) or any(map(str.strip, record[len(header) :])):
                 odd.append((start, len(record), record))
-            for column, cell in itertools.zip_longest(columns, record[: len(header)], fillvalue=""):
+            filled = itertools.chain(record, itertools.repeat(""))  # a row may be too short
+            for column, cell in zip(columns, filled, strict=False):
                 column.append(cell.strip())
             rows.append(start)
     except csv.Error as error:

@@ -230,7 +230,7 @@ def plan_photos(settings: SyntheticSettings) -> list[PhotoPlan]:
 
 def _photos_of(seed: int, label: str, member: int, patient: str, lesions: int) -> list[PhotoPlan]:
     """The photographs on which a patient's lesions are shared out."""
-    photos = []
+    photos: list[PhotoPlan] = []
     while lesions:
         number = len(photos)
         random = stream(seed, "photo", label, member, number)

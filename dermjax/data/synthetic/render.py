@@ -132,7 +132,7 @@ def _place(part: Anatomy, random, plan: PhotoPlan, frame) -> list[tuple[float, f
     inner = np.minimum(edge_x - np.abs(part.x), edge_y - np.abs(part.y))
     avoid = part.avoid if part.hair is None else np.maximum(part.avoid, part.hair)
     room = np.minimum(np.where(avoid > 0.5, -1, part.depth) / 0.55, inner / 0.8)
-    placed = []
+    placed: list[tuple[float, float, float]] = []
     for _ in range(plan.boxes):
         size = random.uniform(*SIZES[plan.boxes])
         free = room
@@ -164,7 +164,7 @@ def _mark(mask, value: int, window, signal: np.ndarray, centre) -> None:
     mask[int(centre[1]), int(centre[0])] = value  # a lesion without a pixel would have no box
 
 
-def _merge(maps: dict[str, np.ndarray], patch: Patch, seen: np.ndarray) -> None:
+def _merge(maps: dict[str, np.ndarray], patch: Patch, seen: np.ndarray | np.float32) -> None:
     """Lay a lesion's maps on the photograph's, where the skin is `seen`."""
     for name, whole in maps.items():
         target = whole[patch.window]
