@@ -72,4 +72,4 @@ class Preprocessing:
         image = image.resize(size, Image.Resampling[self.interpolation.upper()])
         left, top = (round((n - side) / 2) for n in image.size)
         pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32) / 255
-        return (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)

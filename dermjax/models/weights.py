@@ -124,17 +124,16 @@ def _from_file(path: pathlib.Path, architectures) -> Weights:
 
 def _with_metadata(weights: Weights, metadata: Mapping[str, str]) -> Weights:
     """What `save` wrote into a file goes before all names."""
-    known = {}
-    if "architecture" in metadata:
-        known["architecture"] = metadata["architecture"]
+    architecture = metadata.get("architecture", weights.architecture)
+    preprocessing = weights.preprocessing
     if "preprocessing" in metadata:
         try:
-            known["preprocessing"] = Preprocessing(**json.loads(metadata["preprocessing"]))
+            preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{weights.source}: its preprocessing is unreadable ({error})"
             ) from None
-    return dataclasses.replace(weights, **known)
+    return dataclasses.replace(weights, architecture=architecture, preprocessing=preprocessing)
 
 
 def _described(config) -> tuple[str, Preprocessing | None]:

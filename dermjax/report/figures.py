@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -73,9 +74,8 @@ def draw(panels: Sequence[Panel], *, last_step: int, columns: int = 2) -> tuple[
     figure = Figure(
         figsize=(inches, (3.1 if columns < 3 else 2.3) * rows),
         dpi=_PIXELS_PER_INCH,
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08),
     )
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     # Room for a legend above all panels or none, so that titles and axes stand in line.
     pad = 19 if any(_named(panel) > 1 for panel in panels) else 6
     for place, panel in enumerate(panels, start=1):

@@ -6,6 +6,7 @@ import io
 import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -23,6 +24,10 @@ WIDTH = 9.2  # inches of a full row: 920 CSS px
 SMALL, PLAIN, LARGE = 8, 9, 10  # points, at that width
 _DPI = 170
 _LEGEND_LINES, _LINE = 3, 0.178  # that figures have room for; inches of each further one
+
+
+Line = Literal["-", "--", "-.", ":"] | tuple[float, Sequence[float]]
+Mark = str | tuple
 
 
 class Chart(Figure):
@@ -53,8 +58,8 @@ class Style:
     """How a strategy is drawn; mark and line distinguish it in black and white, too."""
 
     colour: str
-    mark: str | tuple
-    line: str | tuple
+    mark: Mark
+    line: Line
 
 
 # Okabe & Ito (2008), told apart by colour-blind readers.
@@ -70,7 +75,7 @@ _HOURGLASS = ((-1, -1), (1, -1), (-1, 1), (1, 1), (-1, -1))
 _CORNER = ((-1, -1), (1, 1), (-1, 1), (-1, -1))
 _BAR = ((-1, -0.45), (1, -0.45), (1, 0.45), (-1, 0.45), (-1, -0.45))
 # SS-balanced and the like have their strategy's colour: a line each, and a mark for each strategy.
-_VARIANTS = {
+_VARIANTS: dict[str, tuple[Line, dict[str, Mark]]] = {
     "balanced": ("-.", {"SS": _BOW, "SS-IN": _HOURGLASS, "IN": "p", "FS": "d"}),
     "weights": ((0, (8, 2)), {"SS": "v", "SS-IN": _CORNER, "IN": "<", "FS": ">"}),
     "logit": ((0, (5, 1, 1, 1, 1, 1)), {"SS": "P", "SS-IN": (6, 1, 0), "IN": "h", "FS": "8"}),
@@ -143,7 +148,11 @@ def dress(ax: Axes, grid: bool = True) -> None:
 
 
 def legend(
-    figure: Figure, handles: Sequence[Artist], names: Sequence[str], place: str, title: str = ""
+    figure: Figure,
+    handles: Sequence[Artist],
+    names: Sequence[str],
+    place: Literal["outside upper right", "outside lower center"],
+    title: str = "",
 ) -> None:
     """Outside of all axes, where it covers no data; as many columns as the width has room for.
 
@@ -153,7 +162,7 @@ def legend(
     found = figure.legend(
         handles,
         names,
-        loc=f"outside {place}",
+        loc=place,
         ncols=columns,
         frameon=False,
         fontsize=PLAIN,

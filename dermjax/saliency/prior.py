@@ -210,7 +210,8 @@ class _Gan:
         generator = jax.tree.map(
             lambda p, rate, d: p - rate * d, state.generator, self.rates, direction
         )
-        return state.replace(generator=generator, generator_moments=moments), loss
+        state = dataclasses.replace(state, generator=generator, generator_moments=moments)
+        return state, loss
 
     def critic_step(self, state: _State, step, group, fake):
         """RMSprop, then the clip that keeps a critic Lipschitz."""
@@ -223,7 +224,7 @@ class _Gan:
         critics = jax.tree.map(
             lambda p, d: jnp.clip(p - rate * d, -clip, clip), state.critics, direction
         )
-        return state.replace(critics=critics, critic_moments=moments), loss
+        return dataclasses.replace(state, critics=critics, critic_moments=moments), loss
 
     def real(self, step, group):
         """Features that the bottleneck lets pass, amid noise: `[B, batch, h, w, C]`."""

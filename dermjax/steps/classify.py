@@ -120,7 +120,8 @@ def train_step(
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
     (mean, (accuracy, batch_stats)), grads = collectives.mean(means, config.axis)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    new_state = state.replace(
+    new_state = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,

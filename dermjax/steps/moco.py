@@ -282,7 +282,8 @@ def train_step(
     queue, queue_ids, pointer = enqueue(
         state.queue, state.queue_ids, state.queue_pointer, newest, ids
     )
-    new_state = state.replace(
+    new_state = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         params_ema=params_ema,

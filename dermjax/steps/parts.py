@@ -20,17 +20,17 @@ from dermjax.steps import collectives
 class Part(NamedTuple):
     """Which of how many parts of this device's share."""
 
-    index: jax.Array | int
-    count: int
+    place: jax.Array | int
+    parts: int
 
     def positions(self, rows: int, axis: str | None) -> jax.Array:
         """Indices `[rows]` in the global batch of the part's images."""
-        return (collectives.index(axis) * self.count + self.index) * rows + jnp.arange(rows)
+        return (collectives.index(axis) * self.parts + self.place) * rows + jnp.arange(rows)
 
     @property
     def options(self) -> dict[str, Any]:
         """The network's arguments that name the part: none where there is one part."""
-        return {"part": tuple(self)} if self.count > 1 else {}
+        return {"part": tuple(self)} if self.parts > 1 else {}
 
 
 def check_parts(accumulate_steps: int) -> None:

@@ -120,7 +120,7 @@ def _explain(figure: Chart, classes: Sequence[str], larger: bool) -> None:
         handles.append(Line2D([], [], ls="", marker=mark, color=colour, ms=6))
     names = figure.key.all_named(classes)
     title = f"marks of rarer classes: {'larger, ' * larger}on top"
-    legend(figure, handles, names, "lower center", title=title)
+    legend(figure, handles, names, "outside lower center", title=title)
 
 
 def line_of(purity: float, silhouette: float) -> str:

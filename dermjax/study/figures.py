@@ -100,7 +100,7 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
     if published is not None and len(published):
         handles.append(Line2D([], [], **_hollow("o", INK)))
         names.append("the paper")
-    legend(figure, handles, names, "upper right")
+    legend(figure, handles, names, "outside upper right")
     return figure
 
 
@@ -202,7 +202,7 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
     if drawn:
         handles.append(Line2D([], [], color=INK, lw=2.6))
         names.append("running median")
-    legend(figure, handles, names, "upper right")
+    legend(figure, handles, names, "outside upper right")
     return figure
 
 
@@ -330,7 +330,7 @@ def subgroups(rows: pd.DataFrame, minimum: int) -> Chart:
         ax.grid(visible=False, axis="y")
     _name_parts(figure.key.all_named(values, 30), axes, values, n, minimum)
     handles = [Line2D([], [], color=s.colour, marker=s.mark, ms=5, lw=1.4) for s in style.values()]
-    legend(figure, handles, figure.key.all_named(list(style)), "upper right")
+    legend(figure, handles, figure.key.all_named(list(style)), "outside upper right")
     return figure
 
 

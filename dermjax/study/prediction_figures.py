@@ -176,4 +176,4 @@ def _explain(figure: Chart, names: Sequence[str]) -> None:
         words += [name, f"images {name}"]
     handles.append(Line2D([], [], color=INK, marker="o", ls="", mfc="white", ms=5))
     words.append(f"fewer than {_SURE} images")
-    legend(figure, handles, words, "upper right")
+    legend(figure, handles, words, "outside upper right")

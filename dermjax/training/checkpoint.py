@@ -116,7 +116,7 @@ class Checkpoints:
                 restored = self.restore(target, step)
             except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
                 reason = _brief(error)
-            if not processes.all_true(restored is not None):
+            if not processes.all_true(restored is not None) or restored is None:
                 warn(f"checkpoint {self._directory}/{step} cannot be read ({reason})")
                 continue
             for newer in steps[: steps.index(step)]:

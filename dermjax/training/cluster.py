@@ -54,12 +54,11 @@ def _slurm(environment: Mapping[str, str]) -> dict[str, Any]:
     """A step of several tasks: one for each GPU of a node, or one for each node."""
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_NODELIST", "localhost"))
     # node003 of `node003`, `node003,other7`, `node[003-010,12],other7`.
-    first = re.match(r"([^,\[]*)(?:\[([^,\-\]]+))?", nodes)
-    host = first[1] + (first[2] or "")
+    host = "".join(re.findall(r"([^,\[]*)(?:\[([^,\-\]]+))?", nodes)[0])
     # Of its own for each job and step: a node may be shared.
     number = int(environment["SLURM_JOB_ID"]) * 31 + int(environment.get("SLURM_STEP_ID", 0))
     visible = [v for v in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if v]
-    tasks = int(re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))[0])
+    tasks = int(re.split(r"\D", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))[0])
     # A node's only task has all of its GPUs; SLURM may have given each task its own already.
     own = [int(environment["SLURM_LOCALID"])] if tasks > 1 and len(visible) > 1 else None
     return _arguments(

@@ -62,6 +62,7 @@ class Meter:
         """
         self._stage = stage
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
+        self._sums: dict[str, float] = {}
         self._begin()
         if unreported:
             self._sums, self._count = dict(unreported["sums"]), unreported["steps"]
@@ -69,7 +70,7 @@ class Meter:
             self._since -= unreported["seconds"]
 
     def _begin(self) -> None:
-        self._sums: dict[str, float] = {}
+        self._sums = {}
         self._count = 0
         self.waited = 0.0  # seconds spent waiting for data
         self._since = time.monotonic()
@@ -238,7 +239,7 @@ class Training:
         """
         self.checkpoints.wait()
         if self.checkpoints.latest_step != step:
-            meta = {"seconds": time.monotonic() - begun}
+            meta: dict[str, Any] = {"seconds": time.monotonic() - begun}
             if meter:
                 meta[_UNTOLD] = meter.unreported()
             self.checkpoints.save(state, meta)

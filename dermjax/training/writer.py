@@ -48,7 +48,8 @@ class Progress:
 
     def __init__(self, total: int, label: str, done: int, *, terminal: bool, say):
         self._total, self._label, self._done, self._say = total, label, done, say
-        self._first, self._started, self._said = None, time.monotonic(), time.monotonic()
+        self._first: int | None = None  # items done when the clock was started
+        self._started = self._said = time.monotonic()
         self._note = ""
         self._bar = (
             tqdm(total=total, desc=label, initial=done, leave=False, dynamic_ncols=True)
@@ -84,7 +85,8 @@ class Progress:
 
     def _line(self) -> None:
         self._said = time.monotonic()
-        rate = (self._done - self._first) / max(self._said - self._started, 1e-9)
+        counted = self._done - (self._first or 0)
+        rate = counted / max(self._said - self._started, 1e-9)
         pace = f"  {rate:.1f}/s" if rate else ""
         left = (self._total - self._done) / rate if rate else 0.0
         eta = f", {_clock(left)} left" if rate and self._done < self._total else ""
@@ -105,7 +107,7 @@ class MetricsFile:
     def __init__(self, path: epath.PathLike, *, active: bool = True):
         self._path = epath.Path(path)
         self._active = active
-        self._text = None  # of an object store's file, which nothing can be appended to
+        self._text: str | None = None  # of an object store's file, which nothing can be appended to
 
     def append(self, stage: str, step: int, scalars: Mapping[str, float]) -> None:
         """One line. A line is written whole or, if the process dies, cut off and dropped later."""
@@ -144,12 +146,12 @@ class MetricsFile:
         """Write the whole file anew, in one move."""
         if not self._active or (not lines and not self._path.exists()):
             return
-        self._text = _text_of(lines)
+        self._text = text = _text_of(lines)
         if stores.is_remote(self._path):
-            self._path.write_text(self._text)
+            self._path.write_text(text)
             return
         with atomic.replace(self._path) as beside:
-            beside.write_text(self._text)
+            beside.write_text(text)
 
 
 def _text_of(lines: list[dict]) -> str:
