@@ -139,16 +139,25 @@ def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
       ValueError: a number out of bounds.
     """
     counts = np.bincount(labels, minlength=classes)
-    options = {}
+    class_weights = logit_shift = None
     if stage.class_weights == "effective_number":
         beta = stage.effective_number_beta
-        options["class_weights"] = losses.effective_number_weights(counts, beta)
+        class_weights = losses.effective_number_weights(counts, beta)
     if stage.logit_adjustment:
-        options["logit_shift"] = losses.prior_shift(counts, stage.logit_adjustment)
+        logit_shift = losses.prior_shift(counts, stage.logit_adjustment)
     if stage.loss == "focal":
-        return functools.partial(losses.focal, gamma=stage.focal_gamma, **options)
-    smoothing = stage.label_smoothing
-    return functools.partial(losses.cross_entropy, label_smoothing=smoothing, **options)
+        return functools.partial(
+            losses.focal,
+            gamma=stage.focal_gamma,
+            class_weights=class_weights,
+            logit_shift=logit_shift,
+        )
+    return functools.partial(
+        losses.cross_entropy,
+        label_smoothing=stage.label_smoothing,
+        class_weights=class_weights,
+        logit_shift=logit_shift,
+    )
 
 
 def _validation(

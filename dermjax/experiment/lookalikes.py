@@ -60,7 +60,8 @@ def nearest_pairs(frame: pd.DataFrame, writer: Writer, *, run: str) -> pd.DataFr
 
 def _each_once(pairs: pd.DataFrame) -> pd.DataFrame:
     """Leaves out the pairs of which one photograph stands in a nearer pair."""
-    seen, kept = set(), []
+    seen: set[int] = set()
+    kept = []
     for pair in pairs.itertuples():
         if not {pair.first, pair.second} & seen:
             seen |= {pair.first, pair.second}

@@ -124,8 +124,11 @@ def recorded_preprocessing(directory: epath.Path) -> models.Preprocessing:
     if not path.exists():
         raise ValueError(f"{directory} has no {_WEIGHTS}: it is not the whole folder of a run")
     record = json.loads(path.read_text())
-    given = {name: tuple(record[name]) for name in ("mean", "std")}
-    return models.Preprocessing(**given, interpolation=record["interpolation"])
+    return models.Preprocessing(
+        mean=tuple(record["mean"]),
+        std=tuple(record["std"]),
+        interpolation=record["interpolation"],
+    )
 
 
 def _overridden(preprocessing: models.Preprocessing, config: ConfigDict) -> models.Preprocessing:

@@ -1,7 +1,8 @@
 """Outputs of a network over rows of the data set: logits, features or embeddings; as a file."""
 
 import functools
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import flax.linen as nn
 import numpy as np
@@ -15,13 +16,23 @@ from dermjax.steps import classify
 from dermjax.training import parallel, predict
 
 
+class Images(Protocol):
+    """What is predicted, such as a data set."""
+
+    def evaluation_batches(
+        self, rows: np.ndarray, *, size: int, interpolation: str, batch_size: int
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """As `pipeline.evaluation_batches`."""
+        ...
+
+
 class Predictor:
     """A network in evaluation mode; compiled once."""
 
     def __init__(
         self,
         model: nn.Module,
-        dataset: Dataset,
+        dataset: Images,
         devices: parallel.Devices,
         preprocessing: Preprocessing,
         *,
@@ -67,4 +78,5 @@ def write_features(
     """
     with whole_file(path) as file:
         names = dataset.frame["name"].to_numpy(str)[rows]
-        np.savez(file, features=features, id=names, **more)
+        arrays = {"features": features, "id": names, **more}
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called `allow_pickle`

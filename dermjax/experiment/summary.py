@@ -30,12 +30,12 @@ def _table(results: Mapping, control: Mapping | None, width: int) -> list[str]:
         shares = [*(row["sensitivity"] for row in rows), control["macro_sensitivity"]]
         cells = "without pretraining", *map(_share, (*shares, control["accuracy"]))
         beside = [f"  {cell:>19}" for cell in cells]
-    lines = [("test set", "precision", "sensitivity", "n")]
+    lines: list[tuple[str, str, str, str]] = [("test set", "precision", "sensitivity", "n")]
     for name, row in results["per_class"].items():
         shares = _share(row["precision"]), _share(row["sensitivity"])
         lines.append((name, *shares, f"{row['n']}"))
-    macro = results["macro_precision"], results["macro_sensitivity"]
-    lines.append(("macro mean", *map(_share, macro), f"{results['n']['test']}"))
+    macro = _share(results["macro_precision"]), _share(results["macro_sensitivity"])
+    lines.append(("macro mean", *macro, f"{results['n']['test']}"))
     lines.append(("accuracy", "", _share(results["accuracy"]), ""))
     table = [
         f"{name:{width}}  {precision:>9}  {sensitivity:>11}{other}  {count:>5}".rstrip()

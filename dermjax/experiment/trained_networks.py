@@ -36,7 +36,7 @@ def restore(
     folder = directory / "checkpoints" / stage
     if stage == "pretrain" and not folder.exists():  # where there are no links
         folder = _pretraining(directory) / "checkpoints" / stage
-    if not (folder / str(step)).exists():
+    if step is None or not (folder / str(step)).exists():
         raise ValueError(
             f"the {stage} stage of the run in {directory} is not finished; the same command "
             "continues it"

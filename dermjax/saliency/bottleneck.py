@@ -9,7 +9,7 @@ Letters: B images of H x W px, N classes, n draws of noise; R `[h, w, C]` the la
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -128,7 +128,8 @@ def feature_iba(
     Raises:
       ValueError: the statistics are not of this layer's shape.
     """
-    features = model.apply(variables, images, train=False, stop=settings.layer)
+    # A tuple comes back only where variables may change.
+    features = cast(jax.Array, model.apply(variables, images, train=False, stop=settings.layer))
     if features.shape[1:] != statistics.mean.shape:
         raise ValueError(
             f"statistics {statistics.mean.shape} are not of {settings.layer}, whose output is "

@@ -33,7 +33,8 @@ def initialize(keys: jax.Array, shape: tuple[int, int, int]) -> Any:
             f"a critic needs features of at least 4 x 4, not {height} x {width}: "
             "take an earlier layer, larger images or prior='iba'"
         )
-    kernels, inputs = {}, channels
+    kernels: dict[str, tuple[int, ...]] = {}
+    inputs = channels
     for i, features in enumerate((2 * channels, 4 * channels, channels)):
         size, _ = _CONVOLUTIONS[i]
         kernels[f"conv{i + 1}"] = (size, size, inputs, features)

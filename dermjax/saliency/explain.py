@@ -230,10 +230,9 @@ def _make(
     for one, repeats in zip(todo, writer.track(found, len(todo), method), strict=True):
         heat = repeats.mean(0)
         if np.isfinite(heat).all():
-            maps.write(one, method, settings, heat)
+            record = maps.write(one, method, settings, heat)
             alike = repeatability.repeatability(repeats, method)
             if alike:
-                record = maps.record(one, method)
                 maps.update(one, method, record | {"repeatability": alike})
         else:
             maps.remove(one, method)

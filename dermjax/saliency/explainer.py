@@ -6,7 +6,7 @@ Letters: b images of this device, H = W px, L the layer, `[h, w, C]` its output.
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -62,7 +62,7 @@ class Explainer:
         self.layer = layer_of(model, config.layer)
         self.interpolation = preprocessing.interpolation
         self._config, self._devices, self._writer = config, devices, writer
-        self._steps = {}  # compiled, by method
+        self._steps: dict[str, Callable] = {}  # compiled, by method
         self.normalize = functools.partial(
             augment.normalize, mean=preprocessing.mean, std=preprocessing.std
         )

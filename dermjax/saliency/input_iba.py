@@ -94,10 +94,16 @@ def input_iba(
       ValueError: statistics of another shape, images too small for `settings.sigma`, or, with the
         prior `gan`, a layer whose output is smaller than 4 x 4.
     """
-    given = {"keys": keys, "settings": settings, "draw": draw}
-    bottleneck = feature_iba(model, variables, images, targets, statistics=statistics, **given)
-    prior = prior_mask(model, variables, images, bottleneck, **given)
-    found = input_bottleneck(model, variables, images, targets, prior=prior, **given)
+    bottleneck = feature_iba(
+        model, variables, images, targets,
+        keys=keys, statistics=statistics, settings=settings, draw=draw,
+    )  # fmt: skip
+    prior = prior_mask(
+        model, variables, images, bottleneck, keys=keys, settings=settings, draw=draw
+    )
+    found = input_bottleneck(
+        model, variables, images, targets, keys=keys, prior=prior, settings=settings, draw=draw
+    )
     return jax.nn.sigmoid(found.logits).mean(-1)
 
 
@@ -117,7 +123,8 @@ def iba(
         model, variables, images, targets,
         keys=keys, statistics=statistics, settings=settings, draw=draw,
     )  # fmt: skip
-    return bits_per_pixel(bottleneck.capacity, images.shape[1:3])
+    _, height, width, _ = images.shape
+    return bits_per_pixel(bottleneck.capacity, (height, width))
 
 
 def prior_mask(
@@ -132,7 +139,8 @@ def prior_mask(
 ) -> jax.Array:
     """lambda_G by the settings' prior, `[B, H, W, 1 or 3]` in [0, 1]."""
     if settings.prior == "iba":
-        return iba_prior(bottleneck, images.shape[1:3])
+        _, height, width, _ = images.shape
+        return iba_prior(bottleneck, (height, width))
     return gan_prior(
         model, variables, images,
         keys=keys, bottleneck=bottleneck, layer=settings.layer, settings=settings, draw=draw,
@@ -220,10 +228,11 @@ def smooth(masks: jax.Array, sigma: float) -> jax.Array:
         size, pads = masks.shape[axis], [(0, 0)] * 4
         pads[axis] = (border, border)
         padded = jnp.pad(masks, pads, mode="reflect")
-        masks = sum(
+        parts = (
             float(weight) * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
             for i, weight in enumerate(weights)
         )
+        masks = sum(parts, jnp.zeros((), masks.dtype))
     return masks
 
 

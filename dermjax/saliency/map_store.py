@@ -79,8 +79,10 @@ class Maps:
         same = found is not None and all(found.get(name) == wanted[name] for name in wanted)
         return same and self.heat(one, method) is not None
 
-    def write(self, one: Explained, method: str, settings: dict, found: np.ndarray) -> None:
-        """A map with its pictures; the record comes last and makes it count."""
+    def write(
+        self, one: Explained, method: str, settings: dict, found: np.ndarray
+    ) -> dict[str, Any]:
+        """A map with its pictures; the record, which is returned, comes last and makes it count."""
         self.remove(one, method)
         self._path(one, "").mkdir(parents=True, exist_ok=True)
         with whole_file(self._path(one, f"{method}.npy")) as file:
@@ -102,6 +104,7 @@ class Maps:
             "identity": one.identity,
         }
         self.update(one, method, known)
+        return known
 
     def update(self, one: Explained, method: str, record: dict[str, Any]) -> None:
         """Writes a record anew."""
@@ -143,5 +146,4 @@ def read_statistics(path: epath.Path, mark: dict[str, Any]) -> FeatureStatistics
 
 def write_statistics(path: epath.Path, mark: dict[str, Any], found: FeatureStatistics) -> None:
     with whole_file(path) as file:
-        arrays = {name: np.asarray(getattr(found, name)) for name in _FIELDS}
-        np.savez(file, mark=json.dumps(mark), **arrays)
+        np.savez(file, mark=json.dumps(mark), mean=found.mean, std=found.std, active=found.active)

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from PIL import Image
 
-from dermjax.report import figures, pages
+from dermjax.report import figures, lettering, pages
 from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, Chart
 from dermjax.report.numbers import number
 from dermjax.statistics.clustered_mean import LEAST_PATIENTS
@@ -37,7 +38,7 @@ _PANELS = ("photograph", "map", "overlay")
 # Inches of a sheet.
 _MARGIN, _GAP, _BETWEEN = 0.06, 0.03, 0.22  # at the sides, between panels, between samples
 _TITLE, _FOOT = 0.46, 0.95  # above a row; below all, for names and the colour bar
-_BELOW = {"ha": "center", "va": "top", "fontsize": SMALL, "color": INK}
+_BELOW: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": SMALL, "color": INK}
 # Without it the page shows the overlays as the files have them.
 _SCRIPT = """
 const slider = document.getElementById("strength");
@@ -169,7 +170,7 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Chart:
         for s, one in enumerate(row):
             first = _MARGIN + s * (sample + _BETWEEN)
             axes = [axes_at(first + p * (side + _GAP), bottom, side, side) for p in range(across)]
-            _draw(axes, one)
+            _draw(axes, one, figure.key)
             if r == len(rows) - 1:
                 for ax, name in zip(axes, _PANELS, strict=True):
                     ax.text(0.5, -0.03, name, transform=ax.transAxes, **_BELOW)
@@ -184,7 +185,7 @@ def _sheet(rows: Sequence[Sequence[Shown]]) -> Chart:
     return figure
 
 
-def _draw(axes: Sequence[Axes], one: Shown) -> None:
+def _draw(axes: Sequence[Axes], one: Shown, key: lettering.Key) -> None:
     """Three panels and, above them, the true class and the answer."""
     height, width = one.pixels.shape[:2]
     pictures = (one.pixels, coloured(one.heat, (width, height)), overlay(one.pixels, one.heat))
@@ -195,13 +196,17 @@ def _draw(axes: Sequence[Axes], one: Shown) -> None:
         ax.set_xlim(width / 2 - 0.5 - half, width / 2 - 0.5 + half)
         ax.set_ylim(height / 2 - 0.5 + half, height / 2 - 0.5 - half)
         ax.set_axis_off()
-    first, key = axes[0], axes[0].figure.key
+    first = axes[0]
     title = f"true: {key.named(worded(one.true), 40)}" if one.true else "true class not known"
     first.set_title(f"{title}\n", loc="left", fontsize=PLAIN, weight="bold", color=INK, pad=3)
     mark = "✗ " if one.wrong else ""
     first.text(
-        *(0, 1.03, mark + _answer(one, lambda name: key.named(worded(name), 24).lstrip())),
-        **dict(fontsize=SMALL, color=_WRONG if one.wrong else INK, va="bottom"),
+        0,
+        1.03,
+        mark + _answer(one, lambda name: key.named(worded(name), 24).lstrip()),
+        fontsize=SMALL,
+        color=_WRONG if one.wrong else INK,
+        va="bottom",
         transform=first.transAxes,
     )
 

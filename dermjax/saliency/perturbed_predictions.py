@@ -23,7 +23,8 @@ class Perturbed:
         self.counts, self.shares, self.sizes = changes(settings, side)
         self._masks = settings["masks"]
         self._blur = perturbation.blur_matrix(side, settings["blur"], settings["blur_kernel"])
-        self._chunk, self._step = explainer.forwards(), None
+        self._chunk = explainer.forwards()
+        self._step: Callable | None = None  # compiled for that chunk
 
     @property
     def at_once(self) -> int:

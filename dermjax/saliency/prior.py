@@ -126,7 +126,8 @@ def gan_prior(
     """
     if critics is None:
         start = jax.vmap(lambda key: stage_key(key, "gan_critic", 0))(keys)
-        critics = critic.initialize(start, bottleneck.features.shape[1:])
+        _, height, width, channels = bottleneck.features.shape
+        critics = critic.initialize(start, (height, width, channels))
     apply = functools.partial(model.apply, variables, train=False, stop=layer)
     gan = _Gan(apply, images, keys, bottleneck, settings, draw)
     state, losses = jax.lax.scan(gan.epoch, gan.start(critics), jnp.arange(settings.gan_epochs))
@@ -152,8 +153,10 @@ class _Gan:
             for i, (low, high) in enumerate((_DEVIATIONS, _MEANS))
         )
         self.rms = optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False)  # PyTorch's
-        self.rates = Generator(
-            settings.mask_learning_rate, settings.mean_learning_rate, settings.scale_learning_rate
+        self.rates = (  # of the leaves of `Generator`, in their order
+            settings.mask_learning_rate,
+            settings.mean_learning_rate,
+            settings.scale_learning_rate,
         )
 
     def start(self, critics) -> _State:
@@ -207,9 +210,9 @@ class _Gan:
         judge = jax.value_and_grad(critic.generator_loss, argnums=1)
         loss, slope = critic.each_image(judge, self.settings.gan_critics)(state.critics, fake)
         direction, moments = self.rms.update(pull(slope)[0], state.generator_moments)
-        generator = jax.tree.map(
-            lambda p, rate, d: p - rate * d, state.generator, self.rates, direction
-        )
+        leaves, slopes = jax.tree.leaves(state.generator), jax.tree.leaves(direction)
+        moved = (p - rate * d for p, rate, d in zip(leaves, self.rates, slopes, strict=True))
+        generator = Generator(*moved)
         state = dataclasses.replace(state, generator=generator, generator_moments=moments)
         return state, loss
 

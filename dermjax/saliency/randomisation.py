@@ -176,7 +176,7 @@ class _Known:
         except (OSError, ValueError, KeyError, TypeError):
             pass  # then nothing is known
 
-    def add(self, row: str, values: Sequence[Sequence[float]]) -> None:
+    def add(self, row: str, values: Sequence[Sequence[float]] | np.ndarray) -> None:
         self.rows[row] = [
             [round(float(v), 7) if np.isfinite(v) else None for v in of_image]
             for of_image in values

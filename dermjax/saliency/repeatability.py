@@ -58,14 +58,14 @@ def repeatability(found: np.ndarray, method: str) -> dict[str, float | None] | N
     half = len(found) // 2
     if not half:
         return None
-    halves = (found[i * half : (i + 1) * half].mean(0) for i in range(2))
-    alike = agreement(*halves, method)
+    alike = agreement(found[:half].mean(0), found[half : 2 * half].mean(0), method)
     return {name: or_none(value, 7) for name, value in alike.items()}
 
 
 def is_known(record: dict | None) -> bool:
     """Whether a map's record says how far it repeats itself, or cannot say it."""
-    settings = (record or {}).get("settings", {})
+    record = record or {}
+    settings = record.get("settings", {})
     return settings.get("repeats", 1) < 2 or "repeatability" in record
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ class Sample:
     patient: str
     label: int  # index of the true class; -1: not known
     crop: crops.Crop
-    source: Sequence  # of prepared crops
+    source: pipeline.Source  # of prepared crops
     place: int  # in `source`
     mask: str = ""  # file of the lesions' mask; '' for none
     boxes: tuple[images.Box, ...] = ()  # of lesions on a whole photograph without a mask
@@ -142,14 +142,14 @@ def _told(config: ConfigDict, count: int) -> str:
 def _of_rows(dataset: Dataset, rows: np.ndarray) -> list[Sample]:
     """Test images as they were prepared for the run."""
     frame = dataset.frame.iloc[rows]
-    known = dataset.manifest is not None
-    files = masks.locate(frame, dataset.manifest.folder) if known else [""] * len(rows)
+    manifest = dataset.manifest
+    files = [""] * len(rows) if manifest is None else masks.locate(frame, manifest.folder)
     return [
         Sample(
             name=str(one["name"]),
             patient=str(one["patient"]),
             label=int(dataset.labels[row]),
-            crop=_crop(one) if known else crops.Crop("", None),
+            crop=crops.Crop("", None) if manifest is None else _crop(one),
             source=dataset.source,
             place=int(row),
             mask=file,
@@ -159,10 +159,9 @@ def _of_rows(dataset: Dataset, rows: np.ndarray) -> list[Sample]:
 
 
 def _crop(row: pd.Series) -> crops.Crop:
-    box = tuple(float(row[side]) for side in "xywh")
-    return crops.Crop(
-        row["path"], None if np.isnan(box).any() else box, redactions.parse(row["redact"])
-    )
+    x, y, w, h = (float(row[side]) for side in "xywh")
+    box = None if np.isnan([x, y, w, h]).any() else (x, y, w, h)
+    return crops.Crop(row["path"], box, redactions.parse(row["redact"]))
 
 
 def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[list[Sample], str]:
@@ -181,7 +180,8 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
         raise ValueError(
             f"config.images = {config.images!r}{hint} something like 'folder/*.jpg', in quotes"
         )
-    prepared, samples, bad = [], [], []
+    prepared: list[bytes | np.ndarray] = []
+    samples, bad = [], []
     known = dataset.frame.groupby("path").indices if dataset.manifest is not None else {}
     for name in files:
         rows = known.get(os.path.abspath(name), np.array([], int))
@@ -215,11 +215,17 @@ def photographs(pattern: str) -> list[str]:
 def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sample:
     """A photograph that is going to be the next of `prepared`; `own` are its rows in the data."""
     rows = dataset.frame.iloc[own]
-    mask = masks.locate(rows[:1], dataset.manifest.folder)[0] if len(own) else masks.beside(name)
-    boxes, hidden = (), ()
+    manifest = dataset.manifest
+    if manifest is not None and len(own):
+        mask = masks.locate(rows[:1], manifest.folder)[0]
+    else:
+        mask = masks.beside(name)
+    hidden: Iterable[images.Box] = ()
+    boxes: list[images.Box] = []
     if len(own):
         hidden = (area for text in rows["redact"] for area in redactions.parse(text))
-        boxes = rows[list("xywh")].dropna().itertuples(index=False)
+        known = rows[list("xywh")].dropna().itertuples(index=False)
+        boxes = [(float(x), float(y), float(w), float(h)) for x, y, w, h in known]
     labels = set(dataset.labels[own].tolist())
     return Sample(
         name=name,
@@ -229,5 +235,5 @@ def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sa
         source=prepared,
         place=len(prepared),
         mask=mask,
-        boxes=() if mask else tuple(tuple(map(float, box)) for box in boxes),
+        boxes=() if mask else tuple(boxes),
     )

@@ -99,7 +99,8 @@ def _keep(directory: epath.Path, name: str, frame: pd.DataFrame) -> None:
 
 def _by_image(explained, methods, maps: Maps) -> Scored:
     """A row per method and image, with what is known and every score; each map is read once."""
-    rows, found = {method: [] for method in methods}, {}
+    rows: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
+    found = {}
     for one in explained:
         shown = maps.heat(one, methods[0])
         for method in methods:
@@ -222,7 +223,7 @@ def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
 
 def _compared(differences: dict[str, ClusteredMean]) -> str:
     """Which scores differ from those of random maps, corrected for how many are compared."""
-    told = {"better": [], "worse": [], "open": [], "untested": []}
+    told: dict[str, list[str]] = {"better": [], "worse": [], "open": [], "untested": []}
     adjusted = adjusted_p(differences)
     for name, found in differences.items():
         title, more = SCORES[name]

@@ -90,9 +90,7 @@ def _all(todo: Sequence[_Todo], perturbed: Perturbed, size: int, maps: Maps) -> 
         same = [(one, records) for one, records in todo if tuple(records) == methods]
         for first in range(0, len(same), perturbed.at_once):
             part = same[first : first + perturbed.at_once]
-            heat = np.array(
-                [[visible(maps.heat(one, of), of) for of in methods] for one, _ in part]
-            )
+            heat = np.array([[_shown(maps, one, of) for of in methods] for one, _ in part])
             answers = perturbed.answers(
                 [one.sample for one, _ in part], [one.target for one, _ in part], heat
             )
@@ -103,15 +101,25 @@ def _all(todo: Sequence[_Todo], perturbed: Perturbed, size: int, maps: Maps) -> 
                 yield one, records, dict(zip(methods, found, strict=True))
 
 
+def _shown(maps: Maps, one: Explained, method: str) -> np.ndarray:
+    """A map as shares of the colour scale."""
+    heat = maps.heat(one, method)
+    if heat is None:
+        raise ValueError(f"the map of {one.sample.name} by {method} cannot be read any more")
+    return visible(heat, method)
+
+
 def _asked(answers: Answers, perturbed: Perturbed) -> list[dict[str, Any]]:
     """The scores of each map that the network's answers give."""
-    found, lost = [], answers.whole - np.asarray(answers.logits, np.float64)
-    for number, heat in enumerate(answers.heat):
+    found = []
+    lost = np.asarray(answers.whole) - np.asarray(answers.logits, np.float64)
+    insertion, deletion = np.asarray(answers.insertion), np.asarray(answers.deletion)
+    for number, heat in enumerate(np.asarray(answers.heat)):
         curve = scores.sensitivity_n(heat, lost)
         found.append(
             {
-                "insertion": or_none(scores.area(answers.insertion[number], perturbed.shares), 7),
-                "deletion": or_none(scores.area(answers.deletion[number], perturbed.shares), 7),
+                "insertion": or_none(scores.area(insertion[number], perturbed.shares), 7),
+                "deletion": or_none(scores.area(deletion[number], perturbed.shares), 7),
                 "sensitivity_n": or_none(curve.mean(), 7),
                 "sensitivity_by_n": {
                     str(n): or_none(one, 7) for n, one in zip(perturbed.sizes, curve, strict=True)

@@ -14,8 +14,8 @@ def cross_entropy(
     labels: jax.Array,
     *,
     label_smoothing: float,
-    class_weights: jax.Array | None = None,
-    logit_shift: jax.Array | None = None,
+    class_weights: jax.Array | np.ndarray | None = None,
+    logit_shift: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Softmax cross-entropy of each image, in nats.
 
@@ -40,8 +40,8 @@ def focal(
     labels: jax.Array,
     *,
     gamma: float,
-    class_weights: jax.Array | None = None,
-    logit_shift: jax.Array | None = None,
+    class_weights: jax.Array | np.ndarray | None = None,
+    logit_shift: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """`-(1 - p_y)^gamma log p_y` of each image: Lin et al. 2017, equation 4, with p by softmax.
 
@@ -122,9 +122,11 @@ def _present(counts: np.ndarray) -> np.ndarray:
     return present
 
 
-def _shifted(logits: jax.Array, shift: jax.Array | None) -> jax.Array:
+def _shifted(logits: jax.Array, shift: jax.Array | np.ndarray | None) -> jax.Array:
     return logits if shift is None else logits + shift
 
 
-def _weighted(losses: jax.Array, labels: jax.Array, weights: jax.Array | None) -> jax.Array:
+def _weighted(
+    losses: jax.Array, labels: jax.Array, weights: jax.Array | np.ndarray | None
+) -> jax.Array:
     return losses if weights is None else losses * jnp.asarray(weights)[labels]

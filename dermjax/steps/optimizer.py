@@ -1,6 +1,6 @@
 """Numbers -> an optax optimizer and its learning rate schedule."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def make_schedule(
     return optax.join_schedules([warmup, main], [warmup_steps])
 
 
-def make_momentum(start: float, end: float, *, steps: int) -> Callable[[jax.Array], jax.Array]:
+def make_momentum(start: float, end: float, *, steps: int) -> optax.Schedule:
     """m of the key encoder as a function of the step: from `start` to `end` along half a cosine.
 
     The ramp of BYOL (Grill et al. 2020, section 3.2) with an end below 1; MoCo's m is constant.

@@ -81,7 +81,8 @@ def _draw_map(
         own = points[labels == index]
         colour, mark = class_sign(index)
         ax.scatter(
-            *own.T,
+            own[:, 0],
+            own[:, 1],
             s=sizes[index],
             c=colour,
             marker=mark,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -82,7 +83,8 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
         for place, (strategy, look) in enumerate(style.items()):
             rows = overall[overall["strategy"] == strategy].set_index("alpha")
             beside = _BESIDE * (place - (len(style) - 1) / 2)
-            _draw_course(ax, strategy, rows.reindex(shares), measure, look, beside)
+            name = figure.key.named(strategy)
+            _draw_course(ax, name, rows.reindex(shares), measure, look, beside)
             if published is not None:
                 known = published[published["strategy"] == strategy].dropna(subset=[measure])
                 hollow = _hollow(look.mark, look.colour)
@@ -92,7 +94,7 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
         _tick_shares(ax, ticks)
     axes.flat[0].set_ylabel("on the test images", fontsize=PLAIN)
     figure.supxlabel("labelled share of the training images, %", fontsize=PLAIN)
-    handles = [_line(look) for look in style.values()]
+    handles: list[Artist] = [_line(look) for look in style.values()]
     names = figure.key.all_named(list(style))
     if "accuracy_low" in overall:
         handles.append(Patch(color=INK, alpha=0.15, lw=0))
@@ -105,7 +107,7 @@ def strategies_against_alpha(overall: pd.DataFrame, published: pd.DataFrame | No
 
 
 def _draw_course(
-    ax: Axes, strategy: str, rows: pd.DataFrame, measure: str, look: Style, beside: float
+    ax: Axes, name: str, rows: pd.DataFrame, measure: str, look: Style, beside: float
 ) -> None:
     """A strategy's means, bars and band; `rows` by share, NaN where there is no run.
 
@@ -134,7 +136,7 @@ def _draw_course(
         linestyle=look.line,
         markersize=5,
         capsize=3,
-        label=ax.figure.key.named(strategy),
+        label=name,
         transform=place,
     )
 
@@ -185,14 +187,15 @@ def sensitivity_against_labels(by_class: pd.DataFrame) -> Chart:
         for name, ax in zip(classes, each, strict=False):
             one = own[own["class"] == name].sort_values("labelled")
             x, y = one["labelled"], one["sensitivity"]
-            marked = {"marker": look.mark, "color": look.colour}
-            whole.plot(x, y, **marked, ls="-", lw=0.5, ms=3, alpha=0.45)
-            ax.plot(x, y, **marked, ls=look.line, lw=1.1, ms=3.5)
+            mark, colour = look.mark, look.colour
+            whole.plot(x, y, marker=mark, color=colour, ls="-", lw=0.5, ms=3, alpha=0.45)
+            ax.plot(x, y, marker=mark, color=colour, ls=look.line, lw=1.1, ms=3.5)
         x, y = _running_median(own["labelled"], own["sensitivity"])
         whole.plot(x, y, color=look.colour, ls=look.line, lw=2.6)
         drawn = drawn or len(x) > 0
     figure.key.number(dict.fromkeys(by_class["class"]))
-    for title, ax in itertools.zip_longest(figure.key.all_named(classes, 22), each, fillvalue=""):
+    titles = itertools.chain(figure.key.all_named(classes, 22), itertools.repeat(""))
+    for ax, title in zip(each, titles, strict=False):
         ax.set_title(title, fontsize=PLAIN)
         ax.set_visible(title != "")
     _number_labels(whole, each)

@@ -1,7 +1,7 @@
 """The study's methods in words and numbers, from the configs and the records of its runs."""
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -215,7 +215,7 @@ def _allowed(allowed: dict[str, list[str]]) -> str:
     return ", ".join(f"{len(ids):,} {name.replace('_', ' ')}" for name, ids in allowed.items())
 
 
-def groups_in_words(groups: Sequence[str]) -> str:
+def groups_in_words(groups: Iterable[str]) -> str:
     """Describes whose the images are: `30 patients, 4 lesions of unknown patients`.
 
     Args:

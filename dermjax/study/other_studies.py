@@ -37,6 +37,9 @@ def look(
     shown, left_out = [], {}
     for folder in config.report.beside:
         other, _ = collect(finished(stores.folder(folder)))
+        if other is None:
+            left_out[str(folder)] = "has no finished run"
+            continue
         reason = _differs(outcomes, other)
         if reason:
             left_out[str(folder)] = reason
@@ -56,10 +59,8 @@ def look(
     return shown, left_out
 
 
-def _differs(outcomes: Outcomes, other: Outcomes | None) -> str:
+def _differs(outcomes: Outcomes, other: Outcomes) -> str:
     """Why the two cannot be compared; '' where they can."""
-    if other is None:
-        return "has no finished run"
     ours, theirs = (
         (one.classes, one.runs[0].results["data_fingerprint"]) for one in (outcomes, other)
     )

@@ -18,7 +18,7 @@ from dermjax.strategies import STRATEGIES, file_name, split
 
 # Fine-tuning for rare classes, as a further strategy: SS-balanced, IN-logit, ... The last two need
 # labels that are not smoothed.
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "balanced": {"sampling": "balanced"},
     "weights": {"class_weights": "effective_number"},
     "logit": {"logit_adjustment": 1.0, "label_smoothing": 0.0},
@@ -150,7 +150,7 @@ def _check_pretraining(config: ConfigDict) -> None:
             f"config.run.pretrain.init = {config.run.pretrain.init!r} would make SS what SS-IN is: "
             "leave it at random, or SS-IN out"
         )
-    folders = collections.Counter()
+    folders: collections.Counter[str] = collections.Counter()
     for base in there:
         if STRATEGIES[base].pretrains:
             folders[pretraining(config, base).directory] += config.pretrainings

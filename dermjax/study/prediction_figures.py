@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -165,7 +166,8 @@ def _draw_bins(upper: Axes, lower: Axes, bins: tuple, colour: str, mark: str, fi
 
 
 def _explain(figure: Chart, names: Sequence[str]) -> None:
-    handles, words = [], []
+    handles: list[Artist] = []
+    words = []
     for place, (name, (colour, mark)) in enumerate(zip(names, _CURVES, strict=False)):
         handles += [Line2D([], [], color=colour, marker=mark, lw=0.9, ms=6)]
         handles += [

@@ -231,7 +231,7 @@ def _seconds(planned: Planned) -> float | None:
 
 def _expected(runs: list[Planned]) -> dict[str, float]:
     """Seconds of a run by its strategy; of one that is not known yet, the others' mean."""
-    known = {planned: _seconds(planned) for planned in runs if planned.done}
+    known = {planned: took for planned in runs if (took := _seconds(planned)) is not None}
     every = list(known.values())
     found = {}
     for strategy in {planned.strategy for planned in runs}:
