@@ -13,7 +13,7 @@ from dermjax.training.checkpoint import Checkpoints
 from dermjax.training.writer import MetricsFile, Progress, Writer
 
 # In the meta of a checkpoint that a stop has made: what no line of metrics tells yet.
-_UNTOLD = "unreported"
+_UNREPORTED = "untold"  # the name that checkpoints of earlier versions have, too
 # What a line of progress has room for.
 _ON_SCREEN = ("loss", "accuracy", "key_std", "knn_accuracy", "learning_rate", "images_per_second")
 
@@ -184,7 +184,7 @@ class Training:
         restored = self.checkpoints.restore_latest(self.abstract(state), self.writer.warn)
         if restored is not None:
             state, meta = restored
-            seconds, meter = meta["seconds"], Meter(stage, meta.get(_UNTOLD))
+            seconds, meter = meta["seconds"], Meter(stage, meta.get(_UNREPORTED))
             if int(state.step) < self.schedule.steps or meter:
                 self.writer.say(f"{stage}: continues at step {int(state.step)}")
         self.metrics_file.rewind(stage, int(state.step) - bool(meter))
@@ -241,7 +241,7 @@ class Training:
         if self.checkpoints.latest_step != step:
             meta: dict[str, Any] = {"seconds": time.monotonic() - begun}
             if meter:
-                meta[_UNTOLD] = meter.unreported()
+                meta[_UNREPORTED] = meter.unreported()
             self.checkpoints.save(state, meta)
             self.checkpoints.wait()
         raise stop.Interrupted(f"{self.schedule.stage}: stopped at step {step}, which is saved")

@@ -125,7 +125,7 @@ def test_a_stop_s_means_and_pace_go_on():
     meter.exclude(-100)
     for step, loss in enumerate((1.0, 2.0)):
         meter.add(step, {"loss": jnp.float32(loss)})
-    later = loop.Meter("stage", json.loads(json.dumps(meter.untold())))
+    later = loop.Meter("stage", json.loads(json.dumps(meter.unreported())))
     assert later
     later.exclude(-100)
     later.add(2, {"loss": jnp.float32(6)})
