@@ -84,7 +84,7 @@ setup(
         "test": [
             GCS,
             "hypothesis>=6.100",
-            "mypy>=1.15",
+            "mypy>=2",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
