@@ -94,14 +94,14 @@ PLANS = {
         run={**_CPU, "finetune.steps": 400, "finetune.evaluate_every": 40},
         by_split=_CHOSEN,
     ),
-    # With all labels, 42 epochs of them; after the pretrainings of `cpu`.
+    # With all labels, 21 epochs of them; after the pretrainings of `cpu`.
     "cpu_all": Plan(
         "scale=demo,model=efficientnet_mini",
         "SS+FS",
         alphas="1.0",
         splits=2,
         pretraining="cpu",
-        run={**_CPU, "finetune.steps": 1_600, "finetune.evaluate_every": 160},
+        run={**_CPU, "finetune.steps": 800, "finetune.evaluate_every": 80},
         by_split=_CHOSEN,
     ),
     # From ImageNet weights, which EfficientNet-Lite0 has; short and gentle.
