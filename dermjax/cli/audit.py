@@ -11,10 +11,11 @@ look alike, and what a share of the labels leaves of each class.
 import argparse
 import functools
 import os
+from collections.abc import Callable
 
 from etils import epath
 
-from dermjax.audit import checks, report
+from dermjax.audit import checks
 from dermjax.cli import command_line
 from dermjax.data import near_duplicates
 
@@ -48,18 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--redact", default="", help="a CSV of redactions: image,x,y,w,h")
     parser.add_argument("--encoder", default="", help="a run whose encoder finds look-alikes, too")
     given = vars(parser.parse_args(arguments))
-    # With an encoder jax is imported, which help and a mistyped flag need not wait for.
-    from dermjax.experiment import lookalikes
+    from dermjax.audit import report  # imports jax: help and a mistyped flag need not wait for it
 
     source = given.pop("source").removeprefix("data=")
     out = epath.Path(os.path.expanduser(given.pop("out")))
     try:
-        encoder = given.pop("encoder")
-        nearest = functools.partial(lookalikes.nearest_pairs, run=encoder) if encoder else None
+        nearest = _nearest(given.pop("encoder"))
         found = report.run(source, out, nearest=nearest, **given)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error), error)
     return _print_report(found, out)
+
+
+def _nearest(run: str) -> Callable | None:
+    """What finds the pairs that a run's network takes for alike; None without a run."""
+    if not run:
+        return None
+    from dermjax.experiment import lookalikes  # with all that makes and reads networks
+
+    return functools.partial(lookalikes.nearest_pairs, run=run)
 
 
 def _print_report(found: dict, out) -> int:

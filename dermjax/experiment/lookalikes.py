@@ -1,7 +1,5 @@
 """Photographs that a trained network takes for alike: the nearest pairs in its features."""
 
-import json
-
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -80,19 +78,11 @@ def _features(config: ConfigDict, run: epath.Path, paths: list[str], writer: Wri
         models.create(config.model.name, num_classes=0, dtype=networks.dtype(config, devices)),
         _Files(paths, config[stage].image_size, writer),
         devices,
-        _preprocessing(run),
+        networks.recorded_preprocessing(run),
         image_size=config[stage].image_size,
         batch_size=config.evaluate.batch_size,
     )
     return predictor(variables, np.arange(len(paths)))
-
-
-def _preprocessing(run: epath.Path) -> models.Preprocessing:
-    """What the run fed its network."""
-    weights = json.loads((run / "weights.json").read_text())
-    return models.Preprocessing(
-        **{name: weights[name] for name in ("mean", "std", "interpolation")}
-    )
 
 
 class _Files:

@@ -1,6 +1,5 @@
 """Networks: Flax Linen modules whose parameter names follow timm, and weights for them."""
 
-import difflib
 import fnmatch
 import logging
 from typing import Any
@@ -14,6 +13,7 @@ from dermjax.models.initialize import initialize, shapes_of, with_classifier, wi
 from dermjax.models.preprocessing import Preprocessing
 from dermjax.models.pretrained import default_preprocessing, default_weights
 from dermjax.models.projection import ProjectedEncoder
+from dermjax.suggestions import did_you_mean
 
 __all__ = [
     "Preprocessing",
@@ -195,6 +195,5 @@ def create(
                 bn_groups=bn_groups,
                 axis_name=axis_name,
             )
-    near = difflib.get_close_matches(name, list_models(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(list_models())}"
-    raise ValueError(f"no network is called {name!r}; {hint}")
+    hint = did_you_mean(name, list_models()) or f"; known are {', '.join(list_models())}"
+    raise ValueError(f"no network is called {name!r}{hint}")

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dermjax.configs import common
 from dermjax.experiment.pretrain import queue_length
 from dermjax.report import wording
+from dermjax.strategies import STRATEGIES
 from dermjax.study import published
 from dermjax.study.plan import pretraining
 from dermjax.study.results import Outcomes
@@ -239,7 +240,11 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             "rotation."
         )
     runs = [run.planned.config.strategy for run in outcomes.runs]
-    trained = [name for name in dict.fromkeys(runs) if name != "FS"]
+    trained = [
+        name
+        for name in dict.fromkeys(runs)
+        if STRATEGIES[name].pretrains or STRATEGIES[name].from_weights
+    ]
     if own.encoder_rate != 1 and trained:
         yield (
             f"Fine-tuning: the encoders of {', '.join(trained)}, which were trained before, have "

@@ -19,6 +19,7 @@ import pathlib
 import time
 
 import numpy as np
+from _silent import Silent
 from dermjax.configs import common
 from etils import epath
 from sklearn.linear_model import LogisticRegression
@@ -35,7 +36,6 @@ from dermjax.experiment.pretrain import pretrain
 from dermjax.runs.folder import cache_dir
 from dermjax.settings import checks
 from dermjax.training import parallel
-from dermjax.training.writer import Writer
 
 BASE = {
     "batch_size": 128,
@@ -89,13 +89,6 @@ SETTINGS = {
     "positives of the lesion": {"positives": "lesion"},
     "positives of the patient": {"positives": "patient"},
 }
-
-
-class Silent(Writer):
-    """Writes metrics and says nothing."""
-
-    def say(self, line: str) -> None:
-        pass
 
 
 def main() -> None:

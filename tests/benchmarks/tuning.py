@@ -17,6 +17,7 @@ import pathlib
 import shutil
 import statistics
 
+from _silent import Silent
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -29,7 +30,7 @@ from dermjax.runs.folder import cache_dir, read_config
 from dermjax.settings import checks
 from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel
-from dermjax.training.writer import MetricsFile, Writer
+from dermjax.training.writer import MetricsFile
 
 # Fields of `finetune`; steps of the schedule to its end.
 SETTINGS = {
@@ -66,13 +67,6 @@ SETTINGS = {
 }
 SCORE = "validation_macro_sensitivity"
 _LOSS = "validation_log_loss"
-
-
-class Silent(Writer):
-    """Writes metrics and says nothing."""
-
-    def say(self, line: str) -> None:
-        pass
 
 
 def main() -> None:

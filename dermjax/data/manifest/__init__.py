@@ -168,7 +168,7 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
 
 
 def _image_in(header: list[str], record: list[str]) -> str:
-    """The photograph that a row names, or None where several could be meant."""
+    """The photograph that a row names; '' where the row is too short to name one."""
     place = header.index("image") if "image" in header else 0
     return record[place].strip() if place < len(record) else ""
 
