@@ -39,15 +39,11 @@ def main(_) -> int:
     # Imports jax: help and a mistyped flag need not wait for it.
     import jax
 
-    from dermjax.experiment import linear_probe, run
-    from dermjax.saliency import explain
-    from dermjax.study import run_study
+    from dermjax.cli import task
     from dermjax.training import processes
 
-    stages = {"probe": linear_probe, "saliency": explain, "study": run_study}
-    stage = stages.get(_CONFIG.value.task, run)
     try:
-        return stage.run(_CONFIG.value, _WORKDIR.value)
+        return task.start(_CONFIG.value, _WORKDIR.value)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             return command_line.refuse(

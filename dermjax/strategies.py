@@ -5,6 +5,7 @@ a config can ask for a smaller learning rate of encoders that were trained befor
 """
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,16 @@ STRATEGIES = {
         Strategy("IN", pretrains=False, from_weights=True),
         Strategy("FS", pretrains=False, from_weights=False),
     )
+}
+
+
+# Fine-tuning for rare classes, as a further strategy of a study: SS-balanced, IN-logit, ... The
+# last two need labels that are not smoothed.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "balanced": {"sampling": "balanced"},
+    "weights": {"class_weights": "effective_number"},
+    "logit": {"logit_adjustment": 1.0, "label_smoothing": 0.0},
+    "focal": {"loss": "focal", "label_smoothing": 0.0},
 }
 
 

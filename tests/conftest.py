@@ -82,14 +82,14 @@ def bucket(store):
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
     """One clinic, one cache, and one finished SS run for the tests that only look."""
-    from dermjax.experiment import run
+    from dermjax.cli import task
     from tests.experiment.clinic import tiny_config, write_clinic
 
     folder = tmp_path_factory.mktemp("clinic")
     manifest = write_clinic(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
-        assert run.run(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
+        assert task.start(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
         yield folder
 
 

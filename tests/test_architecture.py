@@ -12,7 +12,8 @@ FLOORS = (
     {"atomic", "stores", "strategies", "suggestions"},
     {"configs", "models", "statistics", "steps"},
     {"data", "training"},
-    {"settings", "runs", "report"},
+    {"settings", "report"},
+    {"runs"},
     {"audit"},  # of data
     {"experiment"},  # one run, whose folder gets its audit
     {"study", "saliency"},  # many runs; what one run's network looks at

@@ -7,7 +7,7 @@ import pytest
 from dermjax.configs import common, ss_in
 from dermjax.configs import study as study_file
 
-from dermjax.settings import checks
+from dermjax.settings import RunSettings
 from dermjax.steps import optimizer
 
 
@@ -77,7 +77,7 @@ def test_ss_in_without_weights_is_not_ss_in():
     config = common.make_config("SS-IN", None)
     config.pretrain.init = "random"
     with pytest.raises(ValueError, match="init = 'random', but SS-IN starts from weights: leave"):
-        checks.check(config)
+        RunSettings.from_config(config)
 
 
 @pytest.mark.parametrize(("own", "other"), [("FS", "SS"), ("SS", "IN"), ("SS-IN", "FS")])
@@ -85,20 +85,20 @@ def test_a_strategy_is_its_config_file_s(own, other):
     config = common.make_config(own, None)
     config.strategy = other
     with pytest.raises(ValueError, match=rf"strategy = '{other}' .*configs/{other.lower()}.py"):
-        checks.check(config)
+        RunSettings.from_config(config)
 
 
 def test_an_unknown_strategy_is_answered_with_those_there_are():
     config = common.make_config("SS", None)
     config.strategy = "XX"
     with pytest.raises(ValueError, match="strategy = 'XX', .* one of SS, SS-IN, IN, FS"):
-        checks.check(config)
+        RunSettings.from_config(config)
 
 
 @pytest.mark.parametrize("strategy", ["SS", "SS-IN", "IN", "FS"])
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])
 def test_every_preset_is_within_bounds(strategy, scale):
-    checks.check(common.make_config(strategy, f"scale={scale}"))
+    RunSettings.from_config(common.make_config(strategy, f"scale={scale}"))
 
 
 @pytest.mark.parametrize("scale", ["paper", "small", "demo"])

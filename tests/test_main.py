@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dermjax import main
-from dermjax.experiment import run
+from dermjax.cli import task
 from dermjax.training import processes, watch
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -116,10 +116,10 @@ def test_all_problems_of_a_manifest_come_together_with_their_rows(tmp_path):
 
 
 def test_a_device_that_is_too_small_is_told_with_the_remedy(monkeypatch, capsys):
-    def train(config, workdir):
+    def start(config, workdir):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
-    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(task, "start", start)
     monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
     monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
     assert main.main(None) == 2
@@ -136,10 +136,10 @@ def test_a_device_that_is_too_small_is_told_with_the_remedy(monkeypatch, capsys)
     ],
 )
 def test_a_full_disk_is_told_with_the_remedy(monkeypatch, capsys, error):
-    def train(config, workdir):
+    def start(config, workdir):
         raise error
 
-    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(task, "start", start)
     monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
     monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
     assert main.main(None) == 2
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_with_the_remedy(monkeypatch, capsys, error):
     jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllReduce failed: Connection reset by peer"),
 ])  # fmt: skip
 def test_who_loses_another_process_ends_with_the_status_of_that(monkeypatch, capsys, error):
-    def train(config, workdir):
+    def start(config, workdir):
         raise error
 
     class Left(Exception):
@@ -162,7 +162,7 @@ def test_who_loses_another_process_ends_with_the_status_of_that(monkeypatch, cap
     def leave(status):
         raise Left(status)
 
-    monkeypatch.setattr(run, "run", train)
+    monkeypatch.setattr(task, "start", start)
     monkeypatch.setattr(main, "_CONFIG", types.SimpleNamespace(value=ConfigDict({"task": "run"})))
     monkeypatch.setattr(main, "_WORKDIR", types.SimpleNamespace(value=""))
     monkeypatch.setattr(processes, "alone", lambda: False)

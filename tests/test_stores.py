@@ -8,9 +8,10 @@ from dermjax.configs import common, study
 from dermjax import stores
 from dermjax.data import layouts
 from dermjax.data.problems import ManifestError
-from dermjax.runs import folder
-from dermjax.settings import checks
+from dermjax.runs import locations
+from dermjax.settings import RunSettings
 from dermjax.study.plan import plan
+from dermjax.study.settings import StudySettings
 
 
 @pytest.mark.parametrize("take", [stores.folder, stores.writable_folder])
@@ -29,7 +30,7 @@ def test_data_are_found_in_the_home_folder(tmp_path, monkeypatch):
     assert manifest.frame["path"].tolist() == [f"{tmp_path}/a.jpg"]
     assert manifest.frame["redact"].tolist() == ["1,1,5,5"]
     config = common.make_config("FS", "data=~/t.csv")
-    assert "~" not in folder.default_workdir(config)
+    assert "~" not in locations.default_workdir(RunSettings.from_config(config))
     for path in (f"~{'no_such_user' * 3}/t.csv", "~/none.csv"):
         with pytest.raises(ManifestError, match="no such file or folder"):
             layouts.read(path, cache_dir=tmp_path / "cache")
@@ -43,7 +44,7 @@ def test_a_name_that_checkpoints_cannot_have_is_refused_before_work(tmp_path, na
     config = common.make_config("SS", "scale=demo")
     config.pretrain.directory = str(tmp_path / name)
     with pytest.raises(ValueError, match="take a(nother| shorter)"):
-        checks.check(config)
+        RunSettings.from_config(config).check_files()
     assert not list(tmp_path.iterdir())
 
 
@@ -57,7 +58,7 @@ def test_a_default_workdir_can_be_written_whatever_the_data_are_called():
     for name in ("back\\slash.csv", "x" * 250 + ".csv", "not\udcffutf8.csv", "a [1].csv"):
         config = common.make_config("FS", None)
         config.data.source = name
-        stores.writable_folder(folder.default_workdir(config))
+        stores.writable_folder(locations.default_workdir(RunSettings.from_config(config)))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_comma_that_ends_a_value_is_named_with_the_remedy(text):
 def test_the_runs_of_a_study_get_its_data_whatever_they_are_called(tmp_path, source):
     config = study.get_config("strategies=FS,alphas=1.0,trials=1")
     config.run.data.source = source
-    (run,) = plan(config, stores.folder(tmp_path))
+    (run,) = plan(StudySettings.from_config(config), stores.folder(tmp_path))
     first, _, *rest = run.flags()
     made = common.make_config("FS", first.partition(":")[2])
     for flag in rest:

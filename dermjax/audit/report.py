@@ -12,7 +12,8 @@ from dermjax import stores
 from dermjax.audit import checks, page
 from dermjax.data import images, layouts, redactions, splits
 from dermjax.data.manifest import Manifest, in_order
-from dermjax.runs.folder import cache_dir, write_text
+from dermjax.runs.files import write_text
+from dermjax.runs.locations import cache_dir
 from dermjax.training import processes
 from dermjax.training.writer import Writer
 

@@ -7,8 +7,6 @@ import os
 import jax
 import numpy as np
 import pandas as pd
-from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.data import (
@@ -24,7 +22,11 @@ from dermjax.data import (
 )
 from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order, make_crops
 from dermjax.data.partners import Partners
-from dermjax.runs.folder import cache_dir, exclusive_in_turn, write_text
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.lock import exclusive_in_turn
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import DataSettings, RunSettings
+from dermjax.settings.data import EmbeddedSettings
 from dermjax.training.writer import Writer
 
 
@@ -50,6 +52,10 @@ class Dataset:
         """Row numbers of a split; with `labelled`, only those whose label is used."""
         chosen = self.split == split
         return np.flatnonzero(chosen & self.labelled if labelled else chosen)
+
+    def names(self, rows: np.ndarray) -> np.ndarray:
+        """`[len(rows)]` str, what the images are known by."""
+        return self.frame["name"].to_numpy(str)[rows]
 
     def counts(self) -> dict[str, int]:
         """Images per split, and what alpha leaves labelled."""
@@ -105,21 +111,21 @@ class Dataset:
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
-def prepare(config: ConfigDict, writer: Writer) -> Dataset:
+def prepare(settings: RunSettings, writer: Writer) -> Dataset:
     """Reads, checks, splits and prepares; what was done before is found in the cache.
 
     Raises:
       ValueError: the manifest has problems (all of them in the message), or cannot be split.
     """
-    if config.data.layout == "cifar10":
-        return _cifar10(config, writer)
-    cache = cache_dir(config)
-    workers = config.data.workers or os.cpu_count() or 1
+    if settings.data.layout == "cifar10":
+        return _cifar10(settings, writer)
+    cache = cache_dir(settings.data.cache_dir)
+    workers = settings.data.workers or os.cpu_count() or 1
     with exclusive_in_turn(cache / "prepared", writer):
-        source = config.data.source
+        source = settings.data.source
         if source == "synthetic":
-            source = _embedded(config.data.synthetic, cache, workers, writer)
-        manifest = _manifest(config, source, workers, writer)
+            source = _embedded(settings.data.synthetic, cache, workers, writer)
+        manifest = _manifest(settings, source, workers, writer)
         for note in manifest.notes:
             writer.say(f"data: {note}")
         frame = manifest.frame
@@ -130,17 +136,17 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         frame["patient"] = frame["patient"].where(frame["patient"] != "", frame["group"])
         crops = make_crops(frame)
         records = builder.prepare(
-            cache / "prepared" / _crops_key(frame["content"], crops, config.data),
+            cache / "prepared" / _crops_key(frame["content"], crops, settings.data),
             crops,
-            max_side=config.data.max_side,
+            max_side=settings.data.max_side,
             workers=workers,
             track=writer.track,
-            records=config.data.records,
+            records=settings.data.records,
         )
-    if config.task == "pretrain":
-        split = _monitoring_split(frame, config.data.split_seed, writer)
+    if settings.task == "pretrain":
+        split = _monitoring_split(frame, settings.data.split_seed, writer)
     else:
-        split = splits.make_split(frame, config.data.split_seed)
+        split = splits.make_split(frame, settings.data.split_seed)
     for found in balance.uneven(frame, split):
         writer.warn(f"data: {found.text}")
     curated = (frame["exclude"] == "test").to_numpy() & (split == "test")
@@ -149,9 +155,9 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
     labelled |= splits.keep_labels(
         frame["label"].to_numpy(),
         has_label & (split == "train"),
-        config.data.alpha,
-        seed=config.seed,
-        trial=config.data.trial,
+        settings.data.alpha,
+        seed=settings.seed,
+        trial=settings.data.trial,
     )
     classes = tuple(sorted(set(frame["label"]) - {""}))
     index = {name: i for i, name in enumerate(classes)}
@@ -162,59 +168,60 @@ def prepare(config: ConfigDict, writer: Writer) -> Dataset:
         split=np.where(curated, "excluded", split),
         labelled=labelled,
         source=records,
-        side=config.data.max_side,
-        reading=_reading(config),
+        side=settings.data.max_side,
+        reading=_reading(settings.data),
         fingerprint=manifest.fingerprint,
         manifest=manifest,
         excluded={"everywhere": int(left_out.sum()), "test": int(curated.sum())},
-        allowed=links.accepted(manifest.frame, config.data.allow),
+        allowed=links.accepted(manifest.frame, settings.data.allow),
         without_patient=without_patient,
     )
 
 
-def _manifest(config: ConfigDict, source: str, workers: int, writer: Writer) -> Manifest:
+def _manifest(settings: RunSettings, source: str, workers: int, writer: Writer) -> Manifest:
     """The checked table in an order of its own, every photograph having been looked at once."""
     manifest = layouts.load(
         source,
-        labelled=config.task != "pretrain",
-        layout=config.data.layout,
-        official_split=config.data.official_split,
-        on_bad_image=config.data.on_bad_image,
-        near=config.data.near_duplicates,
-        allow=config.data.allow,
-        redact=config.data.redact,
-        cache_dir=cache_dir(config) / "scans",
+        labelled=settings.task != "pretrain",
+        layout=settings.data.layout,
+        official_split=settings.data.official_split,
+        on_bad_image=settings.data.on_bad_image,
+        near=settings.data.near_duplicates,
+        allow=settings.data.allow,
+        redact=settings.data.redact,
+        cache_dir=cache_dir(settings.data.cache_dir) / "scans",
         workers=workers,
         track=writer.track,
     )
     return in_order(manifest)
 
 
-def fingerprint(config: ConfigDict, writer: Writer) -> str:
+def fingerprint(settings: RunSettings, writer: Writer) -> str:
     """The fingerprint of the data as they are now, to compare with that of a run.
 
     Raises:
       ValueError: as `prepare`.
     """
-    if config.data.layout == "cifar10":
-        return _cifar10(config, writer).fingerprint
-    cache, workers = cache_dir(config), config.data.workers or os.cpu_count() or 1
+    if settings.data.layout == "cifar10":
+        return _cifar10(settings, writer).fingerprint
+    cache = cache_dir(settings.data.cache_dir)
+    workers = settings.data.workers or os.cpu_count() or 1
     with exclusive_in_turn(cache / "prepared", writer):
-        source = config.data.source
+        source = settings.data.source
         if source == "synthetic":
-            source = _embedded(config.data.synthetic, cache, workers, writer)
-        return _manifest(config, source, workers, writer).fingerprint
+            source = _embedded(settings.data.synthetic, cache, workers, writer)
+        return _manifest(settings, source, workers, writer).fingerprint
 
 
-def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
+def _cifar10(settings: RunSettings, writer: Writer) -> Dataset:
     """CIFAR-10's own two sets, its test images as validation: MoCo's notebook asks kNN for them.
 
     Raises:
       ValueError: files are missing or damaged.
     """
-    source = config.data.source
+    source = settings.data.source
     if stores.is_remote(source):
-        cache = cache_dir(config)
+        cache = cache_dir(settings.data.cache_dir)
         with exclusive_in_turn(cache / "prepared", writer):
             source = remote.Copies(cache / "scans", writer.track).of(source)
     data = cifar10.read_cifar10(source)
@@ -222,7 +229,7 @@ def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
     rows = np.array([f"{i:05d}" for i in range(len(names))])
     split = np.where(data.is_test, "validation", "train")
     labelled = (split != "train") | splits.keep_labels(
-        names, split == "train", config.data.alpha, seed=config.seed, trial=config.data.trial
+        names, split == "train", settings.data.alpha, seed=settings.seed, trial=settings.data.trial
     )
     return Dataset(
         frame=pd.DataFrame({"name": rows, "label": names, "patient": rows, "group": rows}),
@@ -232,7 +239,7 @@ def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
         labelled=labelled,
         source=data.images,
         side=data.images.shape[1],
-        reading=_reading(config),
+        reading=_reading(settings.data),
         fingerprint=hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest(),
         manifest=None,
         excluded={"everywhere": 0, "test": 0},
@@ -240,17 +247,17 @@ def _cifar10(config: ConfigDict, writer: Writer) -> Dataset:
     )
 
 
-def _reading(config: ConfigDict) -> pipeline.Reading:
+def _reading(settings: DataSettings) -> pipeline.Reading:
     return pipeline.Reading(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        threads=config.data.read_threads,
-        prefetch_batches=config.data.prefetch_batches,
+        threads=settings.read_threads,
+        prefetch_batches=settings.prefetch_batches,
     )
 
 
-def write_splits(dataset: Dataset, directory: epath.Path) -> None:
-    """`splits.csv` (left out rows are not in it), and the fingerprint of what it was made from.
+def write_splits(dataset: Dataset, folder: RunFolder) -> None:
+    """Writes the sets (left out rows are not in them) and the fingerprint of what they are made of.
 
     What is there stays as it is.
 
@@ -270,15 +277,17 @@ def write_splits(dataset: Dataset, directory: epath.Path) -> None:
     # What else is known of the images, for whoever looks at a part of them.
     further = [name for name in dataset.frame if name not in (*KNOWN, *OURS, *table)]
     table = pd.concat([table, dataset.frame[further]], axis=1)
-    text = table[table["split"] != "excluded"].to_csv(index=False)
-    path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
-    if mark.exists() and path.exists():
-        same = sorted(path.read_text().splitlines()) == sorted(text.splitlines())
-        if mark.read_text() != dataset.fingerprint or not same:
-            raise ValueError(_CHANGED.format(directory))
-        return
-    write_text(path, text)
-    write_text(mark, dataset.fingerprint)
+    table = table[table["split"] != "excluded"]
+    recorded = folder.data_fingerprint()
+    if recorded is None:
+        folder.write_splits(table, dataset.fingerprint)
+    elif recorded != dataset.fingerprint or _lines(table) != _lines(folder.splits()):
+        raise ValueError(_CHANGED.format(folder))
+
+
+def _lines(table: pd.DataFrame) -> list[str]:
+    """The rows as text, whatever their order."""
+    return sorted(table.to_csv(index=False).splitlines())
 
 
 _CHANGED = (
@@ -287,7 +296,7 @@ _CHANGED = (
 )
 
 
-def as_recorded(dataset: Dataset, directory: epath.Path, *, labelled: bool = True) -> Dataset:
+def as_recorded(dataset: Dataset, folder: RunFolder, *, labelled: bool = True) -> Dataset:
     """The data with the sets and the labelled subset that the run in a folder has written down.
 
     They are drawn alike today as long as the data are the same; what counts is what the run was
@@ -299,35 +308,33 @@ def as_recorded(dataset: Dataset, directory: epath.Path, *, labelled: bool = Tru
     Raises:
       ValueError: the run was made with other data.
     """
-    path, mark = directory / "splits.csv", directory / "data_fingerprint.txt"
-    if not (path.exists() and mark.exists()):
+    recorded = folder.data_fingerprint()
+    if recorded is None:
         return dataset
-    with path.open() as file:
-        columns = ["image", "split", "labelled"]
-        kept = pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
+    rows = folder.splits().set_index("image")
     names = dataset.frame["name"]
     known = dataset.split != "excluded"
-    if mark.read_text() != dataset.fingerprint or set(kept["image"]) != set(names[known]):
-        raise ValueError(_CHANGED.format(directory))
-    kept = kept.set_index("image").reindex(names)
-    split = np.where(known, kept["split"].to_numpy(object), dataset.split)
+    if recorded != dataset.fingerprint or set(rows.index) != set(names[known]):
+        raise ValueError(_CHANGED.format(folder))
+    rows = rows.reindex(names)
+    split = np.where(known, rows["split"].to_numpy(object), dataset.split)
     if labelled:
-        used = known & (kept["labelled"] == "1").to_numpy()
+        used = known & (rows["labelled"] == "1").to_numpy()
         return dataclasses.replace(dataset, split=split, labelled=used)
     if not np.array_equal(split, dataset.split):  # a subset of other training images
-        raise ValueError(_CHANGED.format(directory))
+        raise ValueError(_CHANGED.format(folder))
     return dataset
 
 
-def _embedded(settings: ConfigDict, cache, workers: int, writer: Writer) -> str:
+def _embedded(settings: EmbeddedSettings, cache, workers: int, writer: Writer) -> str:
     """The synthetic data set's manifest, made on first use."""
-    settings = synthetic.SyntheticSettings(**settings.to_dict())
-    name = "-".join(str(v) for v in (synthetic.DRAWING, *dataclasses.astuple(settings)))
+    drawing = settings.drawing()
+    name = "-".join(str(v) for v in (synthetic.DRAWING, *dataclasses.astuple(drawing)))
     directory = cache / "synthetic" / hashlib.sha256(name.encode()).hexdigest()[:12]
-    return str(synthetic.write_dataset(directory, settings, workers=workers, track=writer.track))
+    return str(synthetic.write_dataset(directory, drawing, workers=workers, track=writer.track))
 
 
-def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: ConfigDict) -> str:
+def _crops_key(content: pd.Series, crops: list[builder.Crop], settings: DataSettings) -> str:
     """Names the prepared crops by what is in them, in their order, by their size and form."""
     lines = [
         " ".join((f"{sha} {crop.box}", *(f"without {[*map(float, area)]}" for area in crop.redact)))

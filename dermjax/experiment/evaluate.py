@@ -1,73 +1,64 @@
 """Stage 3: the selected network on the test set, once."""
 
-import json
 from typing import Any
 
 import flax
 import jax
 import numpy as np
 import pandas as pd
-from etils import epath
-from ml_collections import ConfigDict
 from scipy import special
 
 import dermjax
 from dermjax import models
 from dermjax.experiment import networks
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
-from dermjax.experiment.predictor import Predictor, write_features
-from dermjax.models import Preprocessing
-from dermjax.runs.folder import write_text
+from dermjax.experiment.predictor import Predictor
 from dermjax.runs.json_numbers import or_none
+from dermjax.runs.run_folder import write_features
 from dermjax.statistics import measures
-from dermjax.training import parallel
-
-TEST_FEATURES = "test_features.npz"
 
 
-def evaluate(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
-    variables: Any,
-    preprocessing: Preprocessing,
-    workdir: epath.Path,
-) -> dict[str, Any]:
+def evaluate(run: RunContext, variables: Any) -> dict[str, Any]:
     """Predicts the test set once and returns the measures for the results.
 
-    Writes `predictions.csv`, `validation_predictions.csv` (to calibrate on) and, if the config asks
-    for them, the test images' features.
+    Writes the predictions of the test and of the validation images (to calibrate on) and, if the
+    settings ask for them, the test images' features.
 
     Args:
       variables: of the selected network.
-      preprocessing: what it was trained on.
     """
-    classifier = networks.make_classifier(config, devices, len(dataset.classes))
+    settings, dataset = run.settings, run.dataset
+    classifier = networks.make_classifier(settings, run.devices, len(dataset.classes))
     encoder, kernel, bias = models.without_classifier(variables, classifier)
     predictor = Predictor(
-        models.create(config.model.name, num_classes=0, dtype=networks.dtype(config, devices)),
+        networks.make_encoder(settings, run.devices),
         dataset,
-        devices,
-        preprocessing,
-        image_size=config.finetune.image_size,
-        batch_size=config.evaluate.batch_size,
+        run.devices,
+        run.preprocessing,
+        image_size=settings.finetuning.image_size,
+        batch_size=settings.evaluate.batch_size,
     )
     # The logits are made from the features here, so that one pass gives both.
     kernel, bias = np.asarray(kernel), np.asarray(bias)
 
-    def predict(split: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Writes a set's predictions; returns its rows, features and probabilities."""
         rows = dataset.rows(split, labelled=True)
         features = predictor(encoder, rows)
         logits = (features @ kernel + bias).astype(np.float64)
         probabilities = special.softmax(logits, axis=-1)
-        _write_predictions(dataset, rows, probabilities, workdir / name)
+        run.folder.write_predictions(_predictions(dataset, rows, probabilities), split)
         return rows, features, probabilities
 
-    predict("validation", "validation_predictions.csv")
-    rows, features, probabilities = predict("test", "predictions.csv")
-    if config.evaluate.features:
-        write_features(workdir / TEST_FEATURES, dataset, rows, features.astype(np.float16))
+    predict("validation")
+    rows, features, probabilities = predict("test")
+    if settings.evaluate.features:
+        write_features(
+            run.folder.test_features,
+            features=features.astype(np.float16),
+            id=dataset.names(rows),
+        )
     predicted = probabilities.argmax(-1)
     measured = measures.measure(dataset.labels[rows], predicted, len(dataset.classes))
     return {
@@ -87,23 +78,26 @@ def evaluate(
 
 
 def write_results(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
+    run: RunContext,
     measured: dict[str, Any],
     *,
-    path: epath.Path,
     seconds: dict[str, float],
-    weights: dict[str, Any],
     pretraining: str | None,
 ) -> dict[str, Any]:
-    """`results.json`, the mark of a finished run."""
+    """Writes the results, the mark of a finished run, and returns them.
+
+    Args:
+      measured: what `evaluate` found, or the last look of pretraining's monitor.
+      seconds: by stage.
+      pretraining: its folder; None of strategies without.
+    """
+    settings, dataset, devices = run.settings, run.dataset, run.devices
     results = {
-        "task": config.task,
-        "strategy": config.strategy,
-        "alpha": config.data.alpha,
-        "trial": config.data.trial,
-        "model": config.model.name,
+        "task": settings.task,
+        "strategy": settings.strategy,
+        "alpha": settings.data.alpha,
+        "trial": settings.data.trial,
+        "model": settings.model.name,
         "classes": list(dataset.classes),
         "n": dataset.counts(),
         "excluded": dataset.excluded,
@@ -112,7 +106,7 @@ def write_results(
         "without_patient": dataset.without_patient,
         **measured,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "weights": weights,
+        "weights": run.beginning.record(),
         "pretraining": pretraining,
         "versions": {
             "jax": jax.__version__,
@@ -122,7 +116,7 @@ def write_results(
         "devices": {"kind": devices.kind, "count": devices.count},
         "data_fingerprint": dataset.fingerprint,
     }
-    write_text(path, json.dumps(results, indent=2) + "\n")
+    run.folder.write_results(results)
     return results
 
 
@@ -137,8 +131,8 @@ def _origin_of_sets(dataset: Dataset) -> str:
     return "given" if "validation" in given else "given without validation"
 
 
-def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:
-    """One line per image: label, answer, and a probability per class."""
+def _predictions(dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """A row for each image: label, prediction, and a probability of each class."""
     frame, predicted = dataset.frame.iloc[rows], probabilities.argmax(-1)
     table = pd.DataFrame(
         {
@@ -150,4 +144,4 @@ def _write_predictions(dataset, rows, probabilities, path: epath.Path) -> None:
     )
     for i, name in enumerate(dataset.classes):
         table[f"p_{name}"] = probabilities[:, i]
-    write_text(path, table.to_csv(index=False, float_format="%.7g"))
+    return table

@@ -1,11 +1,10 @@
 """A finished run's network as a file for PyTorch and timm, or for the next run to start from."""
 
-import json
 from typing import Any
 
 from dermjax import models, stores
 from dermjax.experiment.trained_networks import restore
-from dermjax.runs.folder import RESULTS, read_config
+from dermjax.runs.run_folder import RunFolder
 
 
 def export(workdir: str, path: str, stage: str) -> str:
@@ -23,24 +22,22 @@ def export(workdir: str, path: str, stage: str) -> str:
       ValueError: no finished run, no such stage in it, or another ending.
       OSError: the file cannot be written.
     """
-    directory = stores.folder(workdir)
+    run = RunFolder.named(workdir)
     if stores.is_remote(path):
         raise ValueError(f"{path}: name a file of this disk, and copy it from there")
     path = stores.expanded(path)
-    config = read_config(directory)
-    if not (directory / RESULTS).exists():
-        raise ValueError(f"the run in {workdir} is not finished; the same command continues it")
-    results = json.loads((directory / RESULTS).read_text())
+    settings, results = run.settings(), run.results()
     classes = tuple(results["classes"]) if stage == "finetune" else ()
-    variables, step = restore(config, directory, stage, classes=len(classes))
+    variables, step = restore(settings, run, stage, classes=len(classes))
+    size = (settings.finetuning if stage == "finetune" else settings.pretraining).image_size
     model = models.create(
-        config.model.name,
+        settings.model.name,
         num_classes=len(classes),
-        preprocessing=_preprocessing(results["weights"], config[stage].image_size),
+        preprocessing=_preprocessing(results["weights"], size),
     )
     models.save_weights(path, model, variables, classes=classes)
     what = f"classes {', '.join(classes)}" if classes else "encoder without classifier"
-    return f"{path}: {config.model.name}, {what}, step {step} of {stage}"
+    return f"{path}: {settings.model.name}, {what}, step {step} of {stage}"
 
 
 def _preprocessing(weights: dict[str, Any], size: int) -> models.Preprocessing:

@@ -6,37 +6,25 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
-from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.experiment import networks
-from dermjax.experiment.dataset import Dataset
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.predictor import Predictor
-from dermjax.settings.augmentation import make_augmentation
+from dermjax.settings import FinetuneSettings
 from dermjax.statistics import measures
 from dermjax.steps import classify, losses, optimizer
 from dermjax.training import loop, parallel
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
-from dermjax.training.writer import MetricsFile, Writer
 
 STAGE = "finetune"
 
 
-def finetune(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
-    writer: Writer,
-    workdir: epath.Path,
-    encoder: dict[str, Any] | None,
-    preprocessing: models.Preprocessing,
-) -> tuple[dict[str, Any], int, float]:
+def finetune(run: RunContext, encoder: dict[str, Any] | None) -> tuple[dict[str, Any], int, float]:
     """Trains the classifier and selects a checkpoint on validation.
 
     Args:
       encoder: `{'params', 'batch_stats'}` to start from; None for random weights.
-      preprocessing: what the encoder was trained on.
 
     Returns:
       The selected network's variables, its step, and the stage's seconds.
@@ -45,37 +33,38 @@ def finetune(
       stop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite.
     """
+    settings, stage = run.settings, run.settings.finetuning
     # The trial changes the labelled subset and all that is random in this stage.
-    seed = config.seed + 1000 * (config.data.trial + 1)
-    model = networks.make_classifier(config, devices, len(dataset.classes))
+    seed = settings.seed + 1000 * (settings.data.trial + 1)
+    model = networks.make_classifier(settings, run.devices, len(run.dataset.classes))
     if encoder is None:
         variables = models.initialize(model, seed)
     else:
         variables = models.with_classifier(encoder, model, seed)
     # What is random has nothing to keep: it learns at the full rate.
-    encoder_rate = 1.0 if encoder is None else config.finetune.encoder_rate
-    schedule, adamw = _optimizer(config.finetune, model.CLASSIFIER, encoder_rate)
-    steps = _steps(config, dataset, devices, model, adamw, preprocessing, seed)
-    folder = workdir / "checkpoints" / STAGE
+    encoder_rate = 1.0 if encoder is None else stage.encoder_rate
+    schedule, adamw = _optimizer(stage, model.CLASSIFIER, encoder_rate)
+    folder = run.folder.checkpoints(STAGE)
     with Checkpoints(folder, scored=True) as checkpoints:
         training = loop.Training(
-            **steps,
-            schedule=_when(config.finetune),
+            train_step=_train_step(run, model, adamw),
+            batches=_batches(run, seed),
+            schedule=_when(stage),
             checkpoints=checkpoints,
-            metrics_file=MetricsFile(workdir / "metrics.jsonl", active=writer.active),
-            writer=writer,
-            abstract=devices.abstract,
-            evaluate=_validation(config, dataset, devices, model, preprocessing),
+            metrics_file=run.folder.metrics(),
+            writer=run.writer,
+            abstract=run.devices.abstract,
+            evaluate=_validation(run, model),
             host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
         )
-        state = devices.replicate(classify.create_state(variables, adamw, seed=seed))
+        state = run.devices.replicate(classify.create_state(variables, adamw, seed=seed))
         state, seconds = training.run(state)
         best_step = checkpoints.best_step
-    target = devices.abstract(state.variables)
+    target = run.devices.abstract(state.variables)
     return restore_subtree(folder, best_step, target), best_step, seconds
 
 
-def _optimizer(stage: ConfigDict, classifier: str, encoder_rate: float):
+def _optimizer(stage: FinetuneSettings, classifier: str, encoder_rate: float):
     """The classifier's learning rate schedule, and the optimizer of all parameters."""
     schedule = optimizer.make_schedule(
         stage.learning_rate,
@@ -89,31 +78,39 @@ def _optimizer(stage: ConfigDict, classifier: str, encoder_rate: float):
     return schedule, adamw
 
 
-def _steps(config, dataset, devices, model, adamw, preprocessing, seed: int) -> dict[str, Callable]:
-    """The loop's `train_step` and `batches`."""
-    stage, rows = config.finetune, dataset.rows("train", labelled=True)
+def _train_step(run: RunContext, model: nn.Module, adamw) -> Callable:
+    """`(state, batch) -> (state, metrics)` over all devices."""
+    stage, dataset = run.settings.finetuning, run.dataset
+    labels = dataset.labels[dataset.rows("train", labelled=True)]
     step = functools.partial(
         classify.train_step,
         apply=model.apply,
         optimizer=adamw,
-        augment=make_augmentation(stage, preprocessing),
+        augment=stage.augmentation(run.preprocessing),
         config=classify.ClassifierConfig(
-            loss=make_loss(stage, dataset.labels[rows], len(dataset.classes)),
+            loss=make_loss(stage, labels, len(dataset.classes)),
             axis=parallel.AXIS,
             accumulate_steps=stage.accumulate_steps,
         ),
     )
+    return run.devices.map_train_step(step)
+
+
+def _batches(run: RunContext, seed: int) -> Callable:
+    """`step -> batches` of the labelled training images from that step on."""
+    stage, dataset = run.settings.finetuning, run.dataset
+    rows = dataset.rows("train", labelled=True)
 
     def batches(start):
         shares = dataset.training_batches(
             rows, batch_size=stage.batch_size, seed=seed, start=start, sampling=stage.sampling
         )
-        return map(devices.put, shares)
+        return map(run.devices.put, shares)
 
-    return {"train_step": devices.map_train_step(step), "batches": batches}
+    return batches
 
 
-def _when(stage: ConfigDict) -> loop.Schedule:
+def _when(stage: FinetuneSettings) -> loop.Schedule:
     """A checkpoint with every evaluation: its score selects."""
     return loop.Schedule(
         STAGE,
@@ -125,11 +122,11 @@ def _when(stage: ConfigDict) -> loop.Schedule:
     )
 
 
-def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
+def make_loss(stage: FinetuneSettings, labels: np.ndarray, classes: int) -> Callable:
     """The loss of each image, with what the labelled training images' counts make of it.
 
     Args:
-      stage: `config.finetune`.
+      stage: settings of stage 2.
       labels: of the labelled training images, int in [0, classes).
 
     Returns:
@@ -160,21 +157,16 @@ def make_loss(stage: ConfigDict, labels: np.ndarray, classes: int) -> Callable:
     )
 
 
-def _validation(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
-    model: nn.Module,
-    preprocessing: models.Preprocessing,
-):
+def _validation(run: RunContext, model: nn.Module):
     """state -> scalars of the validation set, and the score that selects a checkpoint."""
+    stage, dataset = run.settings.finetuning, run.dataset
     predictor = Predictor(
         model,
         dataset,
-        devices,
-        preprocessing,
-        image_size=config.finetune.image_size,
-        batch_size=config.evaluate.batch_size,
+        run.devices,
+        run.preprocessing,
+        image_size=stage.image_size,
+        batch_size=run.settings.evaluate.batch_size,
     )
     rows = dataset.rows("validation", labelled=True)
     labels = dataset.labels[rows]
@@ -188,7 +180,7 @@ def _validation(
             "validation_macro_sensitivity": measured.macro_sensitivity,
             "validation_log_loss": measures.log_loss(labels, logits),
         }
-        return scalars, _score(scalars, config.finetune.select)
+        return scalars, _score(scalars, stage.select)
 
     return evaluate
 

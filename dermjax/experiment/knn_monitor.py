@@ -11,16 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from dermjax import models
 from dermjax.experiment import networks
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.predictor import Predictor
+from dermjax.settings import MonitorSettings, PretrainSettings
 from dermjax.statistics import embeddings, health, measures, neighbours
 from dermjax.steps import moco
-from dermjax.training import parallel
-from dermjax.training.writer import Writer
 
 # Of the steps: a young encoder's embeddings always lie in a cone.
 _JUDGED_FROM = 0.1
@@ -34,25 +32,17 @@ _SHARE = 0.02
 class Monitor:
     """`state -> (scalars, None)`, as the loop wants its evaluation; says warnings once."""
 
-    def __init__(
-        self,
-        stage: ConfigDict,
-        dataset: Dataset,
-        features: "Features",
-        writer: Writer,
-        *,
-        queue_size: int,
-    ):
-        self._stage, self._dataset, self._writer = stage, dataset, writer
-        self._features, self._queue_size = features, queue_size
+    def __init__(self, run: RunContext, features: "Features", *, queue_size: int):
+        self._stage, self._dataset = run.settings.pretraining, run.dataset
+        self._writer, self._features, self._queue_size = run.writer, features, queue_size
         self._said: set[str] = set()
         self._warn({})
-        self.bank, self.queries = monitored(dataset)
+        self.bank, self.queries = monitored(run.dataset)
         self.every = interval(self._stage, len(self.bank) + len(self.queries))
         # An encoder that has learned next to nothing: what later looks are compared with.
         self.first = _rounded_up(_SETTLED, self._stage.report_every)
         if not len(self.bank) or not len(self.queries):
-            writer.say(
+            self._writer.say(
                 f"pretrain: {len(self.bank)} labelled training and {len(self.queries)} labelled "
                 "validation images: without both no nearest neighbours are monitored"
             )
@@ -90,7 +80,7 @@ class Monitor:
 
 
 def diagnose(
-    stage: ConfigDict, dataset: Dataset, queue_size: int, scalars: dict[str, float]
+    stage: PretrainSettings, dataset: Dataset, queue_size: int, scalars: dict[str, float]
 ) -> dict[str, str]:
     """Warnings in words, of a line of the monitor's scalars."""
     return health.diagnose(
@@ -105,22 +95,17 @@ def diagnose(
 class Features:
     """Unit vectors `[len(rows), F]` of MoCo's network: of its encoder, or behind its head."""
 
-    def __init__(
-        self,
-        config: ConfigDict,
-        dataset: Dataset,
-        devices: parallel.Devices,
-        preprocessing: models.Preprocessing,
-    ):
-        model = networks.make_projected_encoder(config, devices)
-        self._whole = config.pretrain.monitor.features == "embedding"
+    def __init__(self, run: RunContext):
+        stage = run.settings.pretraining
+        model = networks.make_projected_encoder(run.settings, run.devices)
+        self._whole = stage.monitor.features == "embedding"
         self._predictor = Predictor(
             model if self._whole else model.encoder,
-            dataset,
-            devices,
-            preprocessing,
-            image_size=config.pretrain.image_size,
-            batch_size=config.evaluate.batch_size,
+            run.dataset,
+            run.devices,
+            run.preprocessing,
+            image_size=stage.image_size,
+            batch_size=run.settings.evaluate.batch_size,
         )
 
     def __call__(self, variables: dict[str, Any], rows: np.ndarray) -> jax.Array:
@@ -134,7 +119,7 @@ def monitored(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return dataset.rows("train", labelled=True), dataset.rows("validation", labelled=True)
 
 
-def interval(stage: ConfigDict, images: int) -> int:
+def interval(stage: PretrainSettings, images: int) -> int:
     """Steps between two looks; automatic: so that `images` forward passes are 2 % of the work.
 
     A step costs about four forward passes for each image of the batch: one of the key encoder and
@@ -142,7 +127,7 @@ def interval(stage: ConfigDict, images: int) -> int:
     """
     if stage.monitor.every:
         return stage.monitor.every
-    work = 4 * moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
+    work = 4 * stage.keys_per_step
     return _rounded_up(max(images, 1) / (_SHARE * work), stage.report_every)
 
 
@@ -155,7 +140,7 @@ def classify_by_neighbours(
     bank: jax.Array,
     query_labels: np.ndarray,
     bank_labels: np.ndarray,
-    settings: ConfigDict,
+    settings: MonitorSettings,
     classes: int,
 ) -> dict[str, float]:
     """kNN, the single nearest neighbour, and the floor beneath both; nothing without labels."""

@@ -1,29 +1,43 @@
 """Frozen features of a run's encoder: written out, and measured by a linear probe."""
 
+import dataclasses
 import json
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import models, stores
 from dermjax.experiment import networks
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
-from dermjax.experiment.predictor import Predictor, write_features
+from dermjax.experiment.predictor import Predictor
+from dermjax.experiment.probe_settings import ProbeSettings
 from dermjax.experiment.summary import probe_summary
 from dermjax.experiment.trained_networks import restore
-from dermjax.runs.folder import cache_dir, exclusive, read_config, write_text
+from dermjax.runs.files import write_text
 from dermjax.runs.json_numbers import or_none
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.lock import exclusive
+from dermjax.runs.run_folder import RunFolder, read_features, write_features
+from dermjax.settings import RunSettings
 from dermjax.statistics import measures, probe
-from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
 
-_ENCODERS = ("auto", "pretrain", "start", "finetune")
-_SELECT = ("macro_sensitivity", "accuracy")
+
+@dataclasses.dataclass(frozen=True)
+class _Probed:
+    """What is probed, and where the probe writes."""
+
+    settings: ProbeSettings
+    run: RunFolder
+    trained: RunSettings  # the run's, with the labelled subset that is asked for
+    dataset: Dataset
+    encoder: str  # pretrain, start or finetune
+    folder: RunFolder
+    writer: Writer
 
 
-def run(config: ConfigDict, workdir: str = "") -> int:
+def run(settings: ProbeSettings, workdir: str = "") -> int:
     """Features once, then the probe; returns the process's exit status.
 
     Args:
@@ -32,57 +46,33 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     Raises:
       ValueError: a user's mistake, in words.
     """
-    _check(config)
     processes.check_alone("a probe")
-    source = stores.folder(config.run)
-    trained = read_config(source)
-    subset = trained.data.alpha, trained.data.trial
-    _set_subset(trained, config)
-    directory = stores.folder(workdir or source)
-    parallel.keep_compiled(cache_dir(trained) / "xla")
+    source = RunFolder.named(settings.run)
+    own = source.settings()
+    data = settings.subset(own.data)
+    trained = dataclasses.replace(own, data=data)
+    encoder = settings.encoder_of(trained)
+    folder = RunFolder(stores.folder(workdir)) if workdir else source
+    parallel.keep_compiled(cache_dir(data.cache_dir) / "xla")
     writer = Writer()
-    encoder = _which(config.encoder, trained)
-    with exclusive(directory, writer, wait=False):
-        own = (trained.data.alpha, trained.data.trial) == subset
-        dataset = as_recorded(prepare(trained, writer), source, labelled=own)
-        _check_labels(dataset, trained)
-        features = _features(config, trained, dataset, source, directory, encoder, writer)
-        results = _probe(config, trained, dataset, features, encoder)
-        weights = "-balanced" if config.balanced else ""
-        labels = f"alpha{trained.data.alpha:g}-trial{trained.data.trial}"
-        name = f"probe-{encoder}-{labels}{weights}.json"
-        write_text(directory / name, json.dumps(results, indent=2) + "\n")
-    writer.say("\n" + probe_summary(results, str(directory / name)))
+    with exclusive(folder.path, writer, wait=False):
+        dataset = as_recorded(prepare(trained, writer), source, labelled=data == own.data)
+        _check_labels(dataset, data.source)
+        probed = _Probed(settings, source, trained, dataset, encoder, folder, writer)
+        results = _probe(probed, _features(probed))
+        path = folder.probe(encoder, data.alpha, data.trial, balanced=settings.balanced)
+        write_text(path, json.dumps(results, indent=2) + "\n")
+    writer.say("\n" + probe_summary(results, str(path)))
     return 0
 
 
-def _check(config: ConfigDict) -> None:
-    for field, known in (("encoder", _ENCODERS), ("select", _SELECT)):
-        if config[field] not in known:
-            raise ValueError(
-                f"config.{field} = {config[field]!r} must be one of {', '.join(known)}"
-            )
-    if not config.run:
-        raise ValueError("which run? name its folder, as in configs/probe.py:run=runs/mine")
-    if not 0 <= config.alpha <= 1:
-        raise ValueError(f"config.alpha = {config.alpha} must be above 0 and at most 1, or 0")
-    if config.trial < -1:
-        raise ValueError(f"config.trial = {config.trial} must be at least 0, or -1")
-
-
-def _set_subset(trained: ConfigDict, config: ConfigDict) -> None:
-    """Changes the run's config to the labelled subset that is asked for."""
-    trained.data.alpha = config.alpha or trained.data.alpha
-    trained.data.trial = trained.data.trial if config.trial < 0 else config.trial
-
-
-def _check_labels(dataset: Dataset, trained: ConfigDict) -> None:
+def _check_labels(dataset: Dataset, source: str) -> None:
     """Whether there is something to learn and to measure: pretraining alone needs no labels.
 
     Raises:
       ValueError: fewer than two classes, or no labelled image in a set that the probe needs.
     """
-    source, classes = trained.data.source, dataset.classes
+    classes = dataset.classes
     if len(classes) < 2:
         has = f"only the class {classes[0]!r}" if classes else "no label at all"
         raise ValueError(f"a probe needs labels, two classes at least, but {source} has {has}")
@@ -94,75 +84,61 @@ def _check_labels(dataset: Dataset, trained: ConfigDict) -> None:
             )
 
 
-def _which(asked: str, trained: ConfigDict) -> str:
-    """`auto` resolved.
-
-    Raises:
-      ValueError: the run has no such encoder.
-    """
-    pretrained = STRATEGIES[trained.strategy].pretrains
-    if asked == "auto":
-        return "pretrain" if pretrained else "start"
-    if asked == "pretrain" and not pretrained:
-        raise ValueError(
-            f"a run of strategy {trained.strategy} has no pretrained encoder; take encoder=start"
-        )
-    return asked
-
-
-def _features(config, trained, dataset, source, directory, encoder, writer) -> np.ndarray:
+def _features(probed: _Probed) -> np.ndarray:
     """`[rows, F]` float32 of every image of the data set; read where they were written before."""
-    size = config.image_size or _trained_size(trained, encoder)
-    path = directory / f"features-{encoder}.npz"
-    mark = json.dumps({"data": dataset.fingerprint, "image_size": size, "run": str(source)})
-    if (kept := _read_features(path, mark, dataset)) is not None:
-        writer.say(f"features: {len(kept)} images, read from {path}")
-        return kept
-    devices, beginning = parallel.all_devices(), networks.begin(trained, writer)
+    trained, dataset, encoder = probed.trained, probed.dataset, probed.encoder
+    size = probed.settings.image_size or _trained_size(trained, encoder)
+    path = probed.folder.encoder_features(encoder)
+    mark = {"data": dataset.fingerprint, "image_size": size, "run": str(probed.run)}
+    if (found := _read_features(path, json.dumps(mark), dataset)) is not None:
+        probed.writer.say(f"features: {len(found)} images, read from {path}")
+        return found
+    devices, beginning = parallel.all_devices(), networks.begin(trained, probed.writer)
     predictor = Predictor(
-        models.create(trained.model.name, num_classes=0, dtype=networks.dtype(trained, devices)),
+        networks.make_encoder(trained, devices),
         dataset,
         devices,
         beginning.preprocessing,
         image_size=size,
-        batch_size=config.batch_size,
+        batch_size=probed.settings.batch_size,
     )
     if encoder == "start":
         model = models.create(trained.model.name, num_classes=0)
         variables = beginning.encoder or models.initialize(model, trained.seed)
     else:
-        variables, _ = restore(trained, source, encoder)
+        variables, _ = restore(trained, probed.run, encoder)
     rows = np.arange(len(dataset.labels))
     features = predictor(variables, rows)
     known = {name: dataset.frame[name].to_numpy(str) for name in ("label", "patient")}
-    known |= {"split": dataset.split.astype(str), "mark": np.array(mark)}
-    write_features(path, dataset, rows, features, **known)
-    writer.say(f"features: {features.shape[0]} images x {features.shape[1]}, written to {path}")
+    known |= {"split": dataset.split.astype(str), "mark": np.array(json.dumps(mark))}
+    write_features(path, features=features, id=dataset.names(rows), **known)
+    shape = f"{features.shape[0]} images x {features.shape[1]}"
+    probed.writer.say(f"features: {shape}, written to {path}")
     return features
 
 
 def _read_features(path: epath.Path, mark: str, dataset: Dataset) -> np.ndarray | None:
     """`[rows, F]` of the images by their names; None where they are not there, or not of all."""
-    if not path.exists():
+    arrays = read_features(path)
+    if arrays is None or str(arrays.get("mark")) != mark:
         return None
-    try:
-        with path.open("rb") as file, np.load(file) as kept:
-            if str(kept["mark"]) != mark:
-                return None
-            place = {name: i for i, name in enumerate(kept["id"].tolist())}
-            return kept["features"][[place[name] for name in dataset.frame["name"]]]
-    except (OSError, ValueError, KeyError):
+    place = {name: i for i, name in enumerate(arrays["id"].tolist())}
+    names = dataset.frame["name"].tolist()
+    if not place.keys() >= set(names):
         return None
+    return arrays["features"][[place[name] for name in names]]
 
 
-def _trained_size(trained: ConfigDict, encoder: str) -> int:
+def _trained_size(trained: RunSettings, encoder: str) -> int:
     """px the encoder was trained at; of weights from elsewhere, what the run gives them."""
-    stage = "pretrain" if encoder == "pretrain" or "finetune" not in trained else "finetune"
-    return trained[stage].image_size
+    if encoder == "pretrain" or trained.finetune is None:
+        return trained.pretraining.image_size
+    return trained.finetune.image_size
 
 
-def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str) -> dict:
+def _probe(probed: _Probed, features: np.ndarray) -> dict:
     """The probe's measures on the test set (of a run that has one) and how C was chosen."""
+    settings, trained, dataset = probed.settings, probed.trained, probed.dataset
     train, validation, test = (
         dataset.rows(split, labelled=True) for split in ("train", "validation", "test")
     )
@@ -175,21 +151,21 @@ def _probe(config, trained, dataset: Dataset, features: np.ndarray, encoder: str
         features[train],
         dataset.labels[train],
         choose_on=(features[validation], dataset.labels[validation]),
-        cs=config.cs,
-        score=lambda _, predicted: getattr(measured(validation, predicted), config.select),
-        balanced=config.balanced,
+        cs=settings.cs,
+        score=lambda _, predicted: getattr(measured(validation, predicted), settings.select),
+        balanced=settings.balanced,
     )
     results = {
         "task": "probe",
-        "run": config.run,
-        "encoder": encoder,
+        "run": settings.run,
+        "encoder": probed.encoder,
         "model": trained.model.name,
         "strategy": trained.strategy,
         "alpha": trained.data.alpha,
         "trial": trained.data.trial,
         "classes": list(dataset.classes),
         "n": dataset.counts(),
-        "balanced": config.balanced,
+        "balanced": settings.balanced,
         "c": fitted.c,
         "scores_on_validation": fitted.scores,
         "converged": fitted.converged,

@@ -2,16 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from etils import epath
-from ml_collections import ConfigDict
 
-from dermjax import models, stores
 from dermjax.data import images, pipeline
 from dermjax.experiment import networks, trained_networks
 from dermjax.experiment.predictor import Predictor
-from dermjax.runs.folder import cache_dir, read_config
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.run_folder import RunFolder
 from dermjax.statistics import neighbours
-from dermjax.strategies import STRATEGIES
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -33,10 +30,8 @@ def nearest_pairs(frame: pd.DataFrame, writer: Writer, *, run: str) -> pd.DataFr
     Raises:
       ValueError: the run has no finished network.
     """
-    folder = stores.folder(run)
-    config = read_config(folder)
     files = frame[(frame["width"] > 0) & (frame["exclude"] != "all")].drop_duplicates("content")
-    features = _features(config, folder, files["path"].tolist(), writer)
+    features = _features(RunFolder.named(run), files["path"].tolist(), writer)
     features = features - features.mean(axis=0)  # what all photographs share says nothing
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     count = min(_NEIGHBOURS, len(files))
@@ -67,20 +62,21 @@ def _each_once(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.loc[kept]
 
 
-def _features(config: ConfigDict, run: epath.Path, paths: list[str], writer: Writer) -> np.ndarray:
+def _features(run: RunFolder, paths: list[str], writer: Writer) -> np.ndarray:
     """`[len(paths), F]` of whole photographs."""
-    stage = "pretrain" if STRATEGIES[config.strategy].pretrains else "finetune"
-    variables, step = trained_networks.restore(config, run, stage)
-    writer.say(f"look-alikes by the {stage} encoder of {run}, step {step}")
+    settings = run.settings()
+    stage = settings.pretrain or settings.finetuning
+    variables, step = trained_networks.restore(settings, run, stage.SECTION)
+    writer.say(f"look-alikes by the {stage.SECTION} encoder of {run}, step {step}")
     parallel.keep_compiled(cache_dir() / "xla")
     devices = parallel.all_devices()
     predictor = Predictor(
-        models.create(config.model.name, num_classes=0, dtype=networks.dtype(config, devices)),
-        _Files(paths, config[stage].image_size, writer),
+        networks.make_encoder(settings, devices),
+        _Files(paths, stage.image_size, writer),
         devices,
         networks.recorded_preprocessing(run),
-        image_size=config[stage].image_size,
-        batch_size=config.evaluate.batch_size,
+        image_size=stage.image_size,
+        batch_size=settings.evaluate.batch_size,
     )
     return predictor(variables, np.arange(len(paths)))
 

@@ -1,4 +1,4 @@
-"""Outputs of a network over rows of the data set: logits, features or embeddings; as a file."""
+"""Outputs of a network over rows of the data set: logits, features or embeddings."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,9 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 import numpy as np
-from etils import epath
 
 from dermjax.data import augment
-from dermjax.experiment.dataset import Dataset
 from dermjax.models import Preprocessing
-from dermjax.runs.folder import whole_file
 from dermjax.steps import classify
 from dermjax.training import parallel, predict
 
@@ -32,7 +29,7 @@ class Predictor:
     def __init__(
         self,
         model: nn.Module,
-        dataset: Images,
+        images: Images,
         devices: parallel.Devices,
         preprocessing: Preprocessing,
         *,
@@ -53,7 +50,7 @@ class Predictor:
             ),
         )
         self._step = devices.map_predict_step(step)
-        self._dataset = dataset
+        self._images = images
         self._size = image_size
         self._interpolation = preprocessing.interpolation
         # Predicting pads, so any batch will do.
@@ -61,22 +58,7 @@ class Predictor:
 
     def __call__(self, variables: Any, rows: np.ndarray) -> np.ndarray:
         """`[len(rows), N]` float32, in the order of `rows`."""
-        batches = self._dataset.evaluation_batches(
+        batches = self._images.evaluation_batches(
             rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
         )
         return predict.predict_all(self._step, variables, batches, rows)
-
-
-def write_features(
-    path: epath.Path, dataset: Dataset, rows: np.ndarray, features: np.ndarray, **more: np.ndarray
-) -> None:
-    """`.npz` without pickled objects: `features [B, F]`, `id [B]`, and the further arrays given.
-
-    Args:
-      rows: of the data set, `[B]`.
-      **more: arrays, none of objects.
-    """
-    with whole_file(path) as file:
-        names = dataset.frame["name"].to_numpy(str)[rows]
-        arrays = {"features": features, "id": names, **more}
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called `allow_pickle`

@@ -6,22 +6,25 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import models, stores
 from dermjax.data import partners
 from dermjax.experiment import networks as network
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.knn_monitor import Features, Monitor
-from dermjax.runs.folder import SINCE, claim, exclusive_together
-from dermjax.settings.augmentation import make_augmentation
+from dermjax.runs.claim import claim
+from dermjax.runs.lock import exclusive_together
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import PretrainSettings, RunSettings
 from dermjax.steps import moco, optimizer
 from dermjax.training import loop, parallel, processes
 from dermjax.training.checkpoint import Checkpoints, restore_subtree
-from dermjax.training.writer import MetricsFile, Writer
+from dermjax.training.writer import MetricsFile
 
 STAGE = "pretrain"
 # Fields that say where and how often, not what: they do not tell pretrainings apart. `repeat` does,
@@ -50,66 +53,56 @@ class Pretraining:
         return {name: tree["encoder"] for name, tree in self.network.items()}
 
 
-def pretrain(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
-    writer: Writer,
-    workdir: epath.Path,
-    beginning: network.Beginning,
-) -> Pretraining:
+def pretrain(run: RunContext) -> Pretraining:
     """Trains the encoder, or takes the one that a run with the same settings has trained.
 
     Raises:
       stop.Interrupted: stopped by a signal; saved.
       ValueError: the loss is not finite, the queue does not fit the batch, or the positives that
-        the config asks for are not in the data.
+        the settings ask for are not in the data.
     """
-    pairs = find_partners(config, dataset)
-    identity = _identity(config, dataset, beginning, pairs)
-    directory = _directory(config, workdir, identity)
-    with exclusive_together(directory, writer, wait=True):
-        claim(directory, identity)
+    writer, pairs = run.writer, find_partners(run.settings, run.dataset)
+    identity = _identity(run, pairs)
+    folder = _folder(run, identity)
+    with exclusive_together(folder.path, writer, wait=True):
+        claim(folder.path, identity)
         if pairs is not None:
             writer.say(
                 f"pretrain: positives of {pairs.paired} of {pairs.images} training images come "
                 f"from another photograph of the same {pairs.kind}, of the others from their own"
             )
-        metrics_file = MetricsFile(directory / "metrics.jsonl", active=writer.active)
-        folder = directory / "checkpoints" / STAGE
-        with Checkpoints(folder) as checkpoints:
+        metrics_file = folder.metrics()
+        with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
             trained = None
-            if processes.first_says(_finished(config, checkpoints, metrics_file)):
-                trained = _trained_before(config, devices, folder, writer)
+            if processes.first_says(_finished(run.settings, checkpoints, metrics_file)):
+                trained = _trained_before(run, folder)
             if trained is not None:
-                writer.say(f"pretrain: done before, taken from {directory}")
+                writer.say(f"pretrain: done before, taken from {folder}")
                 seconds = metrics_file.read()[-1]["seconds"]
             else:
-                writer.say(f"pretrain: {len(_rows(dataset))} images, in {directory}")
-                seconds = _train(
-                    config, dataset, devices, writer, checkpoints, metrics_file, beginning, pairs
-                )
+                writer.say(f"pretrain: {len(_rows(run.dataset))} images, in {folder}")
+                seconds = _train(run, checkpoints, metrics_file, pairs)
         if trained is None:
-            trained = restore_network(config, devices, folder)
+            trained = restore_network(run.settings, run.devices, folder.checkpoints(STAGE))
     if writer.active:
-        _link(workdir / "checkpoints" / STAGE, folder)
+        _link(run.folder.checkpoints(STAGE), folder.checkpoints(STAGE))
     positives = None if pairs is None else pairs.counted()
-    return Pretraining(trained, directory, seconds, metrics_file.read(), positives)
+    return Pretraining(trained, folder.path, seconds, metrics_file.read(), positives)
 
 
-def _finished(config, checkpoints: Checkpoints, metrics_file: MetricsFile) -> bool:
+def _finished(settings: RunSettings, checkpoints: Checkpoints, metrics_file: MetricsFile) -> bool:
     """Whether the last step is saved and reported: a stop may have cut its evaluation short."""
-    told = (metrics_file.read() or [{"step": 0}])[-1]["step"]
-    return checkpoints.latest_step == told == config.pretrain.steps
+    reported = (metrics_file.read() or [{"step": 0}])[-1]["step"]
+    return checkpoints.latest_step == reported == settings.pretraining.steps
 
 
-def _trained_before(config, devices, folder: epath.Path, writer: Writer) -> dict | None:
+def _trained_before(run: RunContext, folder: RunFolder) -> dict | None:
     """The network of the last checkpoint; None when that is damaged: the loop has older ones."""
     trained = None
     try:
-        trained = restore_network(config, devices, folder)
+        trained = restore_network(run.settings, run.devices, folder.checkpoints(STAGE))
     except ValueError as error:
-        writer.warn(str(error).partition("; remove ")[0])
+        run.writer.warn(str(error).partition("; remove ")[0])
     return trained if processes.all_true(trained is not None) else None
 
 
@@ -118,37 +111,40 @@ def _rows(dataset: Dataset):
     return dataset.rows("train", labelled=False)
 
 
-def find_partners(config: ConfigDict, dataset: Dataset) -> partners.Partners | None:
+def find_partners(settings: RunSettings, dataset: Dataset) -> partners.Partners | None:
     """Which photographs give each other's positives; None: each gives its own.
 
     Raises:
-      ValueError: the config asks for what the data do not have.
+      ValueError: the settings ask for what the data do not have.
     """
-    kind = config.pretrain.positives
+    kind = settings.pretraining.positives
     return None if kind == "image" else partners.find(dataset.frame, _rows(dataset), kind)
 
 
-def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginning, pairs) -> float:
+def _train(
+    run: RunContext,
+    checkpoints: Checkpoints,
+    metrics_file: MetricsFile,
+    pairs: partners.Partners | None,
+) -> float:
     """The loop over MoCo steps; returns its seconds over all runs."""
-    stage = config.pretrain
-    rows, keys = _rows(dataset), queue_size(stage, dataset)
-    written = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
-    model = network.make_projected_encoder(config, devices)
+    stage, keys = run.settings.pretraining, queue_size(run)
+    model = network.make_projected_encoder(run.settings, run.devices)
     schedule, updates = _optimizer(stage)
     state = moco.create_state(
-        _first_variables(config, model, beginning.encoder),
+        _first_variables(run, model),
         updates,
         queue_size=keys,
         dim=stage.dim,
-        keys_per_step=written,
-        seed=_seed(config),
+        keys_per_step=stage.keys_per_step,
+        seed=_seed(run.settings),
     )
     momentum = optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps)
     step = functools.partial(
         moco.train_step,
         apply=model.apply,
         optimizer=updates,
-        augment=make_augmentation(stage, beginning.preprocessing),
+        augment=stage.augmentation(run.preprocessing),
         config=moco.MoCoConfig(
             momentum=momentum,
             temperature=stage.temperature,
@@ -160,16 +156,10 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
             subjects=None if pairs is None else pairs.subjects,
         ),
     )
-
-    def batches(start):
-        order = dict(batch_size=stage.batch_size, seed=_seed(config), start=start)
-        return map(devices.put, dataset.training_batches(rows, **order, partners=pairs))
-
-    features = Features(config, dataset, devices, beginning.preprocessing)
-    monitor = Monitor(stage, dataset, features, writer, queue_size=keys)
+    monitor = Monitor(run, Features(run), queue_size=keys)
     training = loop.Training(
-        train_step=devices.map_train_step(step),
-        batches=batches,
+        train_step=run.devices.map_train_step(step),
+        batches=_batches(run, pairs),
         schedule=loop.Schedule(
             STAGE,
             stage.steps,
@@ -181,35 +171,36 @@ def _train(config, dataset, devices, writer, checkpoints, metrics_file, beginnin
         ),
         checkpoints=checkpoints,
         metrics_file=metrics_file,
-        writer=writer,
-        abstract=devices.abstract,
+        writer=run.writer,
+        abstract=run.devices.abstract,
         evaluate=monitor,
         host_scalars=lambda step: {
             "learning_rate": float(schedule(step - 1)),
             "momentum": float(momentum(step - 1)),
-            "queue_age": _queue_age(step, keys, written),
+            "queue_age": _queue_age(step, keys, stage.keys_per_step),
         },
     )
-    _, seconds = training.run(devices.replicate(state))
+    _, seconds = training.run(run.devices.replicate(state))
     return seconds
 
 
-def queue_size(stage: ConfigDict, dataset: Dataset) -> int:
+def _batches(run: RunContext, pairs: partners.Partners | None) -> Callable:
+    """`step -> batches` of all training images from that step on."""
+    rows, size = _rows(run.dataset), run.settings.pretraining.batch_size
+    seed = _seed(run.settings)
+
+    def batches(start):
+        shares = run.dataset.training_batches(
+            rows, batch_size=size, seed=seed, start=start, partners=pairs
+        )
+        return map(run.devices.put, shares)
+
+    return batches
+
+
+def queue_size(run: RunContext) -> int:
     """K, of the data set's training images."""
-    return queue_length(stage, len(_rows(dataset)))
-
-
-def queue_length(stage: ConfigDict, images: int) -> int:
-    """K; automatic: two steps' keys, or one's, that a query seldom meets its own image in it.
-
-    Args:
-      stage: `config.pretrain`.
-      images: that are trained on.
-    """
-    if stage.queue_size:
-        return stage.queue_size
-    keys = moco.keys_per_step(stage.batch_size, symmetric=stage.symmetric)
-    return keys * (2 if 2 * keys <= images - stage.batch_size else 1)
+    return run.settings.pretraining.queue_length(len(_rows(run.dataset)))
 
 
 def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
@@ -220,7 +211,7 @@ def _queue_age(step: int, queue_size: int, keys_per_step: int) -> float:
     return total / keys if keys else 0.0
 
 
-def _optimizer(stage: ConfigDict):
+def _optimizer(stage: PretrainSettings):
     """The learning rate schedule, and what follows it."""
     schedule = optimizer.make_schedule(
         stage.learning_rate,
@@ -240,73 +231,72 @@ def _optimizer(stage: ConfigDict):
     )
 
 
-def _first_variables(config: ConfigDict, model, encoder: dict | None) -> dict[str, Any]:
+def _first_variables(run: RunContext, model) -> dict[str, Any]:
     """Random weights, around the encoder if there is one."""
-    variables = models.initialize(model, _seed(config))
+    variables = models.initialize(model, _seed(run.settings))
+    encoder = run.beginning.encoder
     if encoder is None:
         return variables
     return {name: {**variables[name], "encoder": encoder[name]} for name in variables}
 
 
 def restore_network(
-    config: ConfigDict, devices: parallel.Devices, folder: epath.Path
+    settings: RunSettings, devices: parallel.Devices, folder: epath.Path
 ) -> dict[str, Any]:
     """The query encoder and head out of the last checkpoint, without queue and optimizer."""
-    shapes = models.shapes_of(network.make_projected_encoder(config, devices))
-    return restore_subtree(folder, config.pretrain.steps, devices.abstract(shapes))
+    shapes = models.shapes_of(network.make_projected_encoder(settings, devices))
+    return restore_subtree(folder, settings.pretraining.steps, devices.abstract(shapes))
 
 
 def restore_encoder(
-    config: ConfigDict, devices: parallel.Devices, folder: epath.Path
+    settings: RunSettings, devices: parallel.Devices, folder: epath.Path
 ) -> dict[str, Any]:
     """The query encoder out of the last checkpoint, alone."""
-    restored = restore_network(config, devices, folder)
+    restored = restore_network(settings, devices, folder)
     return {name: tree["encoder"] for name, tree in restored.items()}
 
 
-def _seed(config: ConfigDict) -> int:
+def _seed(settings: RunSettings) -> int:
     """The seed of all that is random in a pretraining; the first one's is the run's own."""
-    return config.seed + _REPEAT * config.pretrain.repeat
+    return settings.seed + _REPEAT * settings.pretraining.repeat
 
 
-def _identity(
-    config: ConfigDict,
-    dataset: Dataset,
-    beginning: network.Beginning,
-    pairs: partners.Partners | None = None,
-) -> dict:
+def _identity(run: RunContext, pairs: partners.Partners | None = None) -> dict[str, Any]:
     """All that the result of a pretraining depends on: not alpha, not the trial."""
+    settings, dataset = run.settings, run.dataset
     # Fields that came later are left out where they change nothing: pretrainings of before keep
     # their names.
+    since = PretrainSettings.since()
     stage = {
         name: value
-        for name, value in config.pretrain.to_dict().items()
-        if name not in _WITHOUT_EFFECT and SINCE.get(f"{STAGE}.{name}", _UNKNOWN) != value
+        for name, value in settings.pretraining.to_dict().items()
+        if name not in _WITHOUT_EFFECT and since.get(name, _UNKNOWN) != value
     }
     # By content: the same file under another name starts the same pretraining.
-    start = {name: value for name, value in beginning.record().items() if name != "source"}
+    start = {name: one for name, one in run.beginning.record().items() if name != "source"}
     return {
         "pretrain": stage,
-        "model": config.model.name,
-        "dtype": config.model.dtype,
-        "max_side": config.data.max_side,
-        "records": config.data.records,
+        "model": settings.model.name,
+        "dtype": settings.model.dtype,
+        "max_side": settings.data.max_side,
+        "records": settings.data.records,
         "data_fingerprint": dataset.fingerprint,
         "training_images": dataset.split_key(),
-        "seed": _seed(config),
+        "seed": _seed(settings),
         "weights": start,
         # Who shows the same lesion or site is not in the data's fingerprint.
         **({} if pairs is None else {"partners": pairs.key()}),
     }
 
 
-def _directory(config: ConfigDict, workdir: epath.Path, identity: dict) -> epath.Path:
-    """Next to the workdir, where the other runs of a study find it."""
-    if config.pretrain.directory:
-        return stores.writable_folder(config.pretrain.directory)
+def _folder(run: RunContext, identity: dict[str, Any]) -> RunFolder:
+    """Next to the run's, where the other runs of a study find it."""
+    directory = run.settings.pretraining.directory
+    if directory:
+        return RunFolder(stores.writable_folder(directory))
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return workdir.parent / f"{STAGE}-{config.model.name}-{key}"
+    return RunFolder(run.folder.path.parent / f"{STAGE}-{run.settings.model.name}-{key}")
 
 
 def _link(link: epath.Path, folder: epath.Path) -> None:

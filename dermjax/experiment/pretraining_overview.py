@@ -1,57 +1,48 @@
 """The page at the end of pretraining: curves, warnings, and nearest neighbours to look at."""
 
 import numpy as np
-from etils import epath
-from ml_collections import ConfigDict
 
-from dermjax import models
-from dermjax.experiment import networks
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
 from dermjax.experiment.knn_monitor import Features, diagnose, monitored
 from dermjax.experiment.pretrain import Pretraining, queue_size
 from dermjax.experiment.pretraining_page import Neighbour, NeighbourRow, Page, render
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
+from dermjax.settings import RunSettings
 from dermjax.statistics import neighbours
-from dermjax.training import parallel, processes
-from dermjax.training.writer import Writer
+from dermjax.training import processes
 
 PAGE = "pretraining.html"
 _QUERIES, _NEAREST = 16, 5
 
 
-def picture(
-    config: ConfigDict,
-    dataset: Dataset,
-    devices: parallel.Devices,
-    writer: Writer,
-    directory: epath.Path,
-    done: Pretraining,
-    preprocessing: models.Preprocessing,
-) -> None:
+def picture(run: RunContext, done: Pretraining) -> None:
     """Writes `pretraining.html` into the run's folder; one that is there is left as it is."""
-    path = directory / PAGE
+    path = run.folder.path / PAGE
     if processes.first_says(path.exists()):
         return
+    dataset = run.dataset
     bank, queries = monitored(dataset)
     rows = []
     if len(bank) and len(queries):
-        chosen = _spread_over_classes(queries, dataset.labels, _QUERIES, seed=config.seed)
-        features = Features(config, dataset, devices, preprocessing)
+        chosen = _spread_over_classes(queries, dataset.labels, _QUERIES, seed=run.settings.seed)
+        features = Features(run)
         rows = _neighbours(dataset, features, done, bank, chosen)
-    write_text(path, render(_page(config, dataset, done, rows, bank, queries)))
-    writer.say(f"pretrain: curves and nearest neighbours in {path}")
+    write_text(path, render(_page(run, done, rows, bank, queries)))
+    run.writer.say(f"pretrain: curves and nearest neighbours in {path}")
 
 
-def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> Page:
+def _page(run: RunContext, done: Pretraining, rows, bank, queries) -> Page:
+    settings, dataset = run.settings, run.dataset
     lines = [line for line in done.metrics if line["stage"] == "pretrain"]
     newest = next(line for line in reversed(lines) if "queue_std" in line)
     shares = _shares(dataset, bank)
-    stage, size = config.pretrain, queue_size(config.pretrain, dataset)
+    stage, size = settings.pretraining, queue_size(run)
     images = len(dataset.rows("train", labelled=False))
     epochs = stage.steps * stage.batch_size / images
     facts = [
-        ("network", config.model.name),
-        ("first weights", _first_weights(config)),
+        ("network", settings.model.name),
+        ("first weights", _first_weights(settings)),
         ("training images", f"{images:,}, their labels unused"),
         ("length", f"{stage.steps:,} steps of {stage.batch_size} images: {epochs:,.1f} epochs"),
         ("image size", f"{stage.image_size} px"),
@@ -66,7 +57,7 @@ def _page(config, dataset: Dataset, done: Pretraining, rows, bank, queries) -> P
     if done.positives:
         facts.insert(2, ("positives", _positives(**done.positives)))
     return Page(
-        title=f"Pretraining of {config.model.name}",
+        title=f"Pretraining of {settings.model.name}",
         facts=facts,
         lines=lines,
         warnings=list(diagnose(stage, dataset, size, newest).values()),
@@ -89,8 +80,8 @@ def _positives(*, kind: str, images: int, with_partner: int) -> str:
     )
 
 
-def _first_weights(config: ConfigDict) -> str:
-    return networks.named_weights(config) if networks.starts_from_weights(config) else "random"
+def _first_weights(settings: RunSettings) -> str:
+    return settings.first_weights if settings.starts_from_weights else "random"
 
 
 def _neighbours(dataset: Dataset, features: Features, done, bank, queries) -> list[NeighbourRow]:

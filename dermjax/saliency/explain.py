@@ -1,13 +1,10 @@
 """Maps of what a run's network looks at, their scores, Figure 6's sheet and its page."""
 
-import functools
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import models, stores
 from dermjax.experiment import networks
@@ -15,12 +12,19 @@ from dermjax.experiment.dataset import Dataset, as_recorded, prepare
 from dermjax.experiment.trained_networks import restore
 from dermjax.report import wording
 from dermjax.report.numbers import number
-from dermjax.runs.folder import RESULTS, cache_dir, exclusive, read_config
-from dermjax.saliency import map_store, randomisation, repeatability, sanity_tables, scoring, sheet
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.lock import exclusive
+from dermjax.runs.run_folder import RunFolder
 from dermjax.saliency import page as report
-from dermjax.saliency.explainer import METHODS, WITH_STATISTICS, Explainer, input_iba_settings
+from dermjax.saliency import randomisation, repeatability, sanity_tables, scoring, sheet
+from dermjax.saliency.context import SaliencyContext
+from dermjax.saliency.explainer import WITH_STATISTICS, Explainer
+from dermjax.saliency.layer_statistics import LayerStatistics
 from dermjax.saliency.map_store import Explained, Maps
+from dermjax.saliency.perturbed_predictions import changes
 from dermjax.saliency.samples import Sample, choose, from_files
+from dermjax.saliency.settings import SaliencySettings
+from dermjax.settings import RunSettings
 from dermjax.suggestions import did_you_mean
 from dermjax.training import parallel, processes
 from dermjax.training.writer import Writer
@@ -29,7 +33,7 @@ FOLDER = "saliency"
 _TARGETS = ("predicted", "true")
 
 
-def run(config: ConfigDict, workdir: str = "") -> int:
+def run(settings: SaliencySettings, workdir: str = "") -> int:
     """Maps that are missing, scores, the sheet and the page; returns the process's exit status.
 
     Args:
@@ -38,99 +42,69 @@ def run(config: ConfigDict, workdir: str = "") -> int:
     Raises:
       ValueError: a user's mistake, in words.
     """
-    _check(config)
     processes.check_alone("saliency")
-    source = stores.folder(config.run)
-    trained, results = read_config(source), _results(source)
-    _check_target(config.target, results["classes"])
-    directory = stores.folder(workdir or source) / FOLDER
-    parallel.keep_compiled(cache_dir(trained) / "xla")
+    source = RunFolder.named(settings.run)
+    trained, results = source.settings(), _results(source)
+    _check_target(settings.target, results["classes"])
+    directory = (stores.folder(workdir) if workdir else source.path) / FOLDER
+    parallel.keep_compiled(cache_dir(trained.data.cache_dir) / "xla")
     devices, writer = parallel.all_devices(), Writer()
-    explainer = _explainer(config, trained, results, source, devices, writer)
-    scoring.check_size(config, explainer.size)
+    explainer = _explainer(settings, trained, source, devices, writer)
+    if settings.scores:
+        changes(settings.score, explainer.size)  # whether they fit its images
     with exclusive(directory, writer, wait=False):
         dataset = as_recorded(prepare(trained, writer), source)
         _check_classes(dataset, results)
-        if config.images:
-            samples, how = from_files(config, dataset, trained.data)
-        else:
-            samples, how = choose(config, dataset, source)
-        explained = _explained(config, results, explainer, samples)
-        maps = Maps(directory, results["classes"])
-        wanted, failed = _wanted(config), []
-        statistics = functools.partial(_statistics, config, explainer, dataset, directory, writer)
-        for method in wanted:
-            failed += _make(explainer, explained, method, maps, statistics, writer)
-        if config.scores:
-            scoring.score(config, explainer, explained, wanted, maps, writer)
-        checked = randomisation.randomise(
-            config, explainer, explained, wanted, maps, statistics, directory, writer
+        context, how = _context(settings, explainer, dataset, source, directory, writer)
+        failed = [line for method in context.methods for line in _make(context, method)]
+        if settings.scores:
+            scoring.score(context)
+        checked = randomisation.randomise(context)
+        trust = sanity_tables.write(
+            context.explained, context.methods, context.maps, checked, directory
         )
-        trust = sanity_tables.write(explained, wanted, maps, checked, directory)
-        facts = _facts(config, trained, results, explainer, how)
-        sheet.write(config, explained, wanted, failed, facts, maps, trust, directory, writer)
+        sheet.write(context, _facts(context, trained, results, how), failed, trust)
     for line in failed:
         writer.warn(line)
     return 1 if failed else 0
 
 
-def _wanted(config: ConfigDict) -> tuple[str, ...]:
-    """The method and those that it is compared with."""
-    wanted = dict.fromkeys((config.method, *(config.compare if config.scores else ())))
-    same = [name for name in wanted if name in ("input_iba", "input_iba_gan")]
-    if config.prior == "gan" and len(same) == 2:  # two names of one method, minutes an image
-        del wanted[same[1]]
-    return tuple(wanted)
+def _context(
+    settings: SaliencySettings,
+    explainer: Explainer,
+    dataset: Dataset,
+    source: RunFolder,
+    directory: epath.Path,
+    writer: Writer,
+) -> tuple[SaliencyContext, str]:
+    """The images that are explained, with all that explains them; and how they were chosen."""
+    if settings.images:
+        samples, how = from_files(settings, dataset, source.settings().data)
+    else:
+        samples, how = choose(settings, dataset, source)
+    statistics = LayerStatistics(
+        explainer,
+        dataset,
+        directory,
+        writer,
+        images=settings.input_iba.statistics_images,
+        seed=settings.seed,
+    )
+    explained = _explained(settings.target, dataset.classes, explainer, samples)
+    maps = Maps(directory, list(dataset.classes))
+    return (
+        SaliencyContext(settings, explainer, explained, maps, statistics, directory, writer),
+        how,
+    )
 
 
-def _check(config: ConfigDict) -> None:
-    """Every field against its bounds."""
-    if not config.run:
-        raise ValueError("which run? name its folder, as in configs/saliency.py:run=runs/mine")
-    named = {"method": (config.method,), "compare": tuple(config.compare)}
-    for field, names in named.items():
-        for name in names:
-            if name not in METHODS:
-                raise ValueError(
-                    f"config.{field} = {name!r} is no method; there are {', '.join(METHODS)}"
-                    f"{did_you_mean(name, METHODS)}"
-                )
-    for field, known in (("prior", ("iba", "gan")), ("choose", ("random", "correct", "wrong"))):
-        if config[field] not in known:
-            raise ValueError(
-                f"config.{field} = {config[field]!r} must be one of {', '.join(known)}"
-            )
-    if config.images_per_batch < 0:
-        raise ValueError(
-            f"config.images_per_batch = {config.images_per_batch} must be at least 1, or 0 for as "
-            "many as the memory should hold"
-        )
-    least = {"per_class": 0, "seed": 0, "repeats": 1}
-    least |= {"integrated_gradients.steps": 1}
-    for field, low in (least | {"input_iba.statistics_images": 2}).items():
-        value = config
-        for part in field.split("."):
-            value = value[part]
-        if value < low:
-            raise ValueError(f"config.{field} = {value} must be at least {low}")
-    input_iba_settings(config, config.layer, config.prior)
-    scoring.check(config)
-    randomisation.check(config)
-
-
-def _results(source: epath.Path) -> dict[str, Any]:
+def _results(source: RunFolder) -> dict[str, Any]:
     """The results of a finished run that has a classifier.
 
     Raises:
       ValueError: it is not finished, or a pretraining alone.
     """
-    path = source / RESULTS
-    if not path.exists():
-        raise ValueError(
-            f"the run in {source} is not finished: it has no {RESULTS}; the same command as before "
-            "continues it"
-        )
-    results = json.loads(path.read_text())
+    results = source.results()
     if results.get("task") == "pretrain":
         raise ValueError(
             f"the run in {source} is a pretraining alone: it has no classes to explain"
@@ -155,43 +129,53 @@ def _check_classes(dataset: Dataset, results: dict[str, Any]) -> None:
         )
 
 
-def _explainer(config, trained, results, source, devices, writer) -> Explainer:
+def _explainer(
+    settings: SaliencySettings,
+    trained: RunSettings,
+    source: RunFolder,
+    devices: parallel.Devices,
+    writer: Writer,
+) -> Explainer:
     """The selected network on what it was trained on.
 
     Raises:
       ValueError: its checkpoint is gone, or it has no such layer.
     """
-    classes = len(results["classes"])
+    classes = len(source.results()["classes"])
     model = models.create(
         trained.model.name, num_classes=classes, dtype=networks.dtype(trained, devices)
     )
     variables, _ = restore(trained, source, "finetune", classes=classes)
     return Explainer(
-        config,
+        settings,
         model,
         variables,
         networks.recorded_preprocessing(source),
         devices,
-        image_size=trained.finetune.image_size,
+        image_size=trained.finetuning.image_size,
         writer=writer,
     )
 
 
-def _explained(config, results, explainer: Explainer, samples: list[Sample]) -> list[Explained]:
+def _explained(
+    asked: str, classes: Sequence[str], explainer: Explainer, samples: list[Sample]
+) -> list[Explained]:
     """Samples with the network's answers and the classes to explain.
+
+    Args:
+      asked: predicted, true, or a class.
 
     Raises:
       ValueError: the true class is to be explained, and one is not known.
     """
-    classes = results["classes"]
     probabilities = explainer.probabilities(samples)
     found = []
     for sample, shares in zip(samples, probabilities, strict=True):
         target = int(shares.argmax())
-        if config.target == "true":
+        if asked == "true":
             target = sample.label
-        elif config.target != "predicted":
-            target = classes.index(config.target)
+        elif asked != "predicted":
+            target = classes.index(asked)
         if target < 0:
             raise ValueError(
                 f"the true class of {sample.name} is not known: set --config.target=predicted or "
@@ -201,15 +185,9 @@ def _explained(config, results, explainer: Explainer, samples: list[Sample]) -> 
     return found
 
 
-def _make(
-    explainer: Explainer,
-    explained: list[Explained],
-    method: str,
-    maps: Maps,
-    statistics: Callable[..., Any],
-    writer: Writer,
-) -> list[str]:
+def _make(context: SaliencyContext, method: str) -> list[str]:
     """Makes and keeps the maps that are missing; a line for each that cannot be used."""
+    explainer, maps, explained = context.explainer, context.maps, context.explained
     settings = explainer.settings(method)
     todo = [
         one
@@ -218,16 +196,16 @@ def _make(
         or not repeatability.is_known(maps.record(one, method))
     ]
     if not todo:
-        writer.say(f"{method}: all {len(explained)} maps are there")
+        context.writer.say(f"{method}: all {len(explained)} maps are there")
         return []
     found = explainer.maps(
         method,
         [one.sample for one in todo],
         [one.target for one in todo],
-        statistics() if method in WITH_STATISTICS else None,
+        context.statistics.of_trained() if method in WITH_STATISTICS else None,
     )
     failed = []
-    for one, repeats in zip(todo, writer.track(found, len(todo), method), strict=True):
+    for one, repeats in zip(todo, context.writer.track(found, len(todo), method), strict=True):
         heat = repeats.mean(0)
         if np.isfinite(heat).all():
             record = maps.write(one, method, settings, heat)
@@ -243,50 +221,26 @@ def _make(
     return failed
 
 
-def _statistics(
-    config, explainer: Explainer, dataset: Dataset, directory, writer, variables: Any = None
-) -> Any:
-    """Mean and standard deviation of the layer's output over training images, read if written.
-
-    Args:
-      variables: of a network that is not the trained one; its statistics are not written.
-    """
-    rows = dataset.rows("train", labelled=False)
-    count = min(config.input_iba.statistics_images, len(rows))
-    rows = np.random.default_rng(config.seed).permutation(rows)[:count]
-    mark = {"layer": explainer.layer, "image_size": explainer.size, "images": count}
-    mark |= {"data": dataset.fingerprint, "network": explainer.fingerprint, "seed": config.seed}
-    path = directory / f"statistics-{explainer.layer}.npz"
-    found = map_store.read_statistics(path, mark) if variables is None else None
-    if found is None:
-        batches = dataset.evaluation_batches(
-            rows, size=explainer.size, interpolation=explainer.interpolation, batch_size=16
-        )
-        real = (batch["image"][batch["id"] >= 0] for batch in batches)
-        tracked = writer.track(real, -(-count // 16), f"features of {explainer.layer}, batches")
-        found = explainer.statistics(tracked, variables)
-        if variables is None:
-            map_store.write_statistics(path, mark, found)
-    return found
-
-
-def _facts(config, trained, results, explainer: Explainer, how: str) -> list[tuple[str, str]]:
-    """What the page says first."""
-    settings = explainer.settings(config.method)
+def _facts(
+    context: SaliencyContext, trained: RunSettings, results: dict[str, Any], how: str
+) -> list[tuple[str, str]]:
+    """What the page says first; `how` the images were chosen."""
+    asked = context.settings
+    settings = context.explainer.settings(asked.method)
     settings = {k: v for k, v in settings.items() if k not in ("method", "network")}
     if "statistics_images" in settings:  # there may be fewer
         settings["statistics_images"] = min(settings["statistics_images"], results["n"]["train"])
-    told = ", ".join(
+    named = ", ".join(
         f"{name.replace('_', ' ')} {wording.value(value)}" for name, value in settings.items()
     )
     explained = {"predicted": "the predicted one", "true": "the true one"}
     tested = results["n"]["test"]
     return [
-        ("run", str(config.run)),
+        ("run", asked.run),
         ("network", f"{trained.model.name}, {trained.strategy}, step {results['best_step']}"),
         ("accuracy", f"{number(results['accuracy'], 3)} on {report.counted(tested, 'test image')}"),
         ("images", how),
-        ("method", report.titled(config.method)),
-        ("settings", told),
-        ("explained class", explained.get(config.target, config.target)),
+        ("method", report.titled(asked.method)),
+        ("settings", named),
+        ("explained class", explained.get(asked.target, asked.target)),
     ]

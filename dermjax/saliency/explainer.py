@@ -12,7 +12,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from scipy import special
 
 from dermjax import saliency as methods
@@ -20,10 +19,10 @@ from dermjax.data import augment
 from dermjax.models import Preprocessing
 from dermjax.saliency import baselines, repeatability
 from dermjax.saliency.samples import Sample
+from dermjax.saliency.settings import SaliencySettings
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
-METHODS = ("input_iba", "input_iba_gan", "iba", "grad_cam", "integrated_gradients", "random")
 WITH_STATISTICS = WITH_NOISE = ("input_iba", "input_iba_gan", "iba")
 # How a layer's bits continue to the image's border. Maps of earlier versions, which held the value
 # of the outer cells, have no such entry: they are made anew, so that no page compares both kinds.
@@ -44,7 +43,7 @@ class Explainer:
 
     def __init__(
         self,
-        config: ConfigDict,
+        settings: SaliencySettings,
         model: nn.Module,
         variables: Any,
         preprocessing: Preprocessing,
@@ -54,14 +53,14 @@ class Explainer:
         writer: Writer,
     ):
         """Args:
-        config: of `configs/saliency.py`.
+        settings: which layer, how many repeats, how much of each method.
         model: images `[b, H, W, 3]` -> logits, with layers.
         image_size: H.
         """
         self.model, self.variables, self.size = model, variables, image_size
-        self.layer = layer_of(model, config.layer)
+        self.layer = layer_of(model, settings.layer)
         self.interpolation = preprocessing.interpolation
-        self._config, self._devices, self._writer = config, devices, writer
+        self._settings, self._devices, self._writer = settings, devices, writer
         self._steps: dict[str, Callable] = {}  # compiled, by method
         self.normalize = functools.partial(
             augment.normalize, mean=preprocessing.mean, std=preprocessing.std
@@ -156,42 +155,41 @@ class Explainer:
 
     def repeats(self, method: str) -> int:
         """Maps with noise of their own whose mean a map is; 1 for methods without noise."""
-        return self._config.repeats if method in WITH_NOISE else 1
+        return self._settings.repeats if method in WITH_NOISE else 1
 
     def settings(self, method: str) -> dict[str, Any]:
         """All that a map of this method depends on beside image and target."""
         found = {"method": method, "network": self.fingerprint, "image_size": self.size}
-        found["seed"] = self._config.seed
+        found["seed"] = self._settings.seed
         if method in (*WITH_STATISTICS, "grad_cam"):
             found["layer"] = self.layer
         if method in WITH_STATISTICS:
-            found |= _effective(self._config.input_iba.to_dict(), self._prior(method), method)
+            found |= _effective(
+                self._settings.input_iba.to_dict(), self._settings.prior_of(method), method
+            )
             found |= _FEATURE_BORDER
         if method in WITH_NOISE:
             found["repeats"] = self.repeats(method)
         if method == "integrated_gradients":
-            found |= self._config.integrated_gradients.to_dict()
+            found |= self._settings.integrated_gradients.to_dict()
         return found
-
-    def _prior(self, method: str) -> str:
-        return "gan" if method == "input_iba_gan" else self._config.prior
 
     def _step(self, method: str):
         """`({variables, statistics}, batch) -> maps [b, H, W]` of one device's share."""
-        config = self._config
+        settings = self._settings
 
         def step(tree, batch):
             images, keys = self.normalize(batch["image"]), jax.random.wrap_key_data(batch["key"])
             given = (self.model, tree["variables"], images, batch["target"])
             if method in WITH_STATISTICS:
-                settings = input_iba_settings(config, self.layer, self._prior(method))
+                numbers = settings.input_iba.of_layer(self.layer, settings.prior_of(method))
                 function = methods.iba if method == "iba" else methods.input_iba
-                named = {"statistics": tree["statistics"], "settings": settings}
+                named = {"statistics": tree["statistics"], "settings": numbers}
                 return function(*given, keys=keys, **named)
             if method == "grad_cam":
                 return baselines.grad_cam(*given, keys=keys, layer=self.layer)
             if method == "integrated_gradients":
-                steps = config.integrated_gradients.steps
+                steps = settings.integrated_gradients.steps
                 return baselines.integrated_gradients(*given, keys=keys, steps=steps)
             return baselines.random_map(*given, keys=keys)
 
@@ -202,12 +200,14 @@ class Explainer:
         return {name: _padded(values, size) for name, values in batch.items()}
 
     def _keyed(self, batch, samples, number: int) -> dict[str, np.ndarray]:
-        keys = np.stack([repeatability.key(self._config.seed, one.name, number) for one in samples])
+        keys = np.stack(
+            [repeatability.key(self._settings.seed, one.name, number) for one in samples]
+        )
         return batch | {"key": _padded(keys, len(batch["image"]))}
 
     def _batch(self, method: str, count: int) -> int:
         """Images at a time, over all devices."""
-        size = self._config.images_per_batch or self._fitting(method)
+        size = self._settings.images_per_batch or self._fitting(method)
         return self._rounded(min(size, max(count, 1)))
 
     def _fitting(self, method: str) -> int:
@@ -216,7 +216,7 @@ class Explainer:
         if method == "random":
             return most * self._devices.count
         draws = {"grad_cam": 1, "integrated_gradients": 1}.get(method, 10)
-        if method.startswith("input_iba") and self._prior(method) == "gan":
+        if method.startswith("input_iba") and self._settings.prior_of(method) == "gan":
             draws = 32
             most = min(most, _MOST_GANS_ON_CPU) if self._devices.platform == "cpu" else most
         shape = jax.ShapeDtypeStruct((1, self.size, self.size, 3), np.float32)
@@ -261,19 +261,6 @@ class Explainer:
         smaller = self._rounded(size // 2)
         self._writer.say(f"{size} images at a time do not fit into the memory: {smaller} from here")
         return smaller
-
-
-def input_iba_settings(config: ConfigDict, layer: str, prior: str) -> methods.InputIBASettings:
-    """InputIBA's settings from the config's fields.
-
-    Raises:
-      ValueError: one is out of bounds.
-    """
-    fields = {k: v for k, v in config.input_iba.items() if k != "statistics_images"}
-    try:
-        return methods.InputIBASettings(layer=layer, prior=prior, **fields)
-    except ValueError as error:
-        raise ValueError(f"config.input_iba.{error}") from None
 
 
 def layer_of(model: nn.Module, asked: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from dermjax.runs.folder import whole_file, write_text
+from dermjax.runs.files import whole_file, write_text
 from dermjax.saliency import FeatureStatistics
 from dermjax.saliency import page as report
 from dermjax.saliency.samples import Sample

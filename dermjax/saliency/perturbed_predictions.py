@@ -1,7 +1,6 @@
 """A run's network on images with changed pixels: on all devices, in chunks that fit the memory."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -9,20 +8,21 @@ import numpy as np
 from dermjax.saliency import perturbation, scores
 from dermjax.saliency.explainer import Explainer
 from dermjax.saliency.samples import Sample
+from dermjax.saliency.settings import ScoreSettings
 from dermjax.training.writer import Writer
 
 
 class Perturbed:
-    """Answers to changed images, by the fields of `config.score`: an image on each device."""
+    """Answers to changed images, by a command's score settings: an image on each device."""
 
-    def __init__(self, explainer: Explainer, settings: dict[str, Any], writer: Writer):
+    def __init__(self, explainer: Explainer, settings: ScoreSettings, writer: Writer):
         """Raises:
         ValueError: a number does not fit the network's images.
         """
         self._explainer, self._writer, side = explainer, writer, explainer.size
         self.counts, self.shares, self.sizes = changes(settings, side)
-        self._masks = settings["masks"]
-        self._blur = perturbation.blur_matrix(side, settings["blur"], settings["blur_kernel"])
+        self._masks = settings.masks
+        self._blur = perturbation.blur_matrix(side, settings.blur, settings.blur_kernel)
         self._chunk = explainer.forwards()
         self._step: Callable | None = None  # compiled for that chunk
 
@@ -102,22 +102,19 @@ class Perturbed:
         return self._chunk // 2
 
 
-def changes(settings: dict[str, Any], side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def changes(settings: ScoreSettings, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels changed in each state of a curve, their shares, and the sizes of random sets.
 
     Args:
-      settings: the fields of `config.score`.
       side: of an image, px.
 
     Raises:
       ValueError: a number does not fit such images.
     """
     try:
-        counts, shares = perturbation.states(
-            side * side, settings["steps"], settings["pixels_per_step"]
-        )
+        counts, shares = perturbation.states(side * side, settings.steps, settings.pixels_per_step)
         sizes = perturbation.set_sizes(
-            side * side, settings["sizes"], settings["least_n"], settings["most_n"]
+            side * side, settings.sizes, settings.least_n, settings.most_n
         )
     except ValueError as error:
         raise ValueError(f"config.score.{error}") from None

@@ -16,25 +16,24 @@ images for each row.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import models
 from dermjax.report import numbers
 from dermjax.report.numbers import signed, signed_span
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
-from dermjax.saliency.explainer import WITH_STATISTICS, Explainer
-from dermjax.saliency.map_store import Explained, Maps
+from dermjax.saliency.context import SaliencyContext
+from dermjax.saliency.explainer import WITH_STATISTICS
+from dermjax.saliency.map_store import Explained
 from dermjax.saliency.repeatability import BOUNDS, MEASURES, agreement
 from dermjax.statistics.clustered_mean import (
     LEAST_PATIENTS,
@@ -42,7 +41,6 @@ from dermjax.statistics.clustered_mean import (
     adjusted_p,
     clustered_mean,
 )
-from dermjax.training.writer import Writer
 
 OTHER_NOISE = "other noise"  # the row of the trained network
 _ALSO = "grad_cam"  # is checked beside the shown method
@@ -68,100 +66,89 @@ class Checked:
         return clustered_mean(values, np.array(self.patients, str), **given)
 
 
-def check(config: ConfigDict) -> None:
-    """Looks at `config.sanity`.
-
-    Raises:
-      ValueError: a number is below its bound.
-    """
-    for name, low in (("images", 0), ("layers", 2)):
-        if config.sanity[name] < low:
-            raise ValueError(f"config.sanity.{name} = {config.sanity[name]} must be at least {low}")
-
-
-def randomise(
-    config: ConfigDict,
-    explainer: Explainer,
-    explained: Sequence[Explained],
-    methods: Sequence[str],
-    maps: Maps,
-    statistics: Callable[..., Any],
-    directory: epath.Path,
-    writer: Writer,
-) -> Checked | None:
+def randomise(context: SaliencyContext) -> Checked | None:
     """Makes the numbers that are missing; None where nothing is to be checked.
 
-    Args:
-      methods: the first is shown; Grad-CAM is checked, too, if it is among them.
-      statistics: `statistics(variables)` of the layer; without an argument of the trained network.
+    The method that is shown is checked, and Grad-CAM if it is compared.
     """
-    methods = [methods[0], *(m for m in methods[1:] if m == _ALSO)]
-    usable = [one for one in explained if all(maps.heat(one, m) is not None for m in methods)]
-    some = evenly(usable, config.sanity.images)
-    if not (config.scores and some):
+    settings, maps, explainer = context.settings, context.maps, context.explainer
+    methods = [context.methods[0], *(m for m in context.methods[1:] if m == _ALSO)]
+    found = context.explained
+    usable = [one for one in found if all(maps.heat(one, m) is not None for m in methods)]
+    some = evenly(usable, settings.sanity.images)
+    if not (settings.scores and some):
         return None
     layers = similarity.layers_from_last(explainer.model, explainer.variables, explainer.size)
-    at = evenly(layers, config.sanity.layers)
-    fresh = functools.cache(lambda: models.initialize(explainer.model, _seed(config.seed)))
-    found = {}
-    for method in methods:
-        mark = {"settings": explainer.settings(method), "images": [o.identity for o in some]}
-        known = _Known(directory / f"sanity-{method}.json", json.loads(json.dumps(mark)))
-        missing = [row for row in (OTHER_NOISE, *at) if row not in known.rows]
-        if missing:
-            shown = [maps.heat(one, method) for one in some]
-            again = functools.partial(_again, explainer, some, method, statistics, writer)
-            likeness = functools.partial(_likeness, method=method)
-            _fill(known, missing, shown, again, likeness, explainer.variables, fresh, layers)
-        else:
-            writer.say(f"sanity of {method}: all {1 + len(at)} rows are there")
-        found[method] = {row: known.rows[row] for row in (OTHER_NOISE, *at)}
-    return Checked([one.sample.patient for one in some], layers, found)
+    rows = evenly(layers, settings.sanity.layers)
+    checked = {method: _OfMethod(context, method, some).rows(layers, rows) for method in methods}
+    return Checked([one.sample.patient for one in some], layers, checked)
 
 
-def _fill(known: "_Known", missing, shown, again, likeness, trained, fresh, layers) -> None:
-    """The missing rows of a method, each written as soon as it is there.
+class _OfMethod:
+    """The check of one method: likeness of new maps of some images to those that are shown."""
 
-    Args:
-      shown: maps as they were kept.
-      again: `(row, variables, other_noise=False)` -> maps of the same images.
-      trained: variables.
-      fresh: gives variables.
-    """
-    if OTHER_NOISE in missing:
-        other = again(OTHER_NOISE, None, other_noise=True)
-        known.add(OTHER_NOISE, [likeness(*pair) for pair in zip(shown, other, strict=True)])
-    at = [row for row in missing if row != OTHER_NOISE]
-    if not at:
-        return
-    rows = iter(at)
+    def __init__(self, context: SaliencyContext, method: str, some: Sequence[Explained]):
+        self._context, self._method, self._some = context, method, some
+        heats = (context.maps.heat(one, method) for one in some)
+        self._shown = [heat for heat in heats if heat is not None]
+        mark = {
+            "settings": context.explainer.settings(method),
+            "images": [one.identity for one in some],
+        }
+        path = context.directory / f"sanity-{method}.json"
+        self._known = _Known(path, json.loads(json.dumps(mark)))
 
-    def maps_of(variables):
-        return shown if variables is trained else again(next(rows), variables)
+    def rows(self, layers: Sequence[str], wanted: Sequence[str]) -> dict[str, list]:
+        """Both measures of each image, by row; each row is written as soon as it is there."""
+        known, every = self._known, (OTHER_NOISE, *wanted)
+        missing = [row for row in every if row not in known.rows]
+        if not missing:
+            self._context.writer.say(f"sanity of {self._method}: all {len(every)} rows are there")
+        if OTHER_NOISE in missing:
+            known.add(OTHER_NOISE, self._under_other_noise())
+        if set(missing) - {OTHER_NOISE}:
+            explainer = self._context.explainer
+            fresh = models.initialize(explainer.model, _seed(self._context.settings.seed))
+            for layer, variables in similarity.cascade(explainer.variables, fresh, layers):
+                if layer in missing:
+                    known.add(layer, self._drawn_anew(layer, variables))
+        return {row: known.rows[row] for row in every}
 
-    given = maps_of, trained, fresh(), layers
-    for row, values in similarity.cascading_randomisation(*given, at=at, likeness=likeness):
-        known.add(row, values)
+    def _under_other_noise(self) -> list[list[float]]:
+        """Likeness of maps by the trained network, whose noise is another one."""
+        statistics = None
+        if self._method in WITH_STATISTICS:
+            statistics = self._context.statistics.of_trained()
+        first = self._context.explainer.repeats(self._method)
+        return self._likeness(OTHER_NOISE, statistics, first=first)
+
+    def _drawn_anew(self, layer: str, variables: Any) -> list[list[float]]:
+        """Likeness of maps by a network that is drawn anew down to a layer, noise as shown."""
+        statistics = None
+        if self._method in WITH_STATISTICS:
+            statistics = self._context.statistics.of_network(variables)
+        return self._likeness(f"drawn anew down to {layer}", statistics, variables=variables)
+
+    def _likeness(self, what: str, statistics: Any, **given) -> list[list[float]]:
+        """Both measures of each image; `given` as for `Explainer.maps`."""
+        found = self._context.explainer.maps(
+            self._method,
+            [one.sample for one in self._some],
+            [one.target for one in self._some],
+            statistics,
+            **given,
+        )
+        label = f"sanity of {self._method}, {what}"
+        tracked = self._context.writer.track(found, len(self._some), label)
+        return [
+            _likeness(shown, repeats.mean(0), self._method)
+            for shown, repeats in zip(self._shown, tracked, strict=True)
+        ]
 
 
 def _likeness(first: np.ndarray, second: np.ndarray, method: str) -> list[float]:
     alike = agreement(first, second, method)
     return [alike[name] for name in MEASURES]
-
-
-def _again(explainer, some, method, statistics, writer, row, variables, *, other_noise=False):
-    """Maps of the images, made anew."""
-    found = explainer.maps(
-        method,
-        [one.sample for one in some],
-        [one.target for one in some],
-        statistics(variables) if method in WITH_STATISTICS else None,
-        variables=variables,
-        first=explainer.repeats(method) if other_noise else 0,
-    )
-    what = row if other_noise else f"drawn anew down to {row}"
-    tracked = writer.track(found, len(some), f"sanity of {method}, {what}")
-    return [one.mean(0) for one in tracked]
 
 
 class _Known:

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from etils import epath
-from ml_collections import ConfigDict
 from PIL import Image
 
 from dermjax.data import crops, images, masks, pipeline, redactions, synthetic
 from dermjax.experiment.dataset import Dataset
+from dermjax.runs.run_folder import RunFolder
 from dermjax.saliency import page as report
+from dermjax.saliency.settings import SaliencySettings
+from dermjax.settings import DataSettings
 
 _TOLD = 3  # unreadable files that a message names
 _ELSEWHERE = "elsewhere"  # what is no lesion, where nothing else is known
@@ -76,7 +77,9 @@ class Sample:
         return {name: where for name, where in found.items() if where.any()}
 
 
-def choose(config: ConfigDict, dataset: Dataset, directory: epath.Path) -> tuple[list[Sample], str]:
+def choose(
+    settings: SaliencySettings, dataset: Dataset, run: RunFolder
+) -> tuple[list[Sample], str]:
     """Test images of every class, and a sentence that says how they were chosen.
 
     Raises:
@@ -84,35 +87,34 @@ def choose(config: ConfigDict, dataset: Dataset, directory: epath.Path) -> tuple
     """
     rows = dataset.rows("test", labelled=True)
     names = dataset.frame["name"].to_numpy(object)
-    with (directory / "predictions.csv").open() as file:
-        answers = pd.read_csv(file, dtype=str, keep_default_na=False)
+    answers = run.predictions()
     predicted = dict(zip(answers["image"], answers["predicted"], strict=True))
     if set(predicted) != set(names[rows]):
         raise ValueError(
-            f"the test images are not those of {directory / 'predictions.csv'}: the data have "
+            f"the test images are not those that the run in {run} has predicted: the data have "
             "changed since the run"
         )
     right = np.array([predicted[names[r]] == dataset.classes[dataset.labels[r]] for r in rows])
-    if config.choose != "random":
-        rows = rows[right if config.choose == "correct" else ~right]
+    if settings.choose != "random":
+        rows = rows[right if settings.choose == "correct" else ~right]
     if not len(rows):
         raise ValueError(
-            f"no test image has a {'right' if config.choose == 'correct' else 'wrong'} answer: "
+            f"no test image has a {'right' if settings.choose == 'correct' else 'wrong'} answer: "
             "set --config.choose=random"
         )
     chosen = rows
-    if config.per_class:
-        drawn = np.random.default_rng(config.seed).permutation(rows)
+    if settings.per_class:
+        drawn = np.random.default_rng(settings.seed).permutation(rows)
         turns = _turns(dataset, drawn)
         chosen = np.concatenate(
             [
                 drawn[dataset.labels[drawn] == label][np.argsort(turns[label], kind="stable")][
-                    : config.per_class
+                    : settings.per_class
                 ]
                 for label in np.unique(dataset.labels[drawn])
             ]
         )
-    return _of_rows(dataset, chosen), _told(config, len(chosen))
+    return _of_rows(dataset, chosen), _how_chosen(settings, len(chosen))
 
 
 def _turns(dataset: Dataset, drawn: np.ndarray) -> dict[int, np.ndarray]:
@@ -125,17 +127,18 @@ def _turns(dataset: Dataset, drawn: np.ndarray) -> dict[int, np.ndarray]:
     return turns
 
 
-def _told(config: ConfigDict, count: int) -> str:
+def _how_chosen(settings: SaliencySettings, count: int) -> str:
     which = {
         "random": "whether the answer is right or wrong",
         "correct": "among those with a right answer only",
         "wrong": "among those with a wrong answer only",
-    }[config.choose]
-    if not config.per_class:
+    }[settings.choose]
+    if not settings.per_class:
         return f"All: {report.counted(count, 'test image')}, {which}."
     return (
-        f"{report.counted(count, 'test image')}: at most {config.per_class} of every class, drawn "
-        f"at random (seed {config.seed}), {which}; of different patients where there are enough."
+        f"{report.counted(count, 'test image')}: at most {settings.per_class} of every class, "
+        f"drawn at random (seed {settings.seed}), {which}; of different patients where there are "
+        "enough."
     )
 
 
@@ -164,21 +167,23 @@ def _crop(row: pd.Series) -> crops.Crop:
     return crops.Crop(row["path"], box, redactions.parse(row["redact"]))
 
 
-def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[list[Sample], str]:
+def from_files(
+    settings: SaliencySettings, dataset: Dataset, data: DataSettings
+) -> tuple[list[Sample], str]:
     """Whole photographs that a pattern names, prepared as the run's, and a sentence on them.
 
     Args:
-      data: `config.data` of the run.
+      data: settings of the run.
 
     Raises:
       ValueError: no file, or files that are no images.
     """
-    files = photographs(config.images)
+    files = photographs(settings.images)
     if not files:
-        named = os.path.expanduser(config.images)
+        named = os.path.expanduser(settings.images)
         hint = " is a folder; take" if os.path.isdir(named) else " matches no file; try"
         raise ValueError(
-            f"config.images = {config.images!r}{hint} something like 'folder/*.jpg', in quotes"
+            f"config.images = {settings.images!r}{hint} something like 'folder/*.jpg', in quotes"
         )
     prepared: list[bytes | np.ndarray] = []
     samples, bad = [], []
@@ -196,7 +201,7 @@ def from_files(config: ConfigDict, dataset: Dataset, data: ConfigDict) -> tuple[
     if bad:
         more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
         raise ValueError(f"{'; '.join(bad[:_TOLD])}{more}")
-    return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {config.images}."
+    return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {settings.images}."
 
 
 def photographs(pattern: str) -> list[str]:

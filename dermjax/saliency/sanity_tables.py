@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import randomisation, repeatability
 from dermjax.saliency.map_store import Explained, Maps

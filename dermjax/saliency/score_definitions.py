@@ -3,11 +3,10 @@
 InputIBA's authors' numbers are those of their public code (Zhang et al. 2021).
 """
 
-from ml_collections import ConfigDict
-
 from dermjax.report.numbers import number
 from dermjax.saliency import perturbation
 from dermjax.saliency.perturbed_predictions import changes
+from dermjax.saliency.settings import ScoreSettings
 
 # Title, and whether more is better, by the name of a score.
 SCORES = {
@@ -33,14 +32,13 @@ _AUTHORS_STEP, _AUTHORS_BLUR, _AUTHORS_MASKS = 10, (15, 29), 100
 _AUTHORS_SIZES = (1, 31_622, 42)  # least, most, and how many different ones
 
 
-def definitions(config: ConfigDict, size: int) -> dict[str, str]:
+def definitions(settings: ScoreSettings, size: int) -> dict[str, str]:
     """What the page says of each score.
 
     Args:
-      config: of the call.
+      settings: of the command's scores.
       size: of the network's images, px.
     """
-    settings = config.score
     counts, _, sizes = changes(settings, size)
     return {
         "insertion AUC": (
@@ -83,7 +81,7 @@ def _steps(counts) -> str:
     return f"{said}; InputIBA's authors take {_AUTHORS_STEP} px a step."
 
 
-def _blur(settings: ConfigDict, size: int) -> str:
+def _blur(settings: ScoreSettings, size: int) -> str:
     sigma, wide, kernel = settings.blur * size / 512, "8 sigma wide", 0
     if settings.blur_kernel:
         kernel = 2 * perturbation.blur_radius(size, settings.blur_kernel) + 1
@@ -111,9 +109,14 @@ def _sizes(sizes, masks: int) -> str:
     )
 
 
-def counting(config: ConfigDict, counted: int, every: int) -> str:
-    """Over which images scores are averaged, in a sentence."""
-    least = config.score.least_probability
+def counting(least: float, counted: int, every: int) -> str:
+    """Over which images scores are averaged, in a sentence.
+
+    Args:
+      least: probability of the explained class, of an image that counts.
+      counted: images that have it.
+      every: images.
+    """
     if not least:
         which = "The one image counts" if every == 1 else f"All {every} images count"
         return (

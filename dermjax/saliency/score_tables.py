@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from etils import epath
-from ml_collections import ConfigDict
 from scipy import stats
 
 from dermjax.report import numbers
 from dermjax.report.numbers import signed, signed_span
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
 from dermjax.saliency.map_store import Explained, Maps, visible
 from dermjax.saliency.score_definitions import BOUNDS, SCORES, TOO_FEW, counting
 from dermjax.saliency.scores import is_empty
+from dermjax.saliency.settings import SaliencySettings
 from dermjax.statistics.clustered_mean import ClusteredMean, adjusted_p, clustered_mean
 
 _AGREEMENT = ("spearman", "ssim")
@@ -59,7 +59,7 @@ class Scored:
 
 
 def write(
-    config: ConfigDict,
+    settings: SaliencySettings,
     explained: Sequence[Explained],
     methods: Sequence[str],
     maps: Maps,
@@ -73,9 +73,9 @@ def write(
     every = _by_image(explained, methods, maps)
     keep = functools.partial(_keep, directory)
     keep("images", every.frame)
-    if not config.scores or not len(every.frame):
+    if not settings.scores or not len(every.frame):
         return [], []
-    counted = every.at_least(config.score.least_probability)
+    counted = every.at_least(settings.score.least_probability)
     few = counted.images != every.images and len(set(counted.patients())) < 2
     used = dataclasses.replace(counted, frame=counted.frame[:0]) if few else counted
     estimates = _estimates(used)
@@ -83,14 +83,14 @@ def write(
     keep("sensitivity_n", _by_n(used))
     regions = _regions(every)
     keep("regions", regions)
-    told = counting(config, len(counted.images), len(every.images))
+    told = counting(settings.score.least_probability, len(counted.images), len(every.images))
     if few:
         tables = [report.Table("Scores", f"{told} {TOO_FEW}", [], [])]
     else:
         tables = _score_tables(estimates, methods, told)
     if len(regions):
         tables.append(_region_table(every, regions))
-    return tables, [] if few else _findings(config, counted, every)
+    return tables, [] if few else _findings(settings, counted, every)
 
 
 def _keep(directory: epath.Path, name: str, frame: pd.DataFrame) -> None:
@@ -192,7 +192,7 @@ def _counted(estimates: pd.DataFrame) -> str:
     return said
 
 
-def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
+def _findings(settings: SaliencySettings, counted: Scored, every: Scored) -> list[str]:
     """Whether the shown method's maps say more than chance: paired differences to random maps."""
     if "random" not in counted.methods[1:]:
         return []
@@ -202,7 +202,7 @@ def _findings(config: ConfigDict, counted: Scored, every: Scored) -> list[str]:
         return [
             f"Whether maps by {report.titled(first)} are better than random maps cannot be said of "
             f"{report.counted(people, 'patient')}: {_LEAST_COMPARED} are the least."
-            f"{_more_images(config)}"
+            f"{_more_images(settings)}"
         ]
     differences = {
         name: clustered_mean(
@@ -246,11 +246,11 @@ def _compared(differences: dict[str, ClusteredMean]) -> str:
     return "; ".join(f"{words[kind]} {', '.join(parts)}" for kind, parts in told.items() if parts)
 
 
-def _more_images(config: ConfigDict) -> str:
+def _more_images(settings: SaliencySettings) -> str:
     """How to explain more test images, where there can be more."""
-    if config.images or not config.per_class:
+    if settings.images or not settings.per_class:
         return ""
-    return f" More images: --config.per_class={max(5, 2 * config.per_class)}"
+    return f" More images: --config.per_class={max(5, 2 * settings.per_class)}"
 
 
 def _regions(scored: Scored) -> pd.DataFrame:

@@ -4,69 +4,32 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from dermjax.runs.json_numbers import or_none
 from dermjax.saliency import scores
-from dermjax.saliency.explainer import Explainer
+from dermjax.saliency.context import SaliencyContext
 from dermjax.saliency.map_store import Explained, Maps, visible
 from dermjax.saliency.perturbation import Answers
-from dermjax.saliency.perturbed_predictions import Perturbed, changes
-from dermjax.training.writer import Writer
+from dermjax.saliency.perturbed_predictions import Perturbed
 
 _FILTER = "least_probability"  # chooses among scores; none depends on it
-_LEAST = {"steps": 2, "pixels_per_step": 0, "sizes": 1, "masks": 3, "blur_kernel": 0}
 _Todo = tuple[Explained, dict[str, dict[str, Any]]]  # an image's records without scores, by method
 
 
-def check(config: ConfigDict) -> None:
-    """Looks at `config.score`.
-
-    Raises:
-      ValueError: a number is out of its bounds.
-    """
-    for name, low in _LEAST.items():
-        if config.score[name] < low:
-            raise ValueError(f"config.score.{name} = {config.score[name]} must be at least {low}")
-    if config.score.blur <= 0:
-        raise ValueError(f"config.score.blur = {config.score.blur} must be above 0 px; 15 is usual")
-    if not 0 <= config.score[_FILTER] <= 1:
-        raise ValueError(
-            f"config.score.{_FILTER} = {config.score[_FILTER]} must lie in [0, 1]; 0 averages the "
-            "scores of all images"
-        )
-
-
-def check_size(config: ConfigDict, size: int) -> None:
-    """Looks whether `config.score` fits images of `size` px.
-
-    Raises:
-      ValueError: it does not.
-    """
-    if config.scores:
-        changes(config.score, size)
-
-
-def score(
-    config: ConfigDict,
-    explainer: Explainer,
-    explained: Sequence[Explained],
-    methods: Sequence[str],
-    maps: Maps,
-    writer: Writer,
-) -> None:
+def score(context: SaliencyContext) -> None:
     """Fills `scores` of every record that has none by these settings.
 
     Raises:
       ValueError: a field does not fit the network's images, or these the memory.
     """
-    settings = config.score.to_dict() | {"seed": config.seed}
+    maps, explainer, methods = context.maps, context.explainer, context.methods
+    settings = context.settings.score.to_dict() | {"seed": context.settings.seed}
     del settings[_FILTER]
-    todo = [(one, _unscored(one, methods, maps, settings)) for one in explained]
+    todo = [(one, _unscored(one, methods, maps, settings)) for one in context.explained]
     todo = [(one, records) for one, records in todo if records]
-    perturbed = Perturbed(explainer, settings, writer)
+    perturbed = Perturbed(explainer, context.settings.score, context.writer)
     found = _all(todo, perturbed, explainer.size, maps)
-    for one, records, by_method in writer.track(found, len(todo), "scores, images"):
+    for one, records, by_method in context.writer.track(found, len(todo), "scores, images"):
         for method, record in records.items():
             own = {"scores": by_method[method], "score_settings": settings}
             maps.update(one, method, record | own)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax.report import looks
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import score_tables
+from dermjax.saliency.context import SaliencyContext
 from dermjax.saliency.map_store import Explained, Maps, visible
 from dermjax.saliency.score_definitions import definitions
 from dermjax.saliency.scores import is_empty
-from dermjax.training.writer import Writer
 
 PAGE = "saliency.html"
 _MOST = 100  # images in the page; all have files
@@ -34,39 +33,37 @@ _EMPTY["input_iba_gan"] = _EMPTY["input_iba"]
 
 
 def write(
-    config: ConfigDict,
-    explained: Sequence[Explained],
-    methods: Sequence[str],
-    failed: Sequence[str],
+    context: SaliencyContext,
     facts: Sequence[tuple[str, str]],
-    maps: Maps,
+    failed: Sequence[str],
     trust: tuple[Sequence[str], Sequence[report.Table]],
-    directory: epath.Path,
-    writer: Writer,
 ) -> None:
     """Writes `sheet*.png` and `.pdf`, the tables as CSV, and `saliency.html`.
 
     Args:
-      methods: the first is shown, all are compared.
+      facts: what the page says first.
       failed: lines on maps that there are not.
-      trust: findings and tables on noise and weights, see `trusted`; they come last.
+      trust: findings and tables on noise and weights, of `sanity_tables`; they come last.
     """
-    explained = sorted(explained, key=lambda one: (one.sample.label < 0, one.sample.label))
-    shown = [found for one in explained if (found := _shown(one, methods[0], maps)) is not None]
+    settings, methods, directory = context.settings, context.methods, context.directory
+    explained = sorted(context.explained, key=lambda one: (one.sample.label < 0, one.sample.label))
+    found = (_shown(one, methods[0], context.maps) for one in explained)
+    shown = [one for one in found if one is not None]
     names = _sheets(shown, directory) if shown else []
-    tables, findings = score_tables.write(config, explained, methods, maps, directory)
+    tables, findings = score_tables.write(settings, explained, methods, context.maps, directory)
+    size = context.explainer.size
     page = report.Page(
         title=_title(methods[0]),
-        reading=_reading(config, methods[0]),
+        reading=_reading(methods[0], scored=settings.scores),
         facts=facts,
         warnings=_warnings(shown, methods[0], failed),
         findings=[*findings, *trust[0]],
         tables=[*tables, *trust[1]],
-        definitions=definitions(config, shown[0].heat.shape[0]) if tables and shown else {},
+        definitions=definitions(settings.score, size) if tables and shown else {},
     )
     text = report.render(page, shown[:_MOST], left_out=len(shown[_MOST:]))
     write_text(directory / PAGE, text)
-    writer.say(f"{directory}: {PAGE}, {', '.join(names)}, a folder per image")
+    context.writer.say(f"{directory}: {PAGE}, {', '.join(names)}, a folder per image")
 
 
 def _shown(one: Explained, method: str, maps: Maps) -> report.Shown | None:
@@ -103,7 +100,7 @@ def _title(method: str) -> str:
     return f"Where the network looks: {report.titled(method)}"
 
 
-def _reading(config: ConfigDict, method: str) -> str:
+def _reading(method: str, *, scored: bool) -> str:
     """How the maps are to be read, and what says whether to believe them."""
     if method == "random":
         return (
@@ -114,7 +111,7 @@ def _reading(config: ConfigDict, method: str) -> str:
     if method == "integrated_gradients":
         said += "; what speaks against the class is as red as what speaks for it"
     trust = "the sentences above and the tables below say how far to believe that"
-    if not config.scores:
+    if not scored:
         trust = "with --config.scores=True the page says how far to believe that"
     return (
         f"{said}. A map is to show what the network used for that class, not what is ill; {trust}."

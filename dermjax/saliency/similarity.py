@@ -3,7 +3,7 @@
 Letters: maps of H x W px.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -97,32 +97,3 @@ def cascade(
         for kind in holding:
             mixed[kind] = {**mixed[kind], layer: fresh[kind][layer]}
         yield layer, dict(mixed)
-
-
-def cascading_randomisation(
-    maps_of: Callable[[Any], np.ndarray],
-    variables: Mapping[str, Any],
-    fresh: Mapping[str, Any],
-    layers: Sequence[str],
-    *,
-    at: Collection[str] | None = None,
-    likeness: Callable[[np.ndarray, np.ndarray], Any] = ssim,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Likeness of every image's map to its map by the network as it was trained, layer by layer.
-
-    It should fall: a map that stays shows edges, not evidence.
-
-    Args:
-      maps_of: variables -> maps `[B, H, W]`, in [0, 1] for SSIM, with the same noise every time.
-      variables, fresh, layers: as for `cascade`.
-      at: the layers after which maps are made; the others are drawn anew all the same. None: all.
-      likeness: two maps -> a number, or several.
-
-    Yields:
-      (layer, `[B, ...]`): it and all before it in `layers` are fresh; made when it is asked for.
-    """
-    trained = maps_of(variables)
-    for layer, mixed in cascade(variables, fresh, layers):
-        if at is None or layer in at:
-            maps = maps_of(mixed)
-            yield layer, np.array([likeness(a, b) for a, b in zip(trained, maps, strict=True)])

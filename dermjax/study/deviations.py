@@ -7,15 +7,13 @@ The values that are theirs stand in `configs/common.py`, which is compared with.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from dermjax.configs import common
-from dermjax.experiment.pretrain import queue_length
 from dermjax.report import wording
+from dermjax.settings import PretrainSettings, RunSettings
 from dermjax.strategies import STRATEGIES
 from dermjax.study import published
-from dermjax.study.plan import pretraining
 from dermjax.study.results import Outcomes
+from dermjax.study.settings import StudySettings
 
 _ALPHAS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 _TRIALS = 3
@@ -64,20 +62,25 @@ _COUNTED = " (of {with_partner:,} of {images:,} training images)"
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
-def deviations(config: ConfigDict, outcomes: Outcomes) -> list[str]:
+def _papers() -> RunSettings:
+    """What is known of the paper's SS."""
+    return RunSettings.from_config(common.make_config("SS", None))
+
+
+def deviations(settings: StudySettings, outcomes: Outcomes) -> list[str]:
     """Sentences, each with this study's value and the paper's; what is alike is not in it.
 
     Args:
-      config: of the study.
+      settings: of the study.
       outcomes: the runs that the report is of.
     """
-    found = [*_of_data(config, outcomes), *_of_study(outcomes), *_of_networks(config, outcomes)]
+    found = [*_of_data(settings, outcomes), *_of_study(outcomes), *_of_networks(settings, outcomes)]
     if outcomes.pretrained():
-        found += _of_pretraining(config, outcomes)
-    return found + list(_of_finetuning(config, outcomes))
+        found += _of_pretraining(settings, outcomes)
+    return found + list(_of_finetuning(settings, outcomes))
 
 
-def _of_data(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
+def _of_data(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
     """Other photographs, classes and sets."""
     results = outcomes.runs[0].results
     n, left_out = results["n"], results["excluded"]["test"]
@@ -106,8 +109,8 @@ def _of_data(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
         )
     for name, ids in results["allowed"].items():
         yield f"Sets: {len(ids)} {name} are in two sets, by leave; in the paper no patient is."
-    if config.run.data.max_side != common.make_config("SS", None).data.max_side:
-        yield f"Crops are at most {config.run.data.max_side} px long; the paper's 512 px."
+    if settings.run.data.max_side != _papers().data.max_side:
+        yield f"Crops are at most {settings.run.data.max_side} px long; the paper's 512 px."
 
 
 def _of_study(outcomes: Outcomes) -> Iterator[str]:
@@ -127,14 +130,14 @@ def _of_study(outcomes: Outcomes) -> Iterator[str]:
         yield f"Trials of each strategy and share: {counts}; the paper has {_TRIALS}."
 
 
-def _of_networks(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
+def _of_networks(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
     """The network, what it computes in, and where IN begins."""
-    name = config.run.model.name
+    name = settings.run.model.name
     if name != "efficientnet_b4":
         also = " (of ResNet-50 its Figure 5 alone)" if name == "resnet50" else ""
         yield f"Network: {name}; the paper's is efficientnet_b4{also}."
-    starts = {run.planned.config.strategy: run.results["weights"] for run in outcomes.runs}
-    if "IN" in starts and config.run.init.weights:
+    starts = {run.planned.settings.strategy: run.results["weights"] for run in outcomes.runs}
+    if "IN" in starts and settings.run.init.weights:
         yield (
             f"IN starts from {wording.weights(starts['IN']['source'])}, which the user named: "
             "what they were trained on is not known here; the paper's were trained on ImageNet "
@@ -148,13 +151,13 @@ def _of_networks(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             )
 
 
-def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
+def _of_pretraining(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
     """Every field that is not the authors', and what follows from several."""
     first, *others = outcomes.pretrained()
-    own, theirs = pretraining(config, first), common.make_config("SS", None).pretrain
+    own, theirs = settings.pretraining(first), _papers().pretraining
     images = outcomes.runs[0].results["n"]["train"]
-    values = own.to_dict() | {"queue_size": queue_length(own, images)}
-    yield from _other_fields("Pretraining", values, theirs, "the authors'")
+    values = own.to_dict() | {"queue_size": own.queue_length(images)}
+    yield from _other_fields("Pretraining", values, theirs.to_dict(), "the authors'")
     positives = positives_in_words(own, first, outcomes)
     if own.positives != theirs.positives:
         yield (
@@ -163,15 +166,15 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             "image of each object."
         )
     for strategy in others:
-        more = pretraining(config, strategy)
+        more = settings.pretraining(strategy)
         if more.positives != own.positives:
             told = positives_in_words(more, strategy, outcomes)
             yield f"{strategy}'s pretraining, positives: {told}; {first}'s: {positives}."
-        more = more.to_dict() | {"queue_size": queue_length(more, images)}
-        yield from _other_fields(f"{strategy}'s pretraining", more, values, f"{first}'s")
-    if config.pretrainings > 1:
+        further = more.to_dict() | {"queue_size": more.queue_length(images)}
+        yield from _other_fields(f"{strategy}'s pretraining", further, values, f"{first}'s")
+    if settings.pretrainings > 1:
         yield (
-            f"Pretrainings: {config.pretrainings}, one for each trial; the paper names the "
+            f"Pretrainings: {settings.pretrainings}, one for each trial; the paper names the "
             "labelled subset alone as what its trials differ by."
         )
     epochs = own.steps * own.batch_size / images
@@ -183,8 +186,8 @@ def _of_pretraining(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             "authors' by devices; its running statistics are the mean over groups, not those of "
             "the first process, which the authors' code sends to the others."
         )
-    if config.run.model.dtype == "float32" or (
-        config.run.model.dtype == "auto" and outcomes.runs[0].results["devices"]["kind"] == "cpu"
+    if settings.run.model.dtype == "float32" or (
+        settings.run.model.dtype == "auto" and outcomes.runs[0].results["devices"]["kind"] == "cpu"
     ):
         yield "Pretraining computes in float32; the authors' in mixed precision."
 
@@ -204,19 +207,19 @@ def _other_fields(
             yield f"{what}, augmentation ({field.replace('_', ' ')}): {ours}; {whose}: {others}."
 
 
-def positives_in_words(stage: ConfigDict, strategy: str, outcomes: Outcomes) -> str:
+def positives_in_words(stage: PretrainSettings, strategy: str, outcomes: Outcomes) -> str:
     """Where a strategy's positives come from, and of how many images, as its runs have it."""
     if stage.positives == "image":
         return "image"
-    own = [run.results for run in outcomes.runs if run.planned.config.strategy == strategy]
+    own = [run.results for run in outcomes.runs if run.planned.settings.strategy == strategy]
     recorded = next((one["positives"] for one in own if "positives" in one), None)
     counted = _COUNTED.format(**recorded) if recorded else ""
     return f"another photograph of the same {stage.positives}, where there is one{counted}"
 
 
-def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
+def _of_finetuning(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
     """What the paper gives of stage 2, and that the rest is not public."""
-    own, theirs = config.run.finetune, common.make_config("SS", None).finetune
+    own, theirs = settings.run.finetuning, _papers().finetuning
     if own.steps != theirs.steps:
         yield f"Fine-tuning: {own.steps:,} iterations; the paper has {theirs.steps:,}."
     if own.image_size != theirs.image_size:
@@ -232,14 +235,14 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
         if not there
     ]:
         yield f"Fine-tuning is without {', '.join(missing)}; the paper has crop, flip and rotation."
-    more = [name for name in _COLOUR if augment.jitter_probability and augment[name]]
-    more += [name for name in ("grayscale", "blur") if augment[f"{name}_probability"]]
+    more = [name for name in _COLOUR if augment.jitter_probability and getattr(augment, name)]
+    more += [name for name in ("grayscale", "blur") if getattr(augment, f"{name}_probability")]
     if more:
         yield (
             f"Fine-tuning also changes {', '.join(more)} at random; the paper names crop, flip and "
             "rotation."
         )
-    runs = [run.planned.config.strategy for run in outcomes.runs]
+    runs = [run.planned.settings.strategy for run in outcomes.runs]
     trained = [
         name
         for name in dict.fromkeys(runs)
@@ -251,10 +254,11 @@ def _of_finetuning(config: ConfigDict, outcomes: Outcomes) -> Iterator[str]:
             f"{own.encoder_rate:g} times the learning rate of their classifiers; the paper names "
             "no such factor."
         )
-    options = [name for name in ("sampling", "class_weights", "loss") if own[name] != theirs[name]]
+    named = ("sampling", "class_weights", "loss")
+    options = [name for name in named if getattr(own, name) != getattr(theirs, name)]
     options += ["logit_adjustment"] * bool(own.logit_adjustment)
     if options:
-        said = ", ".join(f"{name.replace('_', ' ')} {own[name]}" for name in options)
+        said = ", ".join(f"{name.replace('_', ' ')} {getattr(own, name)}" for name in options)
         yield f"Fine-tuning for rare classes in all runs: {said}; the paper has none."
     yield (
         "Fine-tuning's optimizer, learning rate, batch, ranges of augmentation and rule of "

@@ -5,13 +5,13 @@ import os
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
-from dermjax.experiment.evaluate import TEST_FEATURES
-from dermjax.runs.folder import whole_file
+from dermjax.runs.files import whole_file
+from dermjax.runs.run_folder import read_features
 from dermjax.statistics import tsne
 from dermjax.study import figures
 from dermjax.study.results import Outcome, Outcomes
+from dermjax.study.settings import StudySettings
 from dermjax.training.writer import Writer
 
 _NEIGHBOURS = 10
@@ -22,13 +22,13 @@ _LEAST = 4  # images of a t-SNE
 Panels = dict[tuple[str, float], tuple[np.ndarray, str]]
 
 
-def make(config: ConfigDict, folder: epath.Path, outcomes: Outcomes, writer: Writer) -> Panels:
+def make(settings: StudySettings, folder: epath.Path, outcomes: Outcomes, writer: Writer) -> Panels:
     """Panels of the first finished trials; `folder` keeps what takes long.
 
     There are none with `report.tsne=False`, and of runs without features
     (`evaluate.features=False`).
     """
-    if not config.report.tsne:
+    if not settings.report.tsne:
         return {}
     wanted = [
         ((strategy, alpha), outcomes.of(strategy, alpha)[0])
@@ -36,24 +36,22 @@ def make(config: ConfigDict, folder: epath.Path, outcomes: Outcomes, writer: Wri
         for alpha in outcomes.alphas()
         if outcomes.of(strategy, alpha)
     ]
-    wanted = [
-        (cell, run) for cell, run in wanted if (run.planned.directory / TEST_FEATURES).exists()
-    ]
+    wanted = [(cell, run) for cell, run in wanted if run.planned.folder.test_features.exists()]
     if len(outcomes.images) < _LEAST or not wanted:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     return {
-        cell: _panel(config, folder, outcomes, run)
+        cell: _panel(settings, folder, outcomes, run)
         for cell, run in writer.track(wanted, len(wanted), "t-SNE")
     }
 
 
 def _panel(
-    config: ConfigDict, folder: epath.Path, outcomes: Outcomes, run: Outcome
+    settings: StudySettings, folder: epath.Path, outcomes: Outcomes, run: Outcome
 ) -> tuple[np.ndarray, str]:
     """Made anew only where the features are others than when it was made."""
     features = _features(run, outcomes.images)
-    seed = config.report.seed
+    seed = settings.report.seed
     # The labels count, too: purity and silhouette are of them.
     parts = (f"{seed}".encode(), features.tobytes(), outcomes.labels.tobytes())
     mark = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
@@ -72,6 +70,9 @@ def _panel(
 
 def _features(run: Outcome, images: np.ndarray) -> np.ndarray:
     """`[B, F]` float32 in the order of the study's images."""
-    with (run.planned.directory / TEST_FEATURES).open("rb") as file, np.load(file) as kept:
-        place = {name: i for i, name in enumerate(kept["id"].tolist())}
-        return kept["features"][[place[name] for name in images.tolist()]].astype(np.float32)
+    path = run.planned.folder.test_features
+    arrays = read_features(path)
+    if arrays is None:
+        raise ValueError(f"{path} cannot be read any more; --config.report.tsne=False goes without")
+    place = {name: i for i, name in enumerate(arrays["id"].tolist())}
+    return arrays["features"][[place[name] for name in images.tolist()]].astype(np.float32)

@@ -4,27 +4,25 @@ import collections
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from dermjax.experiment.pretrain import queue_length
 from dermjax.report import wording
 from dermjax.report.numbers import percent
-from dermjax.strategies import split
+from dermjax.settings import DataSettings
+from dermjax.strategies import VARIANTS, split
 from dermjax.study.cost import cost
 from dermjax.study.deviations import ONLY_WITH, deviations, positives_in_words
-from dermjax.study.plan import VARIANTS, pretraining
 from dermjax.study.results import Outcome, Outcomes
+from dermjax.study.settings import StudySettings
 
 # Fields of a stage that say where, how often and by which run, not what.
 _NAMES = {"encoder_rate": "learning rate of an encoder that was trained before, as a factor"}
 _WITHOUT_EFFECT = "directory report_every save_every monitor accumulate_steps repeat".split()
 
 
-def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
+def describe(settings: StudySettings, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
     """The methods by heading: names and values."""
-    run = config.run
+    run = settings.run
     described = {
-        "Data": _data(config, outcomes),
+        "Data": _data(settings, outcomes),
         "Network": [
             ("network", run.model.name),
             ("longest side of a crop", f"{run.data.max_side} px"),
@@ -32,41 +30,42 @@ def describe(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str
             *_starts(outcomes),
         ],
     }
-    described |= _pretrainings(config, outcomes)
+    described |= _pretrainings(settings, outcomes)
     options = {split(one.planned.strategy)[1] for one in outcomes.runs}
     named = [name for name in VARIANTS if name in options]
     but = ", but for the options below" if named else ""
     described[f"Fine-tuning (all strategies{but})"] = [
         ("optimizer", "AdamW, whose decay is of kernels only"),
-        *_fields(run.finetune),
+        *_fields(run.finetuning.to_dict()),
     ]
     if named:
         described["Fine-tuning for rare classes"] = [
             (name, _together_in_words(VARIANTS[name])) for name in named
         ]
-    described["Statistics"] = _statistics(config, outcomes)
+    described["Statistics"] = _statistics(settings, outcomes)
     described["Machine and cost"] = cost([one.results for one in outcomes.runs])
     described["Software"] = _versions(outcomes)
     theirs = ""
-    if any(one.planned.config.strategy == "SS" for one in outcomes.runs):
+    if any(one.planned.settings.strategy == "SS" for one in outcomes.runs):
         theirs = "; of pretraining, from the authors' public files, which are older than the paper"
     described[f"Deviations from the paper{theirs}"] = [
-        (f"{i + 1}", text) for i, text in enumerate(deviations(config, outcomes))
+        (f"{i + 1}", text) for i, text in enumerate(deviations(settings, outcomes))
     ]
     return described
 
 
-def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
+def _pretrainings(settings: StudySettings, outcomes: Outcomes) -> dict[str, list[tuple[str, str]]]:
     """A heading for each strategy with pretraining; of SS-IN beside SS what it has otherwise."""
     found, first = {}, None
     for strategy in outcomes.pretrained():
-        stage = pretraining(config, strategy)
-        stage.queue_size = queue_length(stage, outcomes.runs[0].results["n"]["train"])
-        stage.positives = positives_in_words(stage, strategy, outcomes)
+        own = settings.pretraining(strategy)
+        stage = own.to_dict()
+        stage["queue_size"] = own.queue_length(outcomes.runs[0].results["n"]["train"])
+        stage["positives"] = positives_in_words(own, strategy, outcomes)
         heading = f"Pretraining ({strategy}): MoCo-v2 on all training images, labels unused"
         if first is not None:
             heading = f"Pretraining ({strategy}): as that of SS, but for"
-        elif stage.init == "imagenet":
+        elif own.init == "imagenet":
             heading += ", from the weights named above"
             if strategy == "SS":
                 heading += " (which makes it what SS-IN is elsewhere)"
@@ -75,11 +74,11 @@ def _pretrainings(config: ConfigDict, outcomes: Outcomes) -> dict[str, list[tupl
     return found
 
 
-def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
+def checklist(settings: StudySettings, outcomes: Outcomes) -> list[tuple[str, str]]:
     """Questions of a reader, and where the answer is; '' for what only the authors know."""
     first = outcomes.runs[0].results
     excluded = first["excluded"]
-    parts = any(name in outcomes.columns for name in config.report.subgroups)
+    parts = any(name in outcomes.columns for name in settings.report.subgroups)
     compared = "Differences, " if len(outcomes.strategies()) > 1 else ""
     return [
         ("Where do the photographs come from, and who may use them?", ""),
@@ -116,7 +115,7 @@ def checklist(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
     ]
 
 
-def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
+def _statistics(settings: StudySettings, outcomes: Outcomes) -> list[tuple[str, str]]:
     """Which variances the figures hold, and how."""
     trials = {len(outcomes.of(s, a)) for s in outcomes.strategies() for a in outcomes.alphas()}
     both = (
@@ -154,8 +153,8 @@ def _statistics(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]
         ),
         (
             "errors of calibration",
-            f"basic bootstrap intervals of {config.report.resamples:,} draws of the test patients, "
-            f"seed {config.report.seed}; over patients alone",
+            f"basic bootstrap intervals of {settings.report.resamples:,} draws of the test "
+            f"patients, seed {settings.report.seed}; over patients alone",
         ),
     ]
     if shared := pretrainings_in_words(outcomes):
@@ -167,7 +166,7 @@ def pretrainings_in_words(outcomes: Outcomes) -> str:
     """Which part of a pretraining's chance is in the figures; '' where none is pretrained."""
     said: dict[str, list[str]] = {}
     for strategy in outcomes.pretrained():
-        own = [run for run in outcomes.runs if run.planned.config.strategy == strategy]
+        own = [run for run in outcomes.runs if run.planned.settings.strategy == strategy]
         said.setdefault(_pretrainings_of(own), []).append(strategy)
     if len(said) == 1:
         ((sentence, strategies),) = said.items()
@@ -231,9 +230,9 @@ def groups_in_words(groups: Iterable[str]) -> str:
     return ", ".join(said)
 
 
-def _data(config: ConfigDict, outcomes: Outcomes) -> list[tuple[str, str]]:
+def _data(settings: StudySettings, outcomes: Outcomes) -> list[tuple[str, str]]:
     first = outcomes.runs[0].results
-    n, data = first["n"], config.run.data
+    n, data = first["n"], settings.run.data
     labelled: dict[float, str] = {}
     for one in outcomes.runs:
         kept = one.results["n"]["train_labelled"]
@@ -266,7 +265,7 @@ def _people(outcomes: Outcomes) -> list[tuple[str, str]]:
     ]
 
 
-def _sets(data: ConfigDict, origin: str | None) -> str:
+def _sets(data: DataSettings, origin: str | None) -> str:
     """Who made the sets; runs of earlier versions do not say it."""
     made = f"by patient, seed {data.split_seed}"
     if origin is None:
@@ -278,7 +277,7 @@ def _sets(data: ConfigDict, origin: str | None) -> str:
     return f"training and test as the data name them, validation taken out of training {made}"
 
 
-def _together(data: ConfigDict, origin: str | None) -> str:
+def _together(data: DataSettings, origin: str | None) -> str:
     """What lies in one set as a whole; sets that were given are only looked at."""
     known = "known patients and lesions, identical files"
     bits = data.near_duplicates
@@ -312,11 +311,13 @@ def _versions(outcomes: Outcomes) -> list[tuple[str, str]]:
     return [(name, ", ".join(versions)) for name, versions in found.items()]
 
 
-def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str, str]]:
+def _fields(
+    stage: Mapping[str, Any], than: Mapping[str, Any] | None = None
+) -> list[tuple[str, str]]:
     """Every field of a stage that the results depend on; those of its parts in one line each.
 
     Args:
-      stage: of a config.
+      stage: the fields of one.
       than: another one; what it has alike is left out.
     """
     return [
@@ -330,10 +331,10 @@ def _fields(stage: ConfigDict, than: ConfigDict | None = None) -> list[tuple[str
 
 def _worded(value: Any, than: Any) -> str:
     """A field's value; of a part its fields, without those that another has alike."""
-    if not isinstance(value, ConfigDict):
+    if not isinstance(value, Mapping):
         return wording.value(value)
     return _together_in_words(
-        {name: part for name, part in value.items() if than is None or part != than[name]}
+        {name: part for name, part in sorted(value.items()) if than is None or part != than[name]}
     )
 
 
@@ -344,7 +345,7 @@ def _together_in_words(fields: Mapping[str, Any]) -> str:
     )
 
 
-def _counts(stage: ConfigDict, name: str) -> bool:
+def _counts(stage: Mapping[str, Any], name: str) -> bool:
     """Whether a field has an effect beside the others: AdamW has no momentum of SGD."""
     field, value = ONLY_WITH.get(name, (name, stage[name]))
     return stage.get(field) == value

@@ -6,12 +6,12 @@ import pathlib
 import numpy as np
 import pandas as pd
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.study import feature_maps, tables
 from dermjax.study.plan import finished
 from dermjax.study.results import Outcomes, collect
+from dermjax.study.settings import StudySettings
 from dermjax.training.writer import Writer
 
 
@@ -27,7 +27,7 @@ class Beside:
 
 
 def look(
-    config: ConfigDict, directory: epath.Path, outcomes: Outcomes, writer: Writer
+    settings: StudySettings, directory: epath.Path, outcomes: Outcomes, writer: Writer
 ) -> tuple[list[Beside], dict[str, str]]:
     """The studies of `config.report.beside`; nothing is written into their folders.
 
@@ -35,7 +35,7 @@ def look(
       Those that can be shown, and why the others cannot, by folder.
     """
     shown, left_out = [], {}
-    for folder in config.report.beside:
+    for folder in settings.report.beside:
         other, _ = collect(finished(stores.folder(folder)))
         if other is None:
             left_out[str(folder)] = "has no finished run"
@@ -46,14 +46,14 @@ def look(
             continue
         name = pathlib.PurePath(stores.absolute(stores.folder(folder))).name
         writer.say(f"beside it: {folder}, {len(other.runs)} runs")
-        cells = tables.make_cells(other, tables.make_weights(config, other))
+        cells = tables.make_cells(other, tables.make_weights(settings, other))
         shown.append(
             Beside(
                 name=name,
-                network=other.runs[0].planned.config.model.name,
+                network=other.runs[0].planned.settings.model.name,
                 outcomes=other,
                 overall=tables.overall(cells, writer.track),
-                maps=feature_maps.make(config, directory / "feature_maps" / name, other, writer),
+                maps=feature_maps.make(settings, directory / "feature_maps" / name, other, writer),
             )
         )
     return shown, left_out

@@ -5,14 +5,14 @@ import math
 
 import pandas as pd
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax.report import numbers
-from dermjax.runs.folder import write_text
+from dermjax.runs.files import write_text
 from dermjax.study import feature_maps, figures, methods_text, other_studies, page, tables
 from dermjax.study import sections as study_page
 from dermjax.study.plan import Planned
 from dermjax.study.results import Outcomes, collect
+from dermjax.study.settings import StudySettings
 from dermjax.study.tables import make_weights
 from dermjax.training.writer import Writer
 
@@ -20,7 +20,7 @@ _LEVEL = 0.05  # of the adjusted p, below which strategies are said to differ
 
 
 def write_report(
-    config: ConfigDict,
+    settings: StudySettings,
     directory: epath.Path,
     runs: list[Planned],
     failed: dict[str, str],
@@ -32,11 +32,11 @@ def write_report(
     if outcomes is None:
         writer.say("no run is finished, so there is nothing to report")
         return
-    frames = _measure(config, outcomes, writer)
-    maps = feature_maps.make(config, directory / "feature_maps", outcomes, writer)
-    others, left_out = other_studies.look(config, directory, outcomes, writer)
+    frames = _measure(settings, outcomes, writer)
+    maps = feature_maps.make(settings, directory / "feature_maps", outcomes, writer)
+    others, left_out = other_studies.look(settings, directory, outcomes, writer)
     _write_tables(frames, others, directory / "tables")
-    sections = study_page.sections(config, outcomes, frames, maps, others)
+    sections = study_page.sections(settings, outcomes, frames, maps, others)
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for drawn in itertools.chain.from_iterable(section.drawn for section in sections):
@@ -48,22 +48,24 @@ def write_report(
         missing=missing,
         left_out=left_out,
         sections=[section.on_page() for section in sections],
-        methods=methods_text.describe(config, outcomes),
-        checklist=methods_text.checklist(config, outcomes),
+        methods=methods_text.describe(settings, outcomes),
+        checklist=methods_text.checklist(settings, outcomes),
     )
     write_text(directory / "report.html", text)
     writer.say(f"{directory / 'report.html'}, tables/, figures/")
 
 
-def _measure(config: ConfigDict, outcomes: Outcomes, writer: Writer) -> dict[str, pd.DataFrame]:
+def _measure(
+    settings: StudySettings, outcomes: Outcomes, writer: Writer
+) -> dict[str, pd.DataFrame]:
     """All numbers of the report."""
-    cells = tables.make_cells(outcomes, make_weights(config, outcomes))
-    columns = [name for name in config.report.subgroups if name in outcomes.columns]
+    cells = tables.make_cells(outcomes, make_weights(settings, outcomes))
+    columns = [name for name in settings.report.subgroups if name in outcomes.columns]
     return {
         "overall": tables.overall(cells, writer.track),
         "by_class": tables.by_class(cells),
         "pairs": tables.pairs(cells),
-        "subgroups": tables.by_subgroup(cells, columns, config.report.minimum),
+        "subgroups": tables.by_subgroup(cells, columns, settings.report.minimum),
         "runs": tables.by_run(outcomes),
     }
 

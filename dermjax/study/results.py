@@ -3,14 +3,12 @@
 import collections
 import dataclasses
 import functools
-import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from etils import epath
 
-from dermjax.runs.folder import RESULTS
+from dermjax.runs.run_folder import RunFolder
 from dermjax.statistics import calibration
 from dermjax.strategies import STRATEGIES
 from dermjax.study.plan import Planned
@@ -76,7 +74,7 @@ class Outcomes:
 
     def pretrained(self) -> list[str]:
         """Those of SS and SS-IN that have a finished run, with any option for rare classes."""
-        finished = {run.planned.config.strategy for run in self.runs}
+        finished = {run.planned.settings.strategy for run in self.runs}
         return [one.name for one in STRATEGIES.values() if one.pretrains and one.name in finished]
 
     def alphas(self) -> list[float]:
@@ -94,7 +92,7 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
     finished = [run for run in runs if run.done]
     if not finished:
         return None, missing
-    results = {run.name: json.loads((run.directory / RESULTS).read_text()) for run in finished}
+    results = {run.name: run.folder.results() for run in finished}
     data = {name: (tuple(r["classes"]), r["data_fingerprint"]) for name, r in results.items()}
     usual = collections.Counter(data.values()).most_common(1)[0][0]
     missing |= {name: "was made with other data" for name in data if data[name] != usual}
@@ -102,7 +100,7 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
     other = _other_subsets(finished)
     missing |= other
     finished = [run for run in finished if run.name not in other]
-    test, columns = _test_set(finished[0].directory)
+    test, columns = _test_set(finished[0].folder)
     read = [_read(run, results[run.name], test["image"]) for run in finished]
     index = {name: i for i, name in enumerate(usual[0])}
     outcomes = Outcomes(
@@ -113,7 +111,7 @@ def collect(runs: list[Planned]) -> tuple[Outcomes | None, dict[str, str]]:
         columns=columns.drop(columns="group"),
         runs=tuple(read),
         planned=tuple(dict.fromkeys(run.strategy for run in runs)),
-        sets=_other_sets(finished[0].directory),
+        sets=_other_sets(finished[0].folder),
     )
     return outcomes, missing
 
@@ -125,7 +123,7 @@ def _other_subsets(runs: list[Planned]) -> dict[str, str]:
     """
     found = {}
     for run in runs:
-        sets = _table(run.directory / "splits.csv")
+        sets = run.folder.splits()
         images = sets["image"] + " " + sets["split"]
         test = frozenset(images[sets["split"] == "test"])
         found[run.name] = (test, frozenset(images[sets["labelled"] == "1"]))
@@ -149,17 +147,17 @@ def _other_subsets(runs: list[Planned]) -> dict[str, str]:
     return other
 
 
-def _test_set(directory: epath.Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _test_set(folder: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test images with their labels, in the order of the predictions, and what is known of them."""
-    test = _table(directory / "predictions.csv")[["image", "label"]]
-    sets = _table(directory / "splits.csv").set_index("image").loc[test["image"]]
+    test = folder.predictions()[["image", "label"]]
+    sets = folder.splits().set_index("image").loc[test["image"]]
     known = ("patient", "label", "split", "labelled")
     return test, sets.drop(columns=[name for name in known if name in sets]).reset_index(drop=True)
 
 
-def _other_sets(directory: epath.Path) -> dict[str, np.ndarray]:
+def _other_sets(folder: RunFolder) -> dict[str, np.ndarray]:
     """The groups of the training and validation images."""
-    sets = _table(directory / "splits.csv")
+    sets = folder.splits()
     return {
         name: sets["group"][sets["split"] == split].to_numpy(str)
         for name, split in (("training", "train"), ("validation", "validation"))
@@ -169,9 +167,9 @@ def _other_sets(directory: epath.Path) -> dict[str, np.ndarray]:
 def _read(run: Planned, results: dict, images: pd.Series) -> Outcome:
     classes = results["classes"]
     names = [f"p_{name}" for name in classes]
-    test = _table(run.directory / "predictions.csv").set_index("image").loc[images]
-    validation = _table(run.directory / "validation_predictions.csv")
-    sets = _table(run.directory / "splits.csv")
+    test = run.folder.predictions().set_index("image").loc[images]
+    validation = run.folder.predictions("validation")
+    sets = run.folder.splits()
     kept = sets[(sets["split"] == "train") & (sets["labelled"] == "1")]["label"].value_counts()
     return Outcome(
         planned=run,
@@ -181,9 +179,3 @@ def _read(run: Planned, results: dict, images: pd.Series) -> Outcome:
         validation_labels=np.array([classes.index(label) for label in validation["label"]]),
         labelled=np.array([int(kept.get(name, 0)) for name in classes]),
     )
-
-
-def _table(path: epath.Path) -> pd.DataFrame:
-    """Text as it was written: a class may be called NA."""
-    with path.open() as file:
-        return pd.read_csv(file, dtype=str, keep_default_na=False)

@@ -1,7 +1,6 @@
 """The study: one run after the other, each a process of its own, then the report of all."""
 
 import contextlib
-import json
 import pathlib
 import signal
 import statistics
@@ -11,53 +10,56 @@ import time
 from collections.abc import Iterator
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.experiment import dataset
-from dermjax.runs.folder import RESULTS, check_claim, claim, exclusive, is_taken, source_name
+from dermjax.runs.claim import check_claim, claim
+from dermjax.runs.locations import source_name
+from dermjax.runs.lock import exclusive, is_taken
 from dermjax.study import report
-from dermjax.study.plan import Planned, check, plan
+from dermjax.study.plan import Planned, plan
+from dermjax.study.settings import StudySettings
 from dermjax.training import processes
 from dermjax.training.writer import Writer
 
 _COPY_SECONDS = 300.0  # between two copies of a run's log
 
 
-def run(config: ConfigDict, workdir: str = "") -> int:
+def run(settings: StudySettings, workdir: str = "") -> int:
     """Does the runs that are missing and writes the report; returns the process's exit status.
 
     Raises:
       ValueError: a user's mistake, in words.
     """
-    check(config)
-    processes.check_alone("a study", config.run.distributed)
-    named = workdir or f"runs/study-{config.run.scale}-{source_name(config.run)}"
+    for strategy in settings.strategies:
+        settings.single(strategy, settings.alphas[0], 0).check_files()
+    processes.check_alone("a study", settings.run.distributed)
+    named = workdir or f"runs/study-{settings.run.scale}-{source_name(settings.run)}"
     directory = stores.writable_folder(named)
-    writer, runs = Writer(), plan(config, directory)
-    check_claim(directory, _identity(config))
+    writer, runs = Writer(), plan(settings, directory)
+    check_claim(directory, _identity(settings))
     _check_own(runs)
-    if config.dry_run:
+    if settings.dry_run:
         writer.say("\n".join(_listed(runs)))
         return 0
     directory.mkdir(parents=True, exist_ok=True)
-    claim(directory, _identity(config))
-    todo = runs if config.only < 0 else [runs[config.only]]
+    claim(directory, _identity(settings))
+    todo = runs if settings.only < 0 else [runs[settings.only]]
     _check_data(todo, runs, writer)
     try:
         failed = _work(todo, runs, directory, writer)
     except _Stopped:
         writer.say("stopped; the same command continues the study")
         return 0
-    if config.only < 0:
+    if settings.only < 0:
         with exclusive(directory, writer, wait=True):
-            report.write_report(config, directory, runs, failed, writer)
+            report.write_report(settings, directory, runs, failed, writer)
     return 1 if failed else 0
 
 
-def _identity(config: ConfigDict) -> dict:
+def _identity(settings: StudySettings) -> dict:
     """What all runs of a study's folder share; strategies, alphas and trials may be added."""
-    return {"task": "study", "run": config.run.to_dict(), "pretrainings": config.pretrainings}
+    return {"task": "study", "run": settings.run.to_dict(), "pretrainings": settings.pretrainings}
 
 
 def _check_own(runs: list[Planned]) -> None:
@@ -69,8 +71,8 @@ def _check_own(runs: list[Planned]) -> None:
       ValueError: they have another; names the fields that differ.
     """
     for planned in runs:
-        if planned.config.strategy == "SS-IN":
-            check_claim(planned.directory, planned.config.to_dict())
+        if planned.settings.strategy == "SS-IN":
+            planned.folder.check_claim(planned.settings)
 
 
 def _check_data(todo: list[Planned], runs: list[Planned], writer: Writer) -> None:
@@ -84,8 +86,8 @@ def _check_data(todo: list[Planned], runs: list[Planned], writer: Writer) -> Non
     if not done or not missing:
         return
     first = done[0]
-    was = json.loads((first.directory / RESULTS).read_text())["data_fingerprint"]
-    now = dataset.fingerprint(missing[0].config, writer)
+    was = first.folder.results()["data_fingerprint"]
+    now = dataset.fingerprint(missing[0].settings, writer)
     if now != was:
         raise ValueError(
             f"the data are not those that this study began with (of {first.name}: {was}, now: "
@@ -104,19 +106,19 @@ def _work(
     """Every run that nobody has done or is doing; the names of those that failed, and why."""
     failed = {}
     for planned in todo:
-        if planned.done or is_taken(planned.directory):
+        if planned.done or is_taken(planned.folder.path):
             continue
         log = log_file(directory, planned.name)
         writer.say(f"[{runs.index(planned) + 1} of {len(runs)}] {planned.title} ({log})")
         start = time.monotonic()
         why = _run_one(planned, log, _Copy(log, directory, writer))
         if planned.done:
-            results = json.loads((planned.directory / RESULTS).read_text())
+            results = planned.folder.results()
             writer.say(
                 f"    {time.monotonic() - start:.0f} s: accuracy {results['accuracy']:.3f}, macro "
                 f"sensitivity {results['macro_sensitivity']:.3f}; {_left(runs)}"
             )
-        elif is_taken(planned.directory):
+        elif is_taken(planned.folder.path):
             writer.say("    another process was faster")
         elif why is None:  # it was told to stop, and so are we
             raise _Stopped
@@ -215,7 +217,7 @@ def _listed(runs: list[Planned]) -> list[str]:
         seconds, state = _seconds(planned), "done"
         if seconds is None:
             seconds = expected.get(planned.strategy)
-            state = "running" if is_taken(planned.directory) else "missing"
+            state = "running" if is_taken(planned.folder.path) else "missing"
         cost = "" if seconds is None else f"{seconds:8.0f} s"
         lines.append(f"{number:3d} {state:8} {cost:10} {' '.join(planned.flags())}")
     return [*lines, _left(runs)]
@@ -225,7 +227,7 @@ def _seconds(planned: Planned) -> float | None:
     """What a run took, without the pretraining that others share."""
     if not planned.done:
         return None
-    seconds = json.loads((planned.directory / RESULTS).read_text())["seconds"]
+    seconds = planned.folder.results()["seconds"]
     return sum(value for stage, value in seconds.items() if stage != "pretrain")
 
 

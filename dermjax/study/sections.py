@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from ml_collections import ConfigDict
 
 from dermjax.data import subgroup_values
 from dermjax.report import looks, numbers
@@ -15,6 +14,7 @@ from dermjax.study.confused_pairs import confused_pairs
 from dermjax.study.feature_maps import Panels
 from dermjax.study.other_studies import Beside
 from dermjax.study.results import Outcomes
+from dermjax.study.settings import StudySettings
 from dermjax.study.tables import OVERALL
 
 _RANKING = ("macro_auroc", "macro_auprc", "top2", "top3")
@@ -61,7 +61,7 @@ class Section:
 
 
 def sections(
-    config: ConfigDict,
+    settings: StudySettings,
     outcomes: Outcomes,
     frames: dict[str, pd.DataFrame],
     maps: Panels,
@@ -78,21 +78,23 @@ def sections(
         _calibration(outcomes, frames["overall"], ends),
     ]
     if len(frames["subgroups"]):
-        every.append(_subgroups(config, outcomes, frames["subgroups"]))
+        every.append(_subgroups(settings, outcomes, frames["subgroups"]))
     if maps:
-        network = config.run.model.name
+        network = settings.run.model.name
         every.append(Section("Features", drawn=_feature_maps(network, outcomes, maps)))
     return every + [_beside(other) for other in others]
 
 
 def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
     known = published.overall() if published.are_its_classes(outcomes.classes) else None
-    paper, network = "", outcomes.runs[0].planned.config.model.name
+    paper, network = "", outcomes.runs[0].planned.settings.model.name
     if known is not None and overall["strategy"].isin(known["strategy"]).any():
         also = "" if network == "efficientnet_b4" else f" and of EfficientNet-B4, not {network}"
         paper = f" The paper's points are of its photographs, which are others{also}."
-        own = [run.planned.config for run in outcomes.runs if run.planned.config.strategy == "SS"]
-        if own and own[0].pretrain.init == "imagenet":
+        own = [
+            run.planned.settings for run in outcomes.runs if run.planned.settings.strategy == "SS"
+        ]
+        if own and own[0].starts_from_weights:
             paper += " Its SS starts from random weights, this study's from others (see Methods)."
     figure3 = Drawn(
         "figure3",
@@ -213,8 +215,8 @@ def _reliability(outcomes: Outcomes, runs: list) -> dict[str, tuple]:
     return found
 
 
-def _subgroups(config: ConfigDict, outcomes: Outcomes, subgroups: pd.DataFrame) -> Section:
-    alpha, minimum = outcomes.alphas()[0], config.report.minimum
+def _subgroups(settings: StudySettings, outcomes: Outcomes, subgroups: pd.DataFrame) -> Section:
+    alpha, minimum = outcomes.alphas()[0], settings.report.minimum
     drawn, empty = [], []
     for column, rows in subgroups[subgroups["alpha"] == alpha].groupby("column", sort=False):
         if rows["accuracy"].isna().all():  # a figure without a point

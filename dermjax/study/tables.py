@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from ml_collections import ConfigDict
 
 from dermjax.data import subgroup_values
 from dermjax.statistics import (
@@ -28,6 +27,7 @@ from dermjax.statistics import (
 from dermjax.statistics.intervals import Estimate
 from dermjax.statistics.measurement import Measurement
 from dermjax.study.results import Outcome, Outcomes
+from dermjax.study.settings import StudySettings
 
 OVERALL = classification.OVERALL
 BY_CLASS = classification.BY_CLASS
@@ -66,11 +66,13 @@ class Cell:
         return self.predicted[[self.trials.index(trial) for trial in trials]]
 
 
-def make_weights(config: ConfigDict, outcomes: Outcomes) -> bootstrap.PatientWeights | None:
+def make_weights(settings: StudySettings, outcomes: Outcomes) -> bootstrap.PatientWeights | None:
     """Draws of the test patients, for errors of calibration; None of a single one."""
     if len(set(outcomes.groups)) < 2:
         return None
-    return bootstrap.patient_weights(outcomes.groups, config.report.resamples, config.report.seed)
+    return bootstrap.patient_weights(
+        outcomes.groups, settings.report.resamples, settings.report.seed
+    )
 
 
 def make_cells(outcomes: Outcomes, weights: bootstrap.PatientWeights | None) -> list[Cell]:

@@ -27,14 +27,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dermjax import models
 from dermjax.cli import command_line
 from dermjax.experiment import networks
-from dermjax.experiment.dataset import Dataset, prepare
+from dermjax.experiment.context import RunContext
+from dermjax.experiment.dataset import prepare
 from dermjax.experiment.predictor import Predictor
 from dermjax.experiment.pretrain import pretrain
-from dermjax.runs.folder import cache_dir
-from dermjax.settings import checks
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import RunSettings
 from dermjax.training import parallel
 
 BASE = {
@@ -133,18 +134,19 @@ def run(given: argparse.Namespace, name: str, pairs: int) -> dict:
     """Pretrains by a setting, and measures the encoder."""
     changes = {**BASE, **json.loads(given.base), **SETTINGS[name]}
     cost = changes.pop("cost", 1.0)
-    config = make_config(given, changes, pairs / cost)
-    checks.check(config)
-    parallel.keep_compiled(cache_dir(config) / "xla")
+    settings = RunSettings.from_config(make_config(given, changes, pairs / cost))
+    parallel.keep_compiled(cache_dir(settings.data.cache_dir) / "xla")
     devices, writer = parallel.all_devices(), Silent()
-    dataset, beginning = prepare(config, writer), networks.begin(config, writer)
+    dataset, beginning = prepare(settings, writer), networks.begin(settings, writer)
+    folder = RunFolder(epath.Path(given.folder) / "run")
+    context = RunContext(settings, dataset, devices, beginning, folder, writer)
     used = time.process_time()
-    done = pretrain(config, dataset, devices, writer, epath.Path(given.folder) / "run", beginning)
+    done = pretrain(context)
     used = time.process_time() - used
-    scores = measure(config, dataset, devices, done.encoder, beginning.preprocessing)
+    scores = measure(context, done.encoder)
     last = [line for line in done.metrics if "loss" in line][-1]
     found = {field: last[field] for field in ("loss", "positive_similarity", "key_std")}
-    return {**scores, **found, "steps": config.pretrain.steps, "core_seconds": round(used)}
+    return {**scores, **found, "steps": settings.pretraining.steps, "core_seconds": round(used)}
 
 
 def make_config(given: argparse.Namespace, changes: dict, pairs: float):
@@ -169,15 +171,16 @@ def make_config(given: argparse.Namespace, changes: dict, pairs: float):
     return config
 
 
-def measure(config, dataset: Dataset, devices, encoder, preprocessing) -> dict[str, float]:
+def measure(run: RunContext, encoder) -> dict[str, float]:
     """Balanced accuracies on validation, of frozen features."""
+    settings, dataset = run.settings, run.dataset
     predictor = Predictor(
-        models.create(config.model.name, num_classes=0, dtype=networks.dtype(config, devices)),
+        networks.make_encoder(settings, run.devices),
         dataset,
-        devices,
-        preprocessing,
-        image_size=config.pretrain.image_size,
-        batch_size=config.evaluate.batch_size,
+        run.devices,
+        run.preprocessing,
+        image_size=settings.pretraining.image_size,
+        batch_size=settings.evaluate.batch_size,
     )
     sets = {split: np.flatnonzero(dataset.split == split) for split in ("train", "validation")}
     features = {split: predictor(encoder, rows) for split, rows in sets.items()}

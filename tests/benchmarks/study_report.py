@@ -42,29 +42,29 @@ def main() -> None:
 
     from dermjax.study import feature_maps, report, results
     from dermjax.training.writer import Writer
-    from tests.study.made_up import write_study
+    from tests.study.made_up import changed, write_study
 
     with tempfile.TemporaryDirectory() as folder:
-        config, runs = write_study(
+        settings, runs = write_study(
             folder,
             argument=f"alphas={given.alphas},trials={given.trials}",
             classes=10,
             images=given.images,
             features=given.features,
         )
-        directory = runs[0].directory.parent.parent
-        config.report.tsne = False
+        directory = runs[0].folder.path.parent.parent
+        settings = changed(settings, report__tsne=False)
         watch = Watch()
-        report.write_report(config, directory, runs, {}, Writer())
+        report.write_report(settings, directory, runs, {}, Writer())
         print(
             f"report of {len(runs)} runs x {given.images:,} images x 10 classes, "
-            f"{config.report.resamples:,} resamples: {watch}"
+            f"{settings.report.resamples:,} resamples: {watch}"
         )
-        config.report.tsne = True
+        settings = changed(settings, report__tsne=True)
         for run in runs[: given.panels]:
             found, _ = results.collect([run])
             watch = Watch()
-            feature_maps.make(config, directory / "feature_maps", found, Writer())
+            feature_maps.make(settings, directory / "feature_maps", found, Writer())
             print(f"t-SNE of a panel, {given.features:,} features: {watch}")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     print(f"peak memory {memory:.2f} GB")

@@ -5,7 +5,7 @@ import json
 import pytest
 import tuning
 
-from dermjax.experiment import run
+from dermjax.cli import task
 from tests.experiment.clinic import tiny_config, write_clinic
 
 SETTINGS = {
@@ -20,7 +20,7 @@ def choose(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DERMJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tuning, "SETTINGS", SETTINGS)
     pretraining = tiny_config("SS", write_clinic(tmp_path), task="pretrain")
-    assert run.run(pretraining, str(tmp_path / "run")) == 0
+    assert task.start(pretraining, str(tmp_path / "run")) == 0
     capsys.readouterr()
 
     def start(*flags):

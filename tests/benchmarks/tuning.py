@@ -12,6 +12,7 @@ there is not done again.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -19,18 +20,17 @@ import statistics
 
 from _silent import Silent
 from etils import epath
-from ml_collections import ConfigDict
 
 from dermjax.cli import command_line
 from dermjax.experiment import networks
+from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import prepare
 from dermjax.experiment.finetune import finetune
 from dermjax.experiment.pretrain import pretrain
-from dermjax.runs.folder import cache_dir, read_config
-from dermjax.settings import checks
-from dermjax.strategies import STRATEGIES
+from dermjax.runs.locations import cache_dir
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import RunSettings
 from dermjax.training import parallel
-from dermjax.training.writer import MetricsFile
 
 # Fields of `finetune`; steps of the schedule to its end.
 SETTINGS = {
@@ -72,32 +72,34 @@ _LOSS = "validation_log_loss"
 def main() -> None:
     """Does what is missing, and prints the table."""
     given = _arguments()
-    base = _config(given)
+    base = _settings(given)
     devices, writer = parallel.all_devices(), Silent(active=True)
-    parallel.keep_compiled(cache_dir(base) / "xla")
+    parallel.keep_compiled(cache_dir(base.data.cache_dir) / "xla")
+    beginning, folder = networks.begin(base, writer), RunFolder(epath.Path(given.folder))
     dataset = prepare(base, writer)
-    beginning = networks.begin(base, writer)
-    encoder = beginning.encoder
-    if STRATEGIES[base.strategy].pretrains:
-        encoder = pretrain(base, dataset, devices, writer, given.folder, beginning).encoder
+    context = RunContext(base, dataset, devices, beginning, folder, writer)
+    encoder = pretrain(context).encoder if base.kind.pretrains else beginning.encoder
     table = given.folder / "rows.jsonl"
     done = {_key(row) for row in _rows(table)}
     for planned in _plan(given, base):
         if _key(planned) in done:
             continue
-        config = _single(base, planned)
-        labelled = prepare(config, writer)  # the share and the subset of this training
-        folder = epath.Path(given.folder) / "run"
-        shutil.rmtree(folder, ignore_errors=True)
-        finetune(config, labelled, devices, writer, folder, encoder, beginning.preprocessing)
-        lines = MetricsFile(folder / "metrics.jsonl", active=False).read()
+        settings = _single(base, planned)
+        labelled = prepare(settings, writer)  # the share and the subset of this training
+        folder = RunFolder(epath.Path(given.folder) / "run")
+        shutil.rmtree(folder.path, ignore_errors=True)
+        finetune(
+            RunContext(settings, labelled, devices, beginning, folder, writer),
+            encoder,
+        )
+        lines = folder.metrics().read()
         scores = {line["step"]: line[SCORE] for line in lines if SCORE in line}
         losses = {line["step"]: line[_LOSS] for line in lines if _LOSS in line}
         row = planned | {"score": max(scores.values()), "scores": scores, "log_losses": losses}
         with table.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{_title(row)} trial {row['trial']}: {row['score']:.3f}", flush=True)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder.path)
     show(_rows(table))
 
 
@@ -119,25 +121,17 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _config(given: argparse.Namespace) -> ConfigDict:
+def _settings(given: argparse.Namespace) -> RunSettings:
     """The run's, of the strategy that is asked for."""
-    config = read_config(epath.Path(given.run))
-    config = ConfigDict(_tuples(config.to_dict()))
-    if given.strategy in ("", config.strategy):
-        return config
-    config.strategy, config.task, config.control = given.strategy, "run", False
-    del config["pretrain"]
-    return config
+    settings = RunFolder.named(given.run).settings()
+    if given.strategy in ("", settings.strategy):
+        return settings
+    return dataclasses.replace(
+        settings, strategy=given.strategy, task="run", control=False, pretrain=None
+    )
 
 
-def _tuples(value):
-    """JSON's lists as the tuples that they were."""
-    if isinstance(value, dict):
-        return {name: _tuples(part) for name, part in value.items()}
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _plan(given: argparse.Namespace, base: ConfigDict) -> list[dict]:
+def _plan(given: argparse.Namespace, base: RunSettings) -> list[dict]:
     """All trainings, trial by trial: after each of them the table can be read."""
     shares = zip(given.alphas.split("+"), given.steps.split("+"), strict=True)
     shares = [(float(alpha), int(steps)) for alpha, steps in shares]
@@ -159,14 +153,18 @@ def _plan(given: argparse.Namespace, base: ConfigDict) -> list[dict]:
     ]
 
 
-def _single(base: ConfigDict, planned: dict) -> ConfigDict:
-    config = base.copy_and_resolve_references()
-    config.data.alpha, config.data.trial = planned["alpha"], planned["trial"]
-    stage, every = config.finetune, max(1, planned["steps"] // planned["evaluations"])
-    stage.update(steps=planned["steps"], report_every=every, evaluate_every=every)
-    stage.update(SETTINGS[planned["setting"]])
-    checks.check(config)
-    return config
+def _single(base: RunSettings, planned: dict) -> RunSettings:
+    """The settings of one training."""
+    every = max(1, planned["steps"] // planned["evaluations"])
+    stage = dataclasses.replace(
+        base.finetuning,
+        steps=planned["steps"],
+        report_every=every,
+        evaluate_every=every,
+        **SETTINGS[planned["setting"]],
+    )
+    data = dataclasses.replace(base.data, alpha=planned["alpha"], trial=planned["trial"])
+    return dataclasses.replace(base, data=data, finetune=stage)
 
 
 def _key(row: dict) -> tuple:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from dermjax import models
+from dermjax.settings import RunSettings
 
 CLASSES = {"acne": (200, 60, 60), "eczema": (90, 160, 90), "rosacea": (80, 90, 190)}
 IMAGES_PER_PATIENT, PATIENTS = 2, 9
@@ -60,6 +61,11 @@ def tiny_config(strategy: str, manifest, **fields) -> ConfigDict:
     config.finetune.update(dict(report_every=2, evaluate_every=2))
     config.evaluate.batch_size = 16
     return with_fields(config, fields)
+
+
+def tiny_settings(strategy: str, manifest, **fields) -> RunSettings:
+    """The typed settings of such a run."""
+    return RunSettings.from_config(tiny_config(strategy, manifest, **fields))
 
 
 def with_fields(config: ConfigDict, fields: dict) -> ConfigDict:

@@ -22,10 +22,9 @@ from safetensors.numpy import load_file
 
 from dermjax import stores
 from dermjax.cli import audit as audit_command
-from dermjax.experiment import dataset, export, linear_probe, run
+from dermjax.cli import task
+from dermjax.experiment import dataset, export
 from dermjax.runs import folder as workdir
-from dermjax.saliency import explain
-from dermjax.study import run_study
 from dermjax.training.writer import Writer
 from tests.data.cifar10_files import write_cifar10
 from tests.experiment.clinic import tiny_config
@@ -39,8 +38,8 @@ TIMED = ("seconds", "images_per_second", "seconds_waiting_for_data", "monitor_se
 def killed_at(store, part):
     """The run in a process of its own that dies before an object with this name is written."""
     script = (
-        "from dermjax.experiment import run; from tests.experiment.clinic import tiny_config; "
-        f"run.run(tiny_config('SS', {DATA!r}), {RUN!r})"
+        "from dermjax.cli import task; from tests.experiment.clinic import tiny_config; "
+        f"task.start(tiny_config('SS', {DATA!r}), {RUN!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, env=os.environ)
     store.on_write = lambda name: process.kill() if part in name else None
@@ -62,7 +61,7 @@ def there(store, base):
     store.put(BUCKET, "clinic/photos.csv", (base / "photos.csv").read_bytes())
     killed_at(store, "/finetune/4/")
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        assert run.run(tiny_config("SS", DATA), RUN) == 0
+        assert task.start(tiny_config("SS", DATA), RUN) == 0
     return said.getvalue()
 
 
@@ -102,20 +101,20 @@ def test_checkpoints_are_there_and_nothing_is_here(store, there):
 
 
 def test_a_finished_run_is_found(there, capsys):
-    assert run.run(tiny_config("SS", DATA), RUN) == 0
+    assert task.start(tiny_config("SS", DATA), RUN) == 0
     assert "this run is done" in capsys.readouterr().out
     with pytest.raises(ValueError, match="seed: 0 there, 5 here"):
-        run.run(tiny_config("SS", DATA, seed=5), RUN)
+        task.start(tiny_config("SS", DATA, seed=5), RUN)
 
 
 def test_what_comes_after_a_run_works_there_too(store, base, there, tmp_path):
     config = probe_file.get_config(f"run={RUN}")
     config.encoder = "pretrain"  # found without the link that a disk has
-    assert linear_probe.run(config) == 0
+    assert task.start(config) == 0
     assert any(name.startswith("probe-pretrain-alpha0.5") for name in files(store, "runs/ss/"))
     config = saliency_file.get_config(f"run={RUN}")
     config.update(dict(method="grad_cam", compare=(), scores=False, per_class=1))
-    assert explain.run(config) == 0
+    assert task.start(config) == 0
     maps = files(store, "runs/ss/saliency/")
     assert "saliency.html" in maps and "sheet.pdf" in maps
     heat = next(data for name, data in maps.items() if name.endswith("/grad_cam.npy"))
@@ -140,7 +139,7 @@ def test_a_study_with_its_logs_and_report(store, there, tmp_path, monkeypatch, c
     config.report.resamples = 100
     name = "study/logs/fs-alpha0.5-trial0.log"
     store.put(BUCKET, name, b"of a machine that is gone\n")
-    assert run_study.run(config, f"gs://{BUCKET}/study") == 0
+    assert task.start(config, f"gs://{BUCKET}/study") == 0
     assert "all 1 runs are done" in capsys.readouterr().out
     found = files(store, "")
     assert found[name].startswith(b"of a machine that is gone\n$ python -m dermjax.main ")
@@ -199,11 +198,11 @@ def test_nobody_is_locked_out(bucket):
 def test_what_cannot_work_is_refused_at_once(store, base):
     config = tiny_config("FS", base / "photos.csv")
     with pytest.raises(ValueError, match="gs://none-such is no bucket that can be seen"):
-        run.run(config, "gs://none-such/runs/a")
+        task.start(config, "gs://none-such/runs/a")
     assert "none-such" not in store.objects  # nor was it made
     config.data.cache_dir = f"gs://{BUCKET}/cache"
     with pytest.raises(ValueError, match="cache folder gs://.*: name one of a disk"):
-        run.run(config, f"gs://{BUCKET}/runs/b")
+        task.start(config, f"gs://{BUCKET}/runs/b")
 
 
 @pytest.mark.parametrize("part", ["/metrics.jsonl", "/finetune/4/"])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from dermjax.configs import common, moco_cifar10
 
+from dermjax.cli import task
 from dermjax.data import cifar10
 from dermjax.experiment import dataset as prepare
-from dermjax.experiment import run
-from dermjax.settings import checks
+from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
 from tests.data.cifar10_files import write_cifar10
 
@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 def test_the_configuration_is_the_notebooks(folder):
     """../shared/facts/moco.md has these numbers."""
     config = moco_cifar10.get_config(f"data={folder}")
-    checks.check(config)
+    RunSettings.from_config(config)
     stage = config.pretrain
     assert config.model.name == "resnet18_cifar" and config.task == "pretrain"
     assert (stage.batch_size, stage.queue_size, stage.bn_groups) == (512, 4096, 8)
@@ -48,7 +48,7 @@ def test_the_configuration_is_the_notebooks(folder):
 
 def test_the_bank_is_the_training_set_and_the_queries_are_the_test_batch(folder):
     config = moco_cifar10.get_config(f"data={folder}")
-    dataset = prepare.prepare(config, Writer(active=False))
+    dataset = prepare.prepare(RunSettings.from_config(config), Writer(active=False))
     files = cifar10.read_cifar10(folder)
     assert dataset.counts() == {"train": 60, "validation": 20, "train_labelled": 60, "test": 0}
     queries = dataset.rows("validation", labelled=True)
@@ -65,7 +65,7 @@ def test_it_trains_and_reports_by_the_command_of_the_config(folder, tmp_path, ca
     config.pretrain.update(dict(steps=4, batch_size=16, queue_size=32, report_every=2))
     config.pretrain.update(dict(save_every=2))
     config.pretrain.monitor.every = 2
-    assert run.run(config, str(tmp_path / "runs" / "cifar")) == 0
+    assert task.start(config, str(tmp_path / "runs" / "cifar")) == 0
     out = capsys.readouterr().out
     assert "kNN accuracy" in out and "20 validation images by 60 labelled" in out
     results = json.loads((tmp_path / "runs" / "cifar" / "results.json").read_text())
@@ -88,11 +88,11 @@ def test_a_mistyped_argument_is_named(argument, message):
 def test_a_folder_without_the_files_is_named(tmp_path):
     config = moco_cifar10.get_config(f"data={tmp_path}")
     with pytest.raises(ValueError, match=r"cs\.toronto\.edu"):
-        run.run(config, str(tmp_path / "run"))
+        task.start(config, str(tmp_path / "run"))
 
 
 def test_pretraining_alone_needs_the_strategy_that_pretrains():
     config = common.make_config("FS", "scale=demo")
     config.task = "pretrain"
     with pytest.raises(ValueError, match="needs strategy SS"):
-        checks.check(config)
+        RunSettings.from_config(config)

@@ -5,25 +5,27 @@ import os
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from etils import epath
-from ml_collections import ConfigDict
 from PIL import Image
 
 from dermjax.data.builder import Crop
 from dermjax.experiment import dataset as prepare
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
-from tests.experiment.clinic import tiny_config, write_clinic
+from tests.experiment.clinic import tiny_config, tiny_settings, write_clinic
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 def key(*crops, max_side=64, records="jpeg"):
     content = pd.Series([f"sha{i}" for i in range(len(crops))])
-    settings = ConfigDict({"max_side": max_side, "records": records})
+    settings = SimpleNamespace(max_side=max_side, records=records)
     return prepare._crops_key(content, list(crops), settings)
 
 
@@ -89,12 +91,12 @@ def clinic(tmp_path, monkeypatch):
 
 def test_no_order_of_the_rows_changes_what_is_drawn(clinic):
     config = tiny_config("FS", clinic, data__alpha=0.3)
-    first = prepare.prepare(config, Writer())
+    first = prepare.prepare(RunSettings.from_config(config), Writer())
     assert 0 < first.labelled[first.split == "train"].mean() < 0.5
     batch = next(first.training_batches(first.rows("train", labelled=True), **BATCH))
     for seed in (None, 1, 2):
         sorted_anew(clinic, seed)
-        again = prepare.prepare(config, Writer())
+        again = prepare.prepare(RunSettings.from_config(config), Writer())
         assert again.fingerprint == first.fingerprint
         assert again.frame.drop(columns="row").equals(first.frame.drop(columns="row"))
         assert np.array_equal(again.split, first.split)
@@ -109,8 +111,8 @@ BATCH = dict(batch_size=8, seed=0, start=3)
 
 def test_a_run_goes_by_the_subset_that_it_has_written_down(clinic, tmp_path):
     """As an older version drew it, by the places of the rows."""
-    dataset = prepare.prepare(tiny_config("FS", clinic, data__alpha=0.3), Writer())
-    folder = epath.Path(tmp_path)
+    dataset = prepare.prepare(tiny_settings("FS", clinic, data__alpha=0.3), Writer())
+    folder = RunFolder(epath.Path(tmp_path))
     assert prepare.as_recorded(dataset, folder) is dataset
     train = dataset.rows("train", labelled=False)
     other = dataset.labelled.copy()
@@ -147,8 +149,8 @@ def test_near_duplicates_in_two_given_sets_are_refused_or_allowed_by_name(clinic
     clinic.write_text("\n".join([f"{header},split", *rows]) + "\n")
     config = tiny_config("FS", clinic)
     with pytest.raises(ValueError, match="near duplicate 'half.jpg' in train and test") as refused:
-        prepare.prepare(config, Writer())
+        prepare.prepare(RunSettings.from_config(config), Writer())
     assert "rows 56, 57" in str(refused.value) and "near_duplicate:half.jpg" in str(refused.value)
     config.data.allow = ("near_duplicate:whole.png",)  # by either of its names
-    dataset = prepare.prepare(config, Writer())
+    dataset = prepare.prepare(RunSettings.from_config(config), Writer())
     assert dataset.allowed == {"near_duplicates": ["half.jpg"]}

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dermjax.experiment import run
+from dermjax.cli import task
 from tests.experiment.clinic import tiny_config, write_weights
 from tests.experiment.ends import final_params
 
@@ -14,7 +14,7 @@ from tests.experiment.ends import final_params
 def trained(strategy, base, folder, **fields):
     """The losses of a run's fine-tuning, step by step."""
     config = tiny_config(strategy, base / "photos.csv", finetune__weight_decay=0.0, **fields)
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if line["stage"] == "finetune"]
 
@@ -55,14 +55,14 @@ def test_a_run_from_before_the_field_goes_on(base, tmp_path):
     older = config.to_dict()
     del older["finetune"]["encoder_rate"]
     (folder / "config.json").write_text(json.dumps(older))
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     config.finetune.encoder_rate = 0.1
     with pytest.raises(ValueError, match="finetune.encoder_rate: 1.0 there, 0.1 here"):
-        run.run(config, str(folder))
+        task.start(config, str(folder))
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.5])
 def test_rates_out_of_bounds_are_refused(rate, base, tmp_path):
     config = tiny_config("FS", base / "photos.csv", finetune__encoder_rate=rate)
     with pytest.raises(ValueError, match="encoder_rate = .* above 0 and at most 1"):
-        run.run(config, str(tmp_path))
+        task.start(config, str(tmp_path))

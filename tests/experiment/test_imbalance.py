@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from dermjax.experiment import finetune, run
-from dermjax.settings import checks
+from dermjax.cli import task
+from dermjax.experiment import finetune
+from dermjax.settings import RunSettings
 from tests.experiment.clinic import tiny_config
 
 OPTIONS = {
@@ -41,7 +42,7 @@ def plain(unequal, base):
 
 def trained(manifest, folder, **options):
     """The losses of a run, and its results."""
-    assert run.run(config_of(manifest, **options), str(folder)) == 0
+    assert task.start(config_of(manifest, **options), str(folder)) == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines], json.loads((folder / "results.json").read_text())
 
@@ -59,7 +60,8 @@ def test_the_loss_is_of_the_configs_numbers():
     logits = np.array([[0.5, -1.0, 2.0]] * 3, np.float32)
 
     def loss_of(**options):
-        stage = config_of("photos.csv", label_smoothing=0.0, **options).finetune
+        config = config_of("photos.csv", label_smoothing=0.0, **options)
+        stage = RunSettings.from_config(config).finetuning
         return np.asarray(finetune.make_loss(stage, labels, 3)(logits, np.arange(3)))
 
     plain = np.log(np.exp(logits[0]).sum()) - logits[0]
@@ -103,9 +105,9 @@ def test_what_makes_no_sense_is_refused():
     }
     for message, options in cases.items():
         with pytest.raises(ValueError, match=message) as error:
-            checks.check(config_of("photos.csv", **options))
+            RunSettings.from_config(config_of("photos.csv", **options))
         assert "\n" not in str(error.value)
     # Focal loss is for hard images, not for rare classes, and goes with what is for those.
     for options in OPTIONS.values():
-        checks.check(config_of("photos.csv", **options))
-        checks.check(config_of("photos.csv", **OPTIONS["focal"] | options | plain))
+        RunSettings.from_config(config_of("photos.csv", **options))
+        RunSettings.from_config(config_of("photos.csv", **OPTIONS["focal"] | options | plain))

@@ -7,7 +7,7 @@ import pytest
 from dermjax.configs import probe as config_file
 from sklearn.linear_model import LogisticRegression
 
-from dermjax.experiment import linear_probe
+from dermjax.cli import task
 from tests.experiment.test_run import read_csv
 
 
@@ -19,7 +19,7 @@ def config_of(folder, argument="", **fields):
 
 def test_features_carry_ids_and_labels_and_the_probe_is_a_logistic_regression_on_them(base):
     folder = base / "runs" / "ss"
-    assert linear_probe.run(config_of(folder, cs=(0.01,))) == 0
+    assert task.start(config_of(folder, cs=(0.01,))) == 0
     with np.load(folder / "features-pretrain.npz") as file:  # no pickled objects
         kept = {name: file[name] for name in file}
     by_name = {row["image"]: row for row in read_csv(folder / "splits.csv")}
@@ -41,9 +41,9 @@ def test_features_carry_ids_and_labels_and_the_probe_is_a_logistic_regression_on
 
 def test_features_are_computed_once(base, capsys):
     folder = base / "runs" / "ss"
-    assert linear_probe.run(config_of(folder, cs=(0.01,))) == 0
+    assert task.start(config_of(folder, cs=(0.01,))) == 0
     capsys.readouterr()
-    assert linear_probe.run(config_of(folder, ",alpha=1.0,trial=3")) == 0
+    assert task.start(config_of(folder, ",alpha=1.0,trial=3")) == 0
     told = capsys.readouterr().out
     assert "read from" in told and "all trials keep all labels" in told
     results = json.loads((folder / "probe-pretrain-alpha1-trial3.json").read_text())
@@ -55,7 +55,7 @@ def test_the_encoders_differ(base):
     """start: before any training; pretrain: MoCo's; finetune: the selected classifier's."""
     folder, features = base / "runs" / "ss", {}
     for encoder in ("start", "pretrain", "finetune"):
-        assert linear_probe.run(config_of(folder, f",encoder={encoder}", cs=(0.01,))) == 0
+        assert task.start(config_of(folder, f",encoder={encoder}", cs=(0.01,))) == 0
         with np.load(folder / f"features-{encoder}.npz") as file:
             features[encoder] = file["features"]
     for a, b in (("start", "pretrain"), ("pretrain", "finetune"), ("start", "finetune")):
@@ -72,14 +72,14 @@ def test_the_encoders_differ(base):
 )
 def test_mistakes_are_named(base, argument, message):
     with pytest.raises(ValueError, match=message):
-        linear_probe.run(config_of(base / "runs" / "ss", argument))
+        task.start(config_of(base / "runs" / "ss", argument))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(ValueError, match="not the folder of a run"):
-        linear_probe.run(config_of(tmp_path))
+        task.start(config_of(tmp_path))
     with pytest.raises(ValueError, match="which run"):
-        linear_probe.run(config_file.get_config())
+        task.start(config_file.get_config())
     assert not list(tmp_path.iterdir())
 
 
@@ -87,13 +87,13 @@ def test_an_unfinished_pretraining_is_named(base, tmp_path):
     text = (base / "runs" / "ss" / "config.json").read_text()
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="pretrain stage of the run in .* is not finished"):
-        linear_probe.run(config_of(tmp_path))
+        task.start(config_of(tmp_path))
 
 
 def test_features_are_found_again_by_their_images_names(base, table, capsys):
     folder = base / "runs" / "ss"
     path = folder / "probe-pretrain-alpha0.5-trial0.json"
-    assert linear_probe.run(config_of(folder, cs=(0.01,))) == 0
+    assert task.start(config_of(folder, cs=(0.01,))) == 0
     first = json.loads(path.read_text())
     header, *rows = table.read_text().splitlines()
     table.write_text("\n".join([header, *rows[::-1]]) + "\n")
@@ -103,7 +103,7 @@ def test_features_are_found_again_by_their_images_names(base, table, capsys):
     turned = {name: value[::-1] if value.ndim else value for name, value in kept.items()}
     np.savez(folder / "features-pretrain.npz", **turned)
     capsys.readouterr()
-    assert linear_probe.run(config_of(folder, cs=(0.01,))) == 0
+    assert task.start(config_of(folder, cs=(0.01,))) == 0
     assert "read from" in capsys.readouterr().out
     assert json.loads(path.read_text()) == first
 
@@ -113,4 +113,4 @@ def test_other_data_than_the_runs_are_refused(base, table, argument):
     lines = table.read_text().splitlines()
     table.write_text("\n".join(lines[:-2]) + "\n")
     with pytest.raises(ValueError, match="the data are not those that the run in .*ss began"):
-        linear_probe.run(config_of(base / "runs" / "ss", argument))
+        task.start(config_of(base / "runs" / "ss", argument))

@@ -13,8 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from dermjax.cli import task
 from dermjax.experiment import dataset as prepare
-from dermjax.experiment import knn_monitor, pretrain, run
+from dermjax.experiment import knn_monitor, pretrain
+from dermjax.experiment.context import RunContext
+from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
 from tests.experiment.clinic import tiny_config
 from tests.experiment.ends import read_state
@@ -63,7 +66,7 @@ def test_who_has_a_partner_is_said_recorded_and_on_the_page(clinic, capsys, kind
     folder = clinic / "runs" / kind
     config = config_of(clinic, pretrain__positives=kind, pretrain__symmetric=True)
     config.pretrain.queue_size = 32
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     results = json.loads((folder / "results.json").read_text())
     images = results["n"]["train"]
     paired = images * 2 // 3  # the third is the only one of its lesion and of its site
@@ -79,7 +82,7 @@ def test_who_has_a_partner_is_said_recorded_and_on_the_page(clinic, capsys, kind
 
 def test_positives_of_the_image_are_told_nowhere(clinic, capsys):
     folder = clinic / "runs" / "image"
-    assert run.run(config_of(clinic), str(folder)) == 0
+    assert task.start(config_of(clinic), str(folder)) == 0
     assert "positives" not in json.loads((folder / "results.json").read_text())
     assert "another photograph" not in capsys.readouterr().out
     assert "another photograph" not in (folder / "pretraining.html").read_text()
@@ -96,10 +99,12 @@ def test_pairs_tell_pretrainings_apart_and_nothing_else_does(clinic):
     for name in ("photos.csv", "other.csv"):
         for kind in ("image", "lesion", "patient"):
             config = config_of(clinic, name, pretrain__positives=kind)
-            dataset = prepare.prepare(config, Writer(active=False))
-            pairs = pretrain.find_partners(config, dataset)
+            dataset = prepare.prepare(RunSettings.from_config(config), Writer(active=False))
+            settings = RunSettings.from_config(config)
+            pairs = pretrain.find_partners(settings, dataset)
             start = type("Start", (), {"record": lambda self: {"source": "", "sha256": ""}})()
-            found[name, kind] = pretrain._identity(config, dataset, start, pairs)
+            run = RunContext(settings, dataset, None, start, None, None)
+            found[name, kind] = pretrain._identity(run, pairs)
     one, two = found["photos.csv", "image"], found["other.csv", "image"]
     assert one == two and "partners" not in one and "positives" not in one["pretrain"]
     texts = {json.dumps(identity, sort_keys=True) for identity in found.values()}
@@ -122,7 +127,7 @@ def test_data_without_pairs_claim_no_folder(clinic, columns, kind, message):
     table[["image", "label", *columns]].to_csv(clinic / "few.csv", index=False)
     folder = clinic / "runs" / "never"
     with pytest.raises(ValueError, match=message) as error:
-        run.run(config_of(clinic, "few.csv", pretrain__positives=kind), str(folder))
+        task.start(config_of(clinic, "few.csv", pretrain__positives=kind), str(folder))
     assert "\n" not in str(error.value) and not folder.exists()
 
 
@@ -130,8 +135,11 @@ def test_a_queue_longer_than_the_data_needs_no_other_mask(clinic):
     """The keys of the own image are left out with those of its lesion."""
     for kind, warned in (("image", True), ("lesion", False)):
         config = config_of(clinic, pretrain__positives=kind, pretrain__mask_same_image=False)
-        dataset = prepare.prepare(config, Writer(active=False))
-        assert ("queue" in knn_monitor.diagnose(config.pretrain, dataset, 80, {})) == warned
+        dataset = prepare.prepare(RunSettings.from_config(config), Writer(active=False))
+        assert (
+            "queue"
+            in knn_monitor.diagnose(RunSettings.from_config(config).pretraining, dataset, 80, {})
+        ) == warned
 
 
 def start(clinic, name):

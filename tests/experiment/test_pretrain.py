@@ -9,6 +9,9 @@ from dermjax.configs import common
 from etils import epath
 
 from dermjax.experiment import pretrain
+from dermjax.experiment.context import RunContext
+from dermjax.runs.run_folder import RunFolder
+from dermjax.settings import RunSettings
 
 # A kernel and a bias; gradients of which the second kernel's is a hundred times the first's.
 PARAMS = {"kernel": np.array([[2.0, -4.0]], np.float32), "bias": np.array([2.0], np.float32)}
@@ -23,9 +26,11 @@ GRADS = {"kernel": np.array([[0.01, 1.0]], np.float32), "bias": np.array([1.0], 
     ],
 )
 def test_the_optimizer_is_the_one_that_is_named(optimizer, kernel, bias):
-    stage = common.make_config("SS", "scale=paper").pretrain
-    stage.update(dict(optimizer=optimizer, learning_rate=0.5, weight_decay=0.1, nesterov=False))
-    _, found = pretrain._optimizer(stage)
+    config = common.make_config("SS", "scale=paper")
+    config.pretrain.update(
+        dict(optimizer=optimizer, learning_rate=0.5, weight_decay=0.1, nesterov=False)
+    )
+    _, found = pretrain._optimizer(RunSettings.from_config(config).pretraining)
     updates, _ = found.update(GRADS, found.init(PARAMS), PARAMS)
     expected = {"kernel": [[-0.5 * value for value in kernel]], "bias": [-0.5 * bias]}
     jax.tree.map(
@@ -43,18 +48,20 @@ def identity(repeat):
     assert config.pretrain.positives == "image"
     dataset = types.SimpleNamespace(fingerprint="data", split_key=lambda: "images")
     beginning = types.SimpleNamespace(record=lambda: {"source": "random", "sha256": ""})
-    return config, pretrain._identity(config, dataset, beginning)
+    settings, folder = RunSettings.from_config(config), RunFolder(epath.Path("runs/run"))
+    run = RunContext(settings, dataset, None, beginning, folder, None)
+    return run, pretrain._identity(run)
 
 
 def test_a_pretraining_made_before_there_were_repeats_is_found_again():
     """Its folder is named by what it depends on; the first one has no further field there."""
-    config, found = identity(0)
-    without = config.pretrain.to_dict()
+    run, found = identity(0)
+    without = run.settings.pretraining.to_dict()
     for name in ("directory", "accumulate_steps", "report_every", "save_every", "monitor"):
         del without[name]
     later = ("repeat", "head_norm", "positives")
     assert found["pretrain"] == {k: v for k, v in without.items() if k not in later}
-    assert found["seed"] == config.seed
+    assert found["seed"] == run.settings.seed
     assert set(found) == {
         *("pretrain", "model", "dtype", "max_side", "records", "data_fingerprint"),
         *("training_images", "seed", "weights"),
@@ -62,11 +69,10 @@ def test_a_pretraining_made_before_there_were_repeats_is_found_again():
 
 
 def test_repeated_pretrainings_differ_in_their_seed_and_folder():
-    workdir = epath.Path("runs/run")
     folders, seeds = set(), set()
     for repeat in range(4):
-        config, found = identity(repeat)
-        folders.add(str(pretrain._directory(config, workdir, found)))
+        run, found = identity(repeat)
+        folders.add(str(pretrain._folder(run, found)))
         seeds.add(found["seed"])
-    trials = {config.seed + 1000 * (trial + 1) for trial in range(1000)}
+    trials = {run.settings.seed + 1000 * (trial + 1) for trial in range(1000)}
     assert len(folders) == len(seeds) == 4 and not seeds & trials

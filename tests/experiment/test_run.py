@@ -1,6 +1,7 @@
 """A whole run on a miniature clinic: its contract, its sharing, its resuming."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,12 +15,13 @@ import pytest
 from PIL import Image
 
 from dermjax import models
-from dermjax.experiment import control, evaluate, export, finetune, knn_monitor, run
+from dermjax.cli import task
+from dermjax.experiment import control, evaluate, export, finetune, knn_monitor
 from dermjax.experiment import dataset as prepare
 from dermjax.experiment.predictor import Predictor
 from dermjax.steps import classify, moco
 from dermjax.training.writer import Writer
-from tests.experiment.clinic import CLASSES, tiny_config, write_clinic, write_weights
+from tests.experiment.clinic import CLASSES, tiny_config, tiny_settings, write_clinic, write_weights
 from tests.experiment.ends import differences, end_of, final_params
 
 
@@ -136,9 +138,9 @@ def test_what_a_split_may_tear_is_allowed_by_name_and_recorded(base, tmp_path):
     manifest.write_text("\n".join(lines))
     config = tiny_config("FS", manifest)
     with pytest.raises(ValueError, match="the split leaks: patient 'acne0' in train and test"):
-        run.run(config, str(tmp_path / "fs"))
+        task.start(config, str(tmp_path / "fs"))
     config.data.allow = ("patient:acne0",)
-    assert run.run(config, str(tmp_path / "fs")) == 0
+    assert task.start(config, str(tmp_path / "fs")) == 0
     assert read_results(tmp_path / "fs")["allowed"] == {"patients": ["acne0"]}
     assert read_results(base / "runs" / "ss")["allowed"] == {}
     report = json.loads((tmp_path / "fs" / "audit.json").read_text())
@@ -150,7 +152,7 @@ def test_what_is_redacted_is_black_to_the_network(base):
     manifest.write_text((base / "photos.csv").read_text())
     sidecar = base / "hidden.redact.csv"
     sidecar.write_text("image,x,y,w,h\nphotos/acne-0-0.png,0,0,24,40\n")
-    dataset = prepare.prepare(tiny_config("FS", manifest), Writer())
+    dataset = prepare.prepare(tiny_settings("FS", manifest), Writer())
     (row,) = np.flatnonzero(dataset.frame["name"] == "photos/acne-0-0.png")
     pixels = dataset.pixels(row)
     assert pixels.shape == (27, 32, 3) and pixels[:, :14].max() < 30 and pixels[:, 18:].mean() > 60
@@ -159,7 +161,7 @@ def test_what_is_redacted_is_black_to_the_network(base):
 def test_the_same_command_again_says_that_it_is_done(base, capsys):
     ss = base / "runs" / "ss"
     before = {p: p.stat().st_mtime_ns for p in ss.rglob("*") if p.name != ".lock"}
-    assert run.run(config_of(base), str(ss)) == 0
+    assert task.start(config_of(base), str(ss)) == 0
     out = capsys.readouterr().out
     assert "this run is done" in out and "macro mean" in out
     assert {p: p.stat().st_mtime_ns for p in ss.rglob("*") if p.name != ".lock"} == before
@@ -168,7 +170,7 @@ def test_the_same_command_again_says_that_it_is_done(base, capsys):
 def test_another_config_in_the_same_workdir_is_refused_by_field(base):
     config = config_of(base, finetune__steps=8, data__trial=1)
     with pytest.raises(ValueError) as error:
-        run.run(config, str(base / "runs" / "ss"))
+        task.start(config, str(base / "runs" / "ss"))
     assert "data.trial: 0 there, 1 here" in str(error.value)
     assert "finetune.steps: 6 there, 8 here" in str(error.value)
     assert "pretrain.steps" not in str(error.value)
@@ -177,7 +179,7 @@ def test_another_config_in_the_same_workdir_is_refused_by_field(base):
 def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
     config = config_of(base, data__alpha=1.0, data__trial=1)
     second = base / "runs" / "second"
-    assert run.run(config, str(second)) == 0
+    assert task.start(config, str(second)) == 0
     assert "pretrain: done before" in capsys.readouterr().out
     assert len(list((base / "runs").glob("pretrain-*"))) == 1
     results = [
@@ -194,7 +196,7 @@ def test_a_pretraining_whose_last_checkpoint_is_damaged_is_finished_again(base, 
     torn = base / "damaged" / name
     shutil.copytree(base / "runs" / name, torn)
     (torn / "checkpoints" / "pretrain" / "6" / "state" / "manifest.ocdbt").write_bytes(b"cut")
-    assert run.run(config_of(base), str(torn.parent / "run")) == 0
+    assert task.start(config_of(base), str(torn.parent / "run")) == 0
     said = capsys.readouterr().out
     assert "checkpoints/pretrain/6 cannot be read" in said
     assert "pretrain: continues at step 4" in said
@@ -205,16 +207,20 @@ def test_a_pretraining_whose_last_checkpoint_is_damaged_is_finished_again(base, 
 def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
     """The key follows the data, the network and the numbers, and nothing else."""
     from dermjax.experiment import networks, pretrain
+    from dermjax.experiment.context import RunContext
     from dermjax.experiment.dataset import prepare
+    from dermjax.settings import RunSettings
     from dermjax.training.writer import Writer
 
-    config = config_of(base)
+    settings = RunSettings.from_config(config_of(base))
     quiet = Writer(active=False)
-    dataset, beginning = prepare(config, quiet), networks.begin(config, quiet)
+    dataset, beginning = prepare(settings, quiet), networks.begin(settings, quiet)
+    run = RunContext(settings, dataset, None, beginning, None, quiet)
 
     def key(**fields):
-        config = config_of(base, **fields)
-        return pretrain._identity(config, dataset, networks.begin(config, quiet))
+        other = RunSettings.from_config(config_of(base, **fields))
+        start = networks.begin(other, quiet)
+        return pretrain._identity(dataclasses.replace(run, settings=other, beginning=start))
 
     same = key()
     for fields in (
@@ -222,7 +228,7 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(data__trial=2),
         dict(finetune__steps=2),
         dict(pretrain__accumulate_steps=2),
-        dict(pretrain__report_every=3),
+        dict(pretrain__report_every=1),
         dict(pretrain__monitor__every=4),
         dict(pretrain__monitor__k=5),
         dict(data__read_threads=1),
@@ -231,7 +237,7 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
     for fields in (
         dict(pretrain__steps=8),
         dict(pretrain__augment__hue=0.2),
-        dict(pretrain__symmetric=True),
+        dict(pretrain__batch_negatives=False),
         dict(pretrain__momentum_end=0.995),
         dict(model__name="efficientnet_b0"),
         dict(seed=1),
@@ -240,7 +246,8 @@ def test_what_pretraining_depends_on_gives_it_another_folder(base, monkeypatch):
         dict(pretrain__init="imagenet", init__weights=str(write_weights(base))),
     ):
         assert key(**fields) != same
-    assert pretrain._identity(config, _other_split(dataset), beginning) != same
+    elsewhere = dataclasses.replace(run, dataset=_other_split(dataset))
+    assert pretrain._identity(elsewhere) != same
 
 
 def _other_split(dataset):
@@ -251,7 +258,7 @@ def _other_split(dataset):
 
 def test_fs_needs_no_pretraining(base):
     fs = base / "runs" / "fs"
-    assert run.run(config_of(base, "FS"), str(fs)) == 0
+    assert task.start(config_of(base, "FS"), str(fs)) == 0
     assert {x["stage"] for x in read_lines(fs / "metrics.jsonl")} == {"finetune"}
     results = json.loads((fs / "results.json").read_text())
     assert results["strategy"] == "FS" and results["pretraining"] is None
@@ -263,12 +270,12 @@ def test_the_control_is_a_run_from_scratch_on_the_same_labels(base, monkeypatch,
     config = config_of(base, "SS", control=True)
     with monkeypatch.context() as patch:
         patch.setattr(control, "evaluate", stopped_by_a_signal)
-        assert run.run(config, str(ss)) == 0
+        assert task.start(config, str(ss)) == 0
     assert not (ss / "results.json").exists()
-    assert run.run(config, str(ss)) == 0
+    assert task.start(config, str(ss)) == 0
     assert "without pretraining" in capsys.readouterr().out
     fs = base / "runs" / "fs"
-    assert run.run(config_of(base, "FS"), str(fs)) == 0
+    assert task.start(config_of(base, "FS"), str(fs)) == 0
     beside, alone = ss / control.FOLDER, fs
     for name in ("predictions.csv", "validation_predictions.csv"):
         assert (beside / name).read_bytes() == (alone / name).read_bytes()
@@ -290,7 +297,7 @@ def stopped_by_a_signal(*args):
 
 def test_a_control_needs_a_pretraining(base):
     with pytest.raises(ValueError, match="config.control = True"):
-        run.run(config_of(base, "FS", control=True), str(base / "runs" / "none"))
+        task.start(config_of(base, "FS", control=True), str(base / "runs" / "none"))
 
 
 def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):
@@ -301,7 +308,7 @@ def test_in_starts_from_the_weights_and_normalises_as_they_expect(base, capsys):
     fields = dict(finetune__learning_rate=1e-9, finetune__weight_decay=0.0)
     config = config_of(base, "IN", init__weights=str(path), **fields)
     folder = base / "runs" / "in"
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     assert f"weights: {path}" in capsys.readouterr().out
     restored = final_params(folder, "finetune", 6, **variables["params"])
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
@@ -351,7 +358,7 @@ def test_pretraining_can_start_from_weights(base, capsys):
     fields = dict(pretrain__learning_rate=1e-9, pretrain__weight_decay=0.0)
     fields |= dict(pretrain__init="imagenet", init__weights=str(path))
     folder = base / "runs" / "ss-imagenet"
-    assert run.run(config_of(base, **fields), str(folder)) == 0
+    assert task.start(config_of(base, **fields), str(folder)) == 0
     assert f"weights: {path}" in capsys.readouterr().out
     restored = final_params(folder, "pretrain", 6, encoder=variables["params"])["encoder"]
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
@@ -364,11 +371,11 @@ def test_pretraining_can_start_from_weights(base, capsys):
 def test_weights_that_changed_under_a_run_are_noticed(base):
     folder, path = base / "runs" / "changed", write_weights(base, seed=11)
     config = config_of(base, "IN", init__weights=str(path))
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     (folder / "results.json").unlink()
     write_weights(base, seed=12).rename(path)
     with pytest.raises(ValueError, match="has changed since this run began"):
-        run.run(config, str(folder))
+        task.start(config, str(folder))
 
 
 @pytest.mark.parametrize(
@@ -383,7 +390,7 @@ def test_broken_weights_stop_a_run_before_it_claims_anything(base, tmp_path, bro
     path.write_bytes(broken(write_weights(base).read_bytes()))
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match=message):
-        run.run(config_of(base, "IN", init__weights=str(path)), str(folder))
+        task.start(config_of(base, "IN", init__weights=str(path)), str(folder))
     assert not folder.exists()
 
 
@@ -414,7 +421,7 @@ def test_what_cannot_be_exported_is_said(base, tmp_path):
         with pytest.raises(ValueError, match=message):
             export.export(str(folder), target, stage)
     (tmp_path / "config.json").write_text((base / "runs" / "fs" / "config.json").read_text())
-    with pytest.raises(ValueError, match="is not finished; the same command continues it"):
+    with pytest.raises(ValueError, match="is not finished: it has no results.json; the same command"):
         export.export(str(tmp_path), target, "finetune")
     with pytest.raises(ValueError, match="must end in .safetensors"):
         export.export(str(base / "runs" / "ss"), str(tmp_path / "x.pth"), "finetune")
@@ -444,14 +451,14 @@ def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
         (evaluate, "stopped; the same command continues it"),
     ):
         monkeypatch.setattr(module, "Predictor", StoppedByASignal)
-        assert run.run(config, str(folder)) == 0
+        assert task.start(config, str(folder)) == 0
         assert capsys.readouterr().out.splitlines()[-1] == told
         monkeypatch.setattr(module, "Predictor", Predictor)
         assert not (folder / "results.json").exists()
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
 
     quiet = config_of(base, "SS", pretrain__directory=str(base / f"quiet{steps}"), **every)
-    assert run.run(quiet, str(base / "runs" / f"quiet{steps}")) == 0
+    assert task.start(quiet, str(base / "runs" / f"quiet{steps}")) == 0
     assert not differences(*(end_of(base / "runs" / f"{n}{steps}") for n in ("stopped", "quiet")))
 
 
@@ -472,7 +479,7 @@ def test_accumulation_reaches_the_step_and_tells_no_runs_apart(
         fields = {f"{stage}__{name}": value for name, value in fields.items()}
         config = config_of(base, strategy, **fields)
         with pytest.raises(ValueError, match=f"in {parts} parts"):
-            run.run(config, str(tmp_path / "run"))
+            task.start(config, str(tmp_path / "run"))
 
 
 def test_a_manifest_that_changed_under_a_run_is_noticed(base, tmp_path):
@@ -480,12 +487,12 @@ def test_a_manifest_that_changed_under_a_run_is_noticed(base, tmp_path):
     manifest = write_clinic(tmp_path / "clinic")
     folder = tmp_path / "runs" / "a"
     config = tiny_config("FS", manifest)
-    assert run.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     (folder / "results.json").unlink()
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(lines[:-2]) + "\n")
     with pytest.raises(ValueError, match="the data are not those that the run"):
-        run.run(config, str(folder))
+        task.start(config, str(folder))
 
 
 def test_bad_values_stop_before_anything_is_made(base):
@@ -549,8 +556,8 @@ def test_bad_values_stop_before_anything_is_made(base):
     }
     for message, fields in cases.items():
         with pytest.raises(ValueError, match=message) as error:
-            run.run(config_of(base, **fields), str(folder))
+            task.start(config_of(base, **fields), str(folder))
         assert "\n" not in str(error.value)
     assert not folder.exists()
     with pytest.raises(ValueError, match=r"--config.init.weights=FILE"):
-        run.run(config_of(base, "IN"), str(folder))
+        task.start(config_of(base, "IN"), str(folder))

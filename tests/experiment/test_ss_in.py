@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from dermjax.configs import probe as probe_file
 from dermjax.configs import study as study_file
+from dermjax.runs.folder import default_workdir
 from etils import epath
 
 import dermjax
-from dermjax.experiment import export, knn_monitor, linear_probe, run
+from dermjax.cli import task
+from dermjax.experiment import export, knn_monitor
 from dermjax.experiment.predictor import Predictor
-from dermjax.runs.folder import default_workdir
-from dermjax.study import plan, run_study
+from dermjax.study import plan
 from tests.experiment.clinic import tiny_config, with_fields, write_clinic, write_weights
 from tests.experiment.ends import differences, end_of, final_params
 
@@ -28,7 +29,7 @@ def clinic(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
         config = config_of(manifest, weights, **STILL)
-        assert run.run(config, str(folder / "runs" / "ss_in")) == 0
+        assert task.start(config, str(folder / "runs" / "ss_in")) == 0
         yield folder, manifest, weights
 
 
@@ -61,7 +62,7 @@ def test_ss_with_the_same_weights_keeps_its_name_and_has_the_same_pretraining(cl
     folder, manifest, weights = clinic
     config = config_of(manifest, weights, "SS", pretrain__init="imagenet", **STILL)
     assert default_workdir(config).startswith("runs/ss-")
-    assert run.run(config, str(folder / "runs" / "ss")) == 0
+    assert task.start(config, str(folder / "runs" / "ss")) == 0
     assert "pretrain: done before" in capsys.readouterr().out
     ss, ss_in = (results_of(folder / "runs" / name) for name in ("ss", "ss_in"))
     assert ss["strategy"] == "SS" and ss["pretraining"] == ss_in["pretraining"]
@@ -76,7 +77,7 @@ def test_its_folder_is_named_by_its_config_file(clinic):
 def test_a_pretraining_alone_is_possible(clinic, tmp_path):
     _, manifest, weights = clinic
     config = config_of(manifest, weights, task="pretrain", **STILL)
-    assert run.run(config, str(tmp_path / "alone")) == 0
+    assert task.start(config, str(tmp_path / "alone")) == 0
     assert results_of(tmp_path / "alone")["task"] == "pretrain"
 
 
@@ -91,7 +92,7 @@ def test_its_pretrained_encoder_is_exported_and_probed(clinic, tmp_path):
         assert a.shape == b.shape
     config = probe_file.get_config(f"run={folder / 'runs' / 'ss_in'}")
     config.cs = (0.01,)
-    assert linear_probe.run(config) == 0
+    assert task.start(config) == 0
     found = json.loads(
         (folder / "runs" / "ss_in" / "probe-pretrain-alpha0.5-trial0.json").read_text()
     )
@@ -118,11 +119,11 @@ def test_a_run_that_was_cut_off_in_its_pretraining_ends_as_a_quiet_one(
 
     monkeypatch.setattr(knn_monitor, "Predictor", KilledPredictor)
     with pytest.raises(Killed):
-        run.run(config, str(tmp_path / "cut" / "run"))
+        task.start(config, str(tmp_path / "cut" / "run"))
     assert not (tmp_path / "cut" / "run" / "results.json").exists()
     monkeypatch.undo()
     for name in ("cut", "quiet"):
-        assert run.run(config, str(tmp_path / name / "run")) == 0
+        assert task.start(config, str(tmp_path / name / "run")) == 0
     assert capsys.readouterr().out.count("pretrain: continues at step 2") == 1
     assert not differences(*(end_of(tmp_path / name / "run") for name in ("cut", "quiet")))
 
@@ -139,10 +140,10 @@ def test_a_study_pretrains_for_ss_and_for_ss_in_once(clinic, tmp_path, capsys):
     _, manifest, weights = clinic
     folder = tmp_path / "study"
     begun = study_of(manifest, weights, "strategies=SS+FS,alphas=0.5,trials=1")
-    assert run_study.run(begun, str(folder)) == 0
+    assert task.start(begun, str(folder)) == 0
     more = "strategies=SS+SS-IN+FS,alphas=0.5+1.0,trials=1"
     config = study_of(manifest, weights, more, ss_in__pretrain__learning_rate=1e-5)
-    assert run_study.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     said = capsys.readouterr().out
     assert "[2 of 6] SS-IN alpha 0.5 trial 0" in said and "all 6 runs are done" in said
     found = {}
@@ -159,4 +160,4 @@ def test_a_study_pretrains_for_ss_and_for_ss_in_once(clinic, tmp_path, capsys):
 
     config.ss_in.pretrain.learning_rate = 1e-4
     with pytest.raises(ValueError, match="ss_in-alpha0.5-trial0 .*learning_rate: 1e-05 there"):
-        run_study.run(config, str(folder))
+        task.start(config, str(folder))

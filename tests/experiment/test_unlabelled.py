@@ -8,9 +8,10 @@ import pytest
 from dermjax.configs import probe as probe_config
 from PIL import Image
 
+from dermjax.cli import task
 from dermjax.data.manifest import ManifestError
 from dermjax.experiment import dataset as prepare
-from dermjax.experiment import linear_probe, run
+from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
 from tests.experiment.clinic import tiny_config
 
@@ -39,12 +40,12 @@ def _config(source, **fields):
 
 def test_a_folder_of_photographs_is_pretrained_on_and_a_probe_of_it_asks_for_labels(photographs):
     workdir = photographs.parent / "run"
-    assert run.run(_config(photographs), str(workdir)) == 0
+    assert task.start(_config(photographs), str(workdir)) == 0
     results = json.loads((workdir / "results.json").read_text())
     assert results["n"]["train"] == COUNT and results["classes"] == []
     assert (workdir / "pretraining.html").exists() and (workdir / "audit.html").exists()
     with pytest.raises(ValueError, match="a probe needs labels.*no label at all"):
-        linear_probe.run(probe_config.get_config(f"run={workdir}"))
+        task.start(probe_config.get_config(f"run={workdir}"))
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,11 @@ def test_a_table_without_labels_is_pretrained_on_and_refused_for_the_rest(
     table = pd.DataFrame({"image": files}).assign(patient=[f"p{i // 2}" for i in range(COUNT)])
     table.reindex(columns=columns).to_csv(photographs / "photos.csv", index=False)
     config = _config(photographs / "photos.csv")
-    dataset = prepare.prepare(config, Writer(active=False))
+    dataset = prepare.prepare(RunSettings.from_config(config), Writer(active=False))
     assert dataset.classes == () and (dataset.split == "train").all() and len(dataset.split) == 20
     config.task = "run"
     with pytest.raises(ManifestError, match=asks):
-        prepare.prepare(config, Writer(active=False))
+        prepare.prepare(RunSettings.from_config(config), Writer(active=False))
 
 
 def test_labels_that_are_there_monitor_and_rare_ones_do_not_stand_in_the_way(photographs):
@@ -76,7 +77,7 @@ def test_labels_that_are_there_monitor_and_rare_ones_do_not_stand_in_the_way(pho
     table["patient"] = [f"p{i}" for i in range(COUNT)]
     table.to_csv(photographs / "photos.csv", index=False)
     config = _config(photographs / "photos.csv")
-    dataset = prepare.prepare(config, Writer(active=False))
+    dataset = prepare.prepare(RunSettings.from_config(config), Writer(active=False))
     assert set(dataset.split) == {"train", "validation", "test"}
     unused = dataset.frame["label"].isin(["rare", ""]).to_numpy()
     assert dataset.split[unused].tolist() == ["train", "train"]
@@ -84,7 +85,7 @@ def test_labels_that_are_there_monitor_and_rare_ones_do_not_stand_in_the_way(pho
     assert any("label 'nan' is no label" in note for note in dataset.manifest.notes)
     config.task = "run"
     with pytest.raises(ManifestError, match="'rare' has 1 of the 3 patients"):
-        prepare.prepare(config, Writer(active=False))
+        prepare.prepare(RunSettings.from_config(config), Writer(active=False))
 
 
 def test_a_given_split_that_leaks_is_refused_without_labels_too(photographs):
@@ -92,11 +93,13 @@ def test_a_given_split_that_leaks_is_refused_without_labels_too(photographs):
     table = pd.DataFrame({"image": files, "patient": "p", "split": ["train", "test"] * 10})
     table.to_csv(photographs / "photos.csv", index=False)
     with pytest.raises(ManifestError, match="leaks: patient 'p' in train and test"):
-        prepare.prepare(_config(photographs / "photos.csv"), Writer(active=False))
+        prepare.prepare(
+            RunSettings.from_config(_config(photographs / "photos.csv")), Writer(active=False)
+        )
 
 
 def test_a_folder_of_photographs_that_is_to_be_classified_names_what_works(photographs):
     config = _config(photographs / "2019")
     config.task = "run"
     with pytest.raises(ManifestError, match="image, label and patient.*--config.task=pretrain"):
-        prepare.prepare(config, Writer(active=False))
+        prepare.prepare(RunSettings.from_config(config), Writer(active=False))

@@ -13,7 +13,9 @@ from dermjax.configs import saliency as config_file
 from PIL import Image
 
 from dermjax import saliency as methods
-from dermjax.saliency import baselines, explain, explainer, map_store
+from dermjax.cli import task
+from dermjax.saliency import baselines, explainer, map_store
+from dermjax.saliency.settings import SaliencySettings
 from tests.experiment.clinic import CLASSES, with_fields
 from tests.experiment.test_run import read_csv
 
@@ -33,7 +35,7 @@ def config_of(folder, **fields):
 def done(base, tmp_path_factory):
     """The default command's folder."""
     folder = tmp_path_factory.mktemp("done")
-    assert explain.run(config_of(base / "runs" / "ss"), str(folder)) == 0
+    assert task.start(config_of(base / "runs" / "ss"), str(folder)) == 0
     return folder / "saliency"
 
 
@@ -77,7 +79,7 @@ def test_the_page_says_how_many_images_the_statistics_are_of(base, done, tmp_pat
     config = config_of(base / "runs" / "ss", **CHEAP | {"method": "iba"}, per_class=1)
     config.input_iba.statistics_images = 1_000
     sets = read_csv(base / "runs" / "ss" / "splits.csv")
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     page = (tmp_path / "saliency" / "saliency.html").read_text()
     assert f"statistics images {sum(row['split'] == 'train' for row in sets)}," in page
 
@@ -113,7 +115,7 @@ def test_what_is_done_is_not_done_again(base, done, tmp_path, monkeypatch, capsy
         monkeypatch.setattr(methods, name, never)
     monkeypatch.setattr(baselines, "grad_cam", never)
     config = config_of(base / "runs" / "ss")
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     assert "input_iba: all 6 maps are there" in capsys.readouterr().out
     monkeypatch.undo()
     # What a kill leaves: a map without its record, half of a record, half of a map.
@@ -130,7 +132,7 @@ def test_what_is_done_is_not_done_again(base, done, tmp_path, monkeypatch, capsy
     np.save(path.with_suffix(".npy"), before[earlier] * 0)
     paths = [tmp_path / "saliency" / name / "input_iba.npy" for name in others]
     times = [path.stat().st_mtime_ns for path in paths]
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     assert [path.stat().st_mtime_ns for path in paths] == times
     after = arrays(tmp_path / "saliency", "input_iba")
     for name in before:
@@ -149,25 +151,25 @@ def test_a_killed_call_is_continued(base, tmp_path, monkeypatch):
     monkeypatch.setattr(map_store.Maps, "write", killed)
     config = config_of(base / "runs" / "ss", **CHEAP)
     with pytest.raises(KeyboardInterrupt):
-        explain.run(config, str(tmp_path))
+        task.start(config, str(tmp_path))
     folder = tmp_path / "saliency"
     assert len(records(folder, "grad_cam")) == 2 and not (folder / "saliency.html").exists()
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     assert count[0] == 3 + 4 and len(records(folder, "grad_cam")) == 6
 
 
 def test_other_settings_make_other_maps(base, tmp_path):
     folder = tmp_path / "saliency"
     config = config_of(base / "runs" / "ss", **CHEAP | {"method": "random"})
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     before = arrays(folder, "random")
     config.target = "eczema"
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     assert {record["target"] for record in records(folder, "random")} == {"eczema"}
     for name, heat in arrays(folder, "random").items():  # noise belongs to image and seed
         np.testing.assert_array_equal(heat, before[name])
     config.target, config.seed = "true", 1
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     after = arrays(folder, "random")
     assert set(after) != set(before), "the seed chooses other images"
     assert any((after[name] != before[name]).any() for name in set(after) & set(before))
@@ -178,7 +180,7 @@ def test_a_map_does_not_depend_on_its_batch(base, tmp_path):
     for number in (8, 16):
         config = config_of(base / "runs" / "ss", **CHEAP | {"method": "input_iba"})
         config.update(per_class=0, images_per_batch=number)
-        assert explain.run(config, str(tmp_path / str(number))) == 0
+        assert task.start(config, str(tmp_path / str(number))) == 0
         found.append(arrays(tmp_path / str(number) / "saliency", "input_iba"))
     assert len(found[0]) == len(read_csv(base / "runs" / "ss" / "predictions.csv")) > 8
     for name, heat in found[0].items():
@@ -203,7 +205,7 @@ def test_smaller_batches_are_taken_where_the_memory_is_too_small(base, tmp_path,
 
     monkeypatch.setattr(parallel.Devices, "map_predict_step", small)
     config = config_of(base / "runs" / "ss", **CHEAP, per_class=0, images_per_batch=16)
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     assert 16 in sizes and 8 in sizes
 
 
@@ -216,13 +218,13 @@ def test_photographs_of_a_folder(base, tmp_path):
     Image.fromarray(pixels).save(other)
     for pattern, true in ((other.parent / "*.png", None), (base / name, name.split("/")[1][:4])):
         config = config_of(base / "runs" / "ss", **CHEAP, images=str(pattern))
-        assert explain.run(config, str(tmp_path / str(true))) == 0
+        assert task.start(config, str(tmp_path / str(true))) == 0
         (record,) = records(tmp_path / str(true) / "saliency", "grad_cam")
         assert (record["true"] or "")[:4] == (true or "")
     assert "True class not known" in (tmp_path / "None/saliency/saliency.html").read_text()
     config = config_of(base / "runs" / "ss", **CHEAP, images=str(other), target="true")
     with pytest.raises(ValueError, match="true class of .*stranger.png is not known"):
-        explain.run(config, str(tmp_path))
+        task.start(config, str(tmp_path))
 
 
 def test_lesions_are_followed_into_the_crop(base, tmp_path):
@@ -237,7 +239,7 @@ def test_lesions_are_followed_into_the_crop(base, tmp_path):
         Image.fromarray(mask).save(photos / "masks" / path.name)
     config = config_of(base / "runs" / "ss", **CHEAP | {"method": "random", "scores": True})
     config.images = str(photos / "*.png")
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     for record in records(tmp_path / "saliency", "random"):
         regions = record["scores"]["regions"]
         assert set(regions) == {"lesion", "elsewhere"}
@@ -254,7 +256,7 @@ def test_the_exact_mode_can_be_compared_with_the_fast_one(base, tmp_path):
     config = config_of(base / "runs" / "ss", per_class=1, compare=compare)
     config.input_iba.update(dict(steps_feature=2, steps_input=4, draws=2, gan_epochs=1))
     config.input_iba.update(dict(gan_samples=8, gan_groups=2, gan_batch_size=4))
-    assert explain.run(config, str(tmp_path)) == 0
+    assert task.start(config, str(tmp_path)) == 0
     folder = tmp_path / "saliency"
     assert records(folder, "input_iba_gan")[0]["settings"]["prior"] == "gan"
     assert "gan_epochs" not in records(folder)[0]["settings"]
@@ -268,9 +270,9 @@ def test_the_exact_mode_can_be_compared_with_the_fast_one(base, tmp_path):
 def test_the_exact_mode_is_not_made_twice_under_two_names(tmp_path, method):
     config = config_of(tmp_path, method=method, prior="gan")
     config.compare = ("input_iba", "input_iba_gan", "grad_cam")
-    assert explain._wanted(config) == (method, "grad_cam")
+    assert SaliencySettings.from_config(config).methods == (method, "grad_cam")
     config.prior = "iba"
-    assert set(explain._wanted(config)) == set(config.compare)
+    assert set(SaliencySettings.from_config(config).methods) == set(config.compare)
 
 
 def test_maps_that_are_not_finite_are_named_and_the_others_kept(
@@ -284,7 +286,7 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
 
     monkeypatch.setattr(baselines, "grad_cam", broken)
     config = config_of(base / "runs" / "ss", **CHEAP, images=str(base / "photos" / "acne-*.png"))
-    assert explain.run(config, str(tmp_path)) == 1
+    assert task.start(config, str(tmp_path)) == 1
     out = capsys.readouterr().out
     assert "the map by grad_cam has values that are not finite" in out
     page = (tmp_path / "saliency" / "saliency.html").read_text()
@@ -292,7 +294,7 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
     bad = out.count("not finite")
     assert bad and len(kept_maps) + bad == 18 and page.count("not finite") == bad
     monkeypatch.undo()
-    assert explain.run(config, str(tmp_path)) == 0  # nothing of it was taken for done
+    assert task.start(config, str(tmp_path)) == 0  # nothing of it was taken for done
     assert len(records(tmp_path / "saliency", "grad_cam")) == 18
 
 
@@ -321,7 +323,7 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
 )
 def test_mistakes_are_named(base, tmp_path, fields, message):
     with pytest.raises(ValueError, match=message):
-        explain.run(config_of(base / "runs" / "ss", **fields), str(tmp_path))
+        task.start(config_of(base / "runs" / "ss", **fields), str(tmp_path))
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -331,22 +333,22 @@ def test_unreadable_photographs_are_named_before_anything_is_made(base, tmp_path
     shutil.copy(sorted((base / "photos").glob("*.png"))[0], tmp_path / "whole.png")
     config = config_of(base / "runs" / "ss", images=str(tmp_path / "*.*"))
     with pytest.raises(ValueError, match="broken0.jpg: not an image file .*; and 2 more"):
-        explain.run(config, str(tmp_path / "out"))
+        task.start(config, str(tmp_path / "out"))
     with pytest.raises(ValueError, match="is a folder; take something like"):
         config.images = str(tmp_path)
-        explain.run(config, str(tmp_path / "out"))
+        task.start(config, str(tmp_path / "out"))
 
 
 def test_a_run_that_is_not_whole_is_named(base, tmp_path):
     with pytest.raises(ValueError, match="not the folder of a run"):
-        explain.run(config_of(tmp_path))
+        task.start(config_of(tmp_path))
     for name in ("config.json", "weights.json"):
         shutil.copy(base / "runs" / "ss" / name, tmp_path)
     with pytest.raises(ValueError, match="is not finished: it has no results.json"):
-        explain.run(config_of(tmp_path))
+        task.start(config_of(tmp_path))
     shutil.copy(base / "runs" / "ss" / "results.json", tmp_path)
     with pytest.raises(ValueError, match="finetune stage of the run in .* is not finished"):
-        explain.run(config_of(tmp_path))
+        task.start(config_of(tmp_path))
 
 
 def test_other_data_than_the_runs_are_refused(base, table, tmp_path):
@@ -354,7 +356,7 @@ def test_other_data_than_the_runs_are_refused(base, table, tmp_path):
     text = table.read_text()
     table.write_text(text.replace(",acne,", ",eczema,", 1))
     with pytest.raises(ValueError, match="the data are not those that the run in .*ss began"):
-        explain.run(config_of(base / "runs" / "ss", **CHEAP), str(tmp_path))
+        task.start(config_of(base / "runs" / "ss", **CHEAP), str(tmp_path))
     assert not list(tmp_path.rglob("*.png"))
 
 
@@ -362,7 +364,7 @@ def test_one_process_at_a_time(base, tmp_path):
     (tmp_path / "saliency").mkdir()
     with filelock.FileLock(tmp_path / "saliency" / ".lock"):
         with pytest.raises(ValueError, match="another process is running in"):
-            explain.run(config_of(base / "runs" / "ss", **CHEAP), str(tmp_path))
+            task.start(config_of(base / "runs" / "ss", **CHEAP), str(tmp_path))
 
 
 def test_the_command_line_answers_in_one_line(tmp_path):

@@ -13,6 +13,7 @@ from dermjax.data import crops
 from dermjax.saliency import repeatability
 from dermjax.saliency.explainer import Explainer
 from dermjax.saliency.samples import Sample
+from dermjax.saliency.settings import SaliencySettings
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
@@ -32,9 +33,10 @@ def explainer(devices=1, **fields):
     config.layer = "blocks.0"
     config.input_iba.update(FEW | FEW_OF_GAN)
     config.update(fields)
+    settings = SaliencySettings.from_config(config)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
     return Explainer(
-        config,
+        settings,
         *network(),
         models.Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bilinear"),
         parallel.Devices(mesh),

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dermjax.saliency import explain, explainer, map_store, randomisation, repeatability, similarity
+from dermjax.cli import task
+from dermjax.saliency import explainer, map_store, randomisation, repeatability, similarity
 from tests.saliency.test_explain import CHEAP, arrays, config_of, records
 
 LAYERS = (
@@ -21,7 +22,7 @@ def command(base, folder, **fields):
     given = dict(per_class=1, compare=("grad_cam",), sanity__layers=3, sanity__images=2)
     few = dict(input_iba__steps_feature=3, input_iba__steps_input=6, input_iba__draws=2)
     config = config_of(base / "runs" / "ss", **given | few | fields)
-    assert explain.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     return folder / "saliency"
 
 
@@ -328,4 +329,4 @@ def test_items_are_taken_evenly(items, count, wanted):
 )
 def test_mistakes_are_named(base, tmp_path, fields, message):
     with pytest.raises(ValueError, match=message):
-        explain.run(config_of(base / "runs" / "ss", **fields), str(tmp_path))
+        task.start(config_of(base / "runs" / "ss", **fields), str(tmp_path))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from dermjax.configs import saliency as config_file
 
-from dermjax.saliency import explainer, score_tables, sheet
+from dermjax.saliency import score_tables, sheet
+from dermjax.saliency.settings import METHODS, SaliencySettings
 from tests.experiment.clinic import with_fields
 
 HEAT = np.random.default_rng(0).random((8, 8)).astype(np.float32)
@@ -38,8 +39,8 @@ def told(folder, patients, scores, **fields):
         for place, who in enumerate(patients)
     ]
     config = with_fields(config_file.get_config("run=runs/a"), fields)
-    methods = list(scores)
-    tables, findings = score_tables.write(config, explained, methods, Maps(scores), folder)
+    methods, settings = list(scores), SaliencySettings.from_config(config)
+    tables, findings = score_tables.write(settings, explained, methods, Maps(scores), folder)
     return {table.heading: table for table in tables}, findings
 
 
@@ -141,7 +142,7 @@ def shown(method, heat, **fields):
     return sheet.report.Shown(**given | {"pixels": pixels, "heat": heat} | fields)
 
 
-@pytest.mark.parametrize("method", explainer.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_an_empty_map_is_said_to_be_what_its_method_makes_of_it(method):
     """Grad-CAM's ReLU leaves nothing where all speaks against a class: not that nothing is used."""
     (line,) = sheet._warnings([shown(method, np.zeros((8, 8)))], method, [])

@@ -15,10 +15,10 @@ from PIL import Image
 from scipy import special
 
 from dermjax import models
+from dermjax.cli import task
 from dermjax.report.numbers import number
 from dermjax.saliency import (
     baselines,
-    explain,
     explainer,
     perturbation,
     perturbed_predictions,
@@ -26,14 +26,24 @@ from dermjax.saliency import (
     score_tables,
     scoring,
 )
+from dermjax.saliency.settings import SaliencySettings, ScoreSettings
 from dermjax.training import parallel
 from tests.saliency import score_oracle as oracle
 from tests.saliency.patch_network import NETWORK, SIDE, VARIABLES
 from tests.saliency.test_explain import config_of
 
 IMAGES, MAPS = 5, 2
-SETTINGS = {"steps": 6, "pixels_per_step": 0, "sizes": 2, "least_n": 0.05, "most_n": 0.5}
-SETTINGS |= {"masks": 8, "blur": 60.0, "blur_kernel": 0}
+SETTINGS = ScoreSettings(
+    least_probability=0.0,
+    steps=6,
+    pixels_per_step=0,
+    sizes=2,
+    least_n=0.05,
+    most_n=0.5,
+    masks=8,
+    blur=60.0,
+    blur_kernel=0,
+)
 HEAT = np.random.default_rng(3).uniform(size=(IMAGES, MAPS, SIDE, SIDE)).astype(np.float32)
 TARGETS = [0, 1, 1, 0, 0]
 
@@ -51,7 +61,7 @@ SAMPLES = [Photograph(number) for number in range(IMAGES)]
 
 
 def explained_by(devices, images_per_batch, said=None):
-    config = config_of("run", images_per_batch=images_per_batch)
+    settings = SaliencySettings.from_config(config_of("run", images_per_batch=images_per_batch))
     mesh = Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
 
     class Said:
@@ -59,7 +69,7 @@ def explained_by(devices, images_per_batch, said=None):
             said.append(line)
 
     return explainer.Explainer(
-        config,
+        settings,
         NETWORK,
         VARIABLES,
         models.Preprocessing(),
@@ -152,7 +162,7 @@ def cheap(base, tmp_path_factory):
     """Random maps of the clinic's test images, scored; `compare` has Grad-CAM's, too."""
     folder = tmp_path_factory.mktemp("cheap")
     config = config_of(base / "runs" / "ss", method="grad_cam", compare=("random",))
-    assert explain.run(config, str(folder)) == 0
+    assert task.start(config, str(folder)) == 0
     return config, folder
 
 
@@ -178,7 +188,7 @@ def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
     monkeypatch.setattr(perturbed_predictions.Perturbed, "answers", never)
     config = config.copy_and_resolve_references()
     config.score.least_probability = least
-    assert explain.run(config, str(tmp_path / "copy")) == 0
+    assert task.start(config, str(tmp_path / "copy")) == 0
     means = read(tmp_path / "copy", "scores")
     assert (means["n"] == 4).all()
     every = read(tmp_path / "copy", "images")
@@ -197,7 +207,7 @@ def test_unsure_answers_are_left_out_of_the_means(cheap, tmp_path, monkeypatch):
     for method, part in curve.groupby("method"):
         assert part["mean"].mean() == pytest.approx(by_method[method], rel=1e-4)
     monkeypatch.setattr(score_tables, "_LEAST_COMPARED", 2)
-    assert explain.run(config, str(tmp_path / "copy")) == 0
+    assert task.start(config, str(tmp_path / "copy")) == 0
     assert ", over 4 of 6 images (see Scores)." in text_of(tmp_path / "copy")
 
 
@@ -209,7 +219,7 @@ def test_too_few_sure_answers_are_said_in_words(cheap, tmp_path, kept):
     config = config.copy_and_resolve_references()
     most = float(images["probability"].max()) - 1e-6  # of how the file rounds
     config.score.least_probability = most if kept else 1.0
-    assert explain.run(config, str(tmp_path / "copy")) == 0
+    assert task.start(config, str(tmp_path / "copy")) == 0
     page = text_of(tmp_path / "copy")
     counting = "1 of 6 images counts: the one to" if kept else "0 of 6 images count: those to"
     assert counting in page
@@ -236,7 +246,7 @@ def test_an_empty_map_has_no_share_of_any_region_and_is_named(base, tmp_path, mo
     with monkeypatch.context() as patch:  # the first of each device is empty: of the first alone
         one = Mesh(np.array(jax.devices()[:1]), (parallel.AXIS,))
         patch.setattr(parallel, "all_devices", lambda: parallel.Devices(one))
-        assert explain.run(config, str(tmp_path)) == 0
+        assert task.start(config, str(tmp_path)) == 0
     found = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("saliency/acne*/random.json"))]
     shares = [record["scores"]["regions"]["lesion"] for record in found]
     assert shares[0][0] is None and found[0]["scores"]["heat_share"] is None
@@ -250,9 +260,13 @@ def test_an_empty_map_has_no_share_of_any_region_and_is_named(base, tmp_path, mo
     assert "Empty maps have no heat and are left out: 1 of 3 by random." in page
 
 
+def score_settings(config):
+    return SaliencySettings.from_config(config).score
+
+
 def test_the_page_says_which_numbers_are_not_the_authors():
     config = config_of("run", score__masks=32)
-    ours = score_definitions.definitions(config, 64)
+    ours = score_definitions.definitions(score_settings(config), 64)
     assert "in 10 steps of 410 px; InputIBA's authors take 10 px a step" in ours["insertion AUC"]
     assert "Gaussian of 1.88 px, 8 sigma wide" in ours["insertion AUC"]
     assert "theirs is of 15 px in a kernel of 29 px" in ours["insertion AUC"]
@@ -260,9 +274,9 @@ def test_the_page_says_which_numbers_are_not_the_authors():
     assert "42 sizes from 1 to 31,622 px with 100 sets" in ours["sensitivity-n"]
     theirs = dict(pixels_per_step=10, blur_kernel=29, sizes=45, least_n=1, most_n=31622.8)
     config.score.update(theirs | {"masks": 100})
-    theirs = score_definitions.definitions(config, 512)
+    theirs = score_definitions.definitions(score_settings(config), 512)
     assert "px, as InputIBA's authors do." in theirs["insertion AUC"]
     assert "in a kernel of 29 px, as theirs." in theirs["insertion AUC"]
     assert "with 100 sets each, as InputIBA's authors have it" in theirs["sensitivity-n"]
-    smaller = score_definitions.definitions(config, 224)["insertion AUC"]
+    smaller = score_definitions.definitions(score_settings(config), 224)["insertion AUC"]
     assert "Gaussian of 6.56 px, in a kernel of 13 px; theirs is" in smaller

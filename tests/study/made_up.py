@@ -1,5 +1,6 @@
 """A study that nobody ran: folders of finished runs with made-up predictions."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,10 +8,20 @@ import pandas as pd
 from dermjax.configs import study as config_file
 from etils import epath
 
-from dermjax.settings import first_weights
 from dermjax.study import plan
+from dermjax.study.settings import StudySettings
 
 SKILL = {"SS": 2.6, "SS-IN": 2.9, "IN": 2.2, "FS": 1.2}
+
+
+def changed(section, **fields):
+    """A copy of settings with other fields, such as `report__resamples=100`, unchecked."""
+    section = copy.copy(section)
+    for name, value in fields.items():
+        field, _, rest = name.partition("__")
+        value = changed(getattr(section, field), **{rest: value}) if rest else value
+        object.__setattr__(section, field, value)
+    return section
 
 
 def write_study(
@@ -25,13 +36,14 @@ def write_study(
     names=None,
     config=None,
 ):
-    """(config, runs) of a study whose runs are all done.
+    """(settings, runs) of a study whose runs are all done.
 
     Strategies differ in skill, more labels help, rare classes are harder; patients have up to four
     images, or are as many in each set as `patients`. `config` is that of `argument` by default.
     """
     config = config or config_file.get_config(f"scale=demo,{argument}")
-    runs = plan.plan(config, epath.Path(folder))
+    settings = StudySettings.from_config(config)
+    runs = plan.plan(settings, epath.Path(folder))
     rng = np.random.default_rng(seed)
     names = names or [f"disease {i}" for i in range(classes)]
     shares = 0.5 ** np.arange(classes) + 0.02
@@ -54,20 +66,20 @@ def write_study(
     sets["group"] = "patient:" + sets["patient"]
     for number, run in enumerate(runs):
         _write_run(run, names, sets, features, np.random.default_rng([seed, number]))
-    return config, runs
+    return settings, runs
 
 
 def _write_run(run, names, sets, features, rng):
-    run.directory.mkdir(parents=True, exist_ok=True)
+    run.folder.path.mkdir(parents=True, exist_ok=True)
     train = (sets["split"] == "train").to_numpy()
     # A trial has the same subset for all strategies.
     drawn = np.random.default_rng([run.trial, 7]).random(len(sets))
     labelled = ~train | (drawn < run.alpha)
-    sets.assign(labelled=labelled.astype(int)).to_csv(run.directory / "splits.csv", index=False)
+    sets.assign(labelled=labelled.astype(int)).to_csv(run.folder.path / "splits.csv", index=False)
     for part, file in (("validation", "validation_predictions.csv"), ("test", "predictions.csv")):
         own = sets[sets["split"] == part]
         label = np.array([names.index(name) for name in own["label"]])
-        skill = SKILL[run.config.strategy] * (0.6 + 0.4 * run.alpha) - 0.12 * label
+        skill = SKILL[run.settings.strategy] * (0.6 + 0.4 * run.alpha) - 0.12 * label
         logits = rng.normal(0, 1, (len(own), len(names)))
         logits[np.arange(len(own)), label] += skill
         shares = np.exp(2 * logits) / np.exp(2 * logits).sum(1, keepdims=True)
@@ -75,13 +87,13 @@ def _write_run(run, names, sets, features, rng):
             predicted=[names[i] for i in shares.argmax(1)],
             **{f"p_{name}": shares[:, i] for i, name in enumerate(names)},
         )
-        table.to_csv(run.directory / file, index=False)
+        table.to_csv(run.folder.path / file, index=False)
     confusion = np.zeros((len(names), len(names)), int)
     np.add.at(confusion, (label, shares.argmax(1)), 1)
     centres = np.random.default_rng(0).normal(0, skill.mean(), (len(names), features))
     points = centres[label] + rng.normal(0, 1, (len(label), features))
     np.savez(
-        run.directory / "test_features.npz",
+        run.folder.path / "test_features.npz",
         features=points.astype(np.float16),
         id=own["image"].to_numpy(str),
     )
@@ -91,7 +103,7 @@ def _write_run(run, names, sets, features, rng):
 def _write_results(run, names, sets, labelled, confusion):
     hits, n = np.diag(confusion), confusion.sum(1)
     counts = sets["split"].value_counts()
-    pretraining = f"pretrain-{run.config.strategy}" if "pretrain" in run.config else None
+    pretraining = f"pretrain-{run.settings.strategy}" if run.settings.pretrain else None
     results = {
         "task": "run",
         "classes": names,
@@ -109,12 +121,12 @@ def _write_results(run, names, sets, labelled, confusion):
         "seconds": {"prepare": 1.0, "finetune": 60.0, "evaluate": 2.0}
         | ({"pretrain": 300.0} if pretraining else {}),
         "weights": {"source": "file.npz", "sha256": 64 * "0"}
-        if first_weights.starts_from_weights(run.config)
+        if run.settings.starts_from_weights
         else {"source": "random", "sha256": ""},
         "pretraining": pretraining,
         "versions": {"jax": "0", "flax": "0", "dermjax": "0"},
         "devices": {"kind": "cpu", "count": 1},
         "data_fingerprint": "made up",
     }
-    (run.directory / "config.json").write_text(json.dumps(run.config.to_dict()))
-    (run.directory / "results.json").write_text(json.dumps(results))
+    (run.folder.path / "config.json").write_text(json.dumps(run.settings.to_dict()))
+    (run.folder.path / "results.json").write_text(json.dumps(results))

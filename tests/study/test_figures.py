@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from dermjax import strategies
 from dermjax.report import lettering, looks
-from dermjax.study import figures, plan, published
+from dermjax.study import figures, published
+from dermjax.study.settings import known_strategies
 
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -145,7 +146,7 @@ LABELS = np.random.default_rng(0).integers(0, 10, 300)
 BOTH = {"before": bins(), "after": bins(error=np.nan)}
 STRANGE = ("SS", "_$x$_", "$", "a strategy with a name of many words", "母斑")
 FOUR = ("SS", "SS-IN", "IN", "FS")
-TWENTY = plan._known()  # and all options for rare classes
+TWENTY = known_strategies()  # and all options for rare classes
 EVERY = {
     "study": lambda: figures.strategies_against_alpha(overall(SHARES), published.overall()),
     "one share": lambda: figures.strategies_against_alpha(overall((0.1,), trials=1)),

@@ -13,8 +13,9 @@ from dermjax.study import deviations, methods_text, published
 from dermjax.study import results as outcomes
 from dermjax.study.cost import cost
 from dermjax.study.plan import plan
+from dermjax.study.settings import StudySettings
 from tests.experiment.clinic import with_fields
-from tests.study.made_up import write_study
+from tests.study.made_up import changed, write_study
 
 ALL = "+".join(f"{i / 10:g}" for i in range(1, 11))
 PAPERS = {"train": 20_926, "validation": 6_829, "test": 6_910, "train_labelled": 2_093}
@@ -81,19 +82,12 @@ def paper(tmp_path_factory):
     one = outcomes.collect([run])[0]
     results = one.runs[0].results | {"n": PAPERS, "devices": {"kind": "NVIDIA L4", "count": 1}}
     config = config_file.get_config(f"scale=paper,alphas={ALL},trials=3")
+    settings = StudySettings.from_config(config)
     runs = [
         dataclasses.replace(one.runs[0], planned=planned, results=results)
-        for planned in plan(config, epath.Path(folder))
+        for planned in plan(settings, epath.Path(folder))
     ]
-    return config, dataclasses.replace(one, runs=tuple(runs), planned=tuple(config.strategies))
-
-
-def changed(config, **fields):
-    other = config.copy_and_resolve_references()
-    with other.unlocked():
-        for name, value in fields.items():
-            other.update_from_flattened_dict({name.replace("__", "."): value})
-    return other
+    return settings, dataclasses.replace(one, runs=tuple(runs), planned=settings.strategies)
 
 
 def test_a_study_as_the_paper_has_it_deviates_in_nothing_that_has_a_number(paper):
@@ -139,8 +133,8 @@ def test_each_deviation_is_told_with_both_values(paper, field):
 
 def test_no_field_of_pretraining_that_counts_is_forgotten(paper):
     """Every other value of a field changes what is said, but for what has no effect."""
-    before, config = deviations.deviations(*paper), paper[0]
-    for field, value in config.run.pretrain.items():
+    before, settings = deviations.deviations(*paper), paper[0]
+    for field, value in settings.run.pretraining.to_dict().items():
         if field in (
             "directory",
             "accumulate_steps",
@@ -163,7 +157,9 @@ def test_no_field_of_pretraining_that_counts_is_forgotten(paper):
                 if isinstance(one, str)
                 else 2 * one + 1
             )
-            assert deviations.deviations(changed(config, **{name: other}), paper[1]) != before, name
+            assert deviations.deviations(changed(settings, **{name: other}), paper[1]) != before, (
+                name
+            )
 
 
 def test_an_automatic_queue_is_told_by_its_length(paper):
@@ -172,24 +168,24 @@ def test_an_automatic_queue_is_told_by_its_length(paper):
 
 
 def test_positives_of_the_lesion_are_told_with_their_number(paper):
-    config = changed(
+    settings = changed(
         paper[0], run__pretrain__positives="lesion", run__pretrain__mask_same_image=True
     )
     counted = {"kind": "lesion", "images": 20_926, "with_partner": 1_234}
     runs = [
         dataclasses.replace(run, results=run.results | {"positives": counted})
-        if run.planned.config.strategy == "SS"
+        if run.planned.settings.strategy == "SS"
         else run
         for run in paper[1].runs
     ]
     recorded = dataclasses.replace(paper[1], runs=tuple(runs))
-    (line,) = [line for line in deviations.deviations(config, recorded) if "positives" in line]
+    (line,) = [line for line in deviations.deviations(settings, recorded) if "positives" in line]
     assert line.startswith("Pretraining, positives: another photograph of the same lesion")
     assert "(of 1,234 of 20,926 training images)" in line and "one image of each object" in line
     # Masking the own image changes nothing where the whole lesion is masked.
-    assert not [one for one in deviations.deviations(config, recorded) if "own image" in one]
+    assert not [one for one in deviations.deviations(settings, recorded) if "own image" in one]
     for of, words in (
-        (config, "another photograph of the same lesion, where"),
+        (settings, "another photograph of the same lesion, where"),
         (paper[0], "image"),
     ):
         said = methods_text.describe(of, recorded)
@@ -204,9 +200,9 @@ def test_what_adamw_has_not_is_no_deviation(paper):
 
 def test_the_study_s_own_extent_is_compared(tmp_path):
     argument = "strategies=FS+FS-focal,alphas=0.1+1.0,trials=2"
-    config, runs = write_study(tmp_path, argument=argument)
-    (runs[0].directory / "results.json").unlink()
-    said = "\n".join(deviations.deviations(config, outcomes.collect(runs)[0]))
+    settings, runs = write_study(tmp_path, argument=argument)
+    (runs[0].folder.path / "results.json").unlink()
+    said = "\n".join(deviations.deviations(settings, outcomes.collect(runs)[0]))
     for words in (
         *("without SS, IN;", "the paper does not have: FS-focal", "Labelled shares: 10, 100 %"),
         *("1 to 2; the paper has 3", "Classes: 4; the paper has ten", "360, 120, 120"),
@@ -220,12 +216,12 @@ def test_the_study_s_own_extent_is_compared(tmp_path):
 
 
 def described(folder, argument="strategies=FS,alphas=1.0,trials=1", **records):
-    config, runs = write_study(folder, argument=argument, images=30)
+    settings, runs = write_study(folder, argument=argument, images=30)
     for run in runs:
-        path = run.directory / "results.json"
+        path = run.folder.path / "results.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | records))
     found = outcomes.collect(runs)[0]
-    return config, found, dict(methods_text.describe(config, found)["Data"])
+    return settings, found, dict(methods_text.describe(settings, found)["Data"])
 
 
 def test_near_duplicates_are_kept_together_only_where_the_sets_are_made_here(tmp_path):
@@ -240,18 +236,20 @@ def test_near_duplicates_are_kept_together_only_where_the_sets_are_made_here(tmp
 
 def test_who_is_in_two_sets_is_answered_from_the_record(tmp_path):
     allowed = {"patients": ["p1", "p2"], "near duplicates": ["a.png"]}
-    config, found, data = described(tmp_path / "allowed", allowed=allowed)
-    answer = dict(methods_text.checklist(config, found))["Is anybody in two sets?"]
+    settings, found, data = described(tmp_path / "allowed", allowed=allowed)
+    answer = dict(methods_text.checklist(settings, found))["Is anybody in two sets?"]
     assert answer.startswith("Yes") and "2 patients" in answer and "1 near duplicates" in answer
     assert "2 patients" in data["allowed to be in two sets"]
-    config, found, _ = described(tmp_path / "clean")
-    assert dict(methods_text.checklist(config, found))["Is anybody in two sets?"].startswith("No ")
+    settings, found, _ = described(tmp_path / "clean")
+    assert dict(methods_text.checklist(settings, found))["Is anybody in two sets?"].startswith(
+        "No "
+    )
 
 
 def test_methods_name_no_field_that_had_no_effect(tmp_path):
     argument = "strategies=SS,alphas=1.0,trials=1"
-    config, runs = write_study(tmp_path, argument=argument, images=30)  # AdamW, cosine, no focal
-    found = methods_text.describe(config, outcomes.collect(runs)[0])
+    settings, runs = write_study(tmp_path, argument=argument, images=30)  # AdamW, cosine, no focal
+    found = methods_text.describe(settings, outcomes.collect(runs)[0])
     names = {name for lines in found.values() for name, _ in lines}
     assert "weight decay" in names and "label smoothing" in names
     assert not names & {"nesterov", "sgd momentum", "milestones", "focal gamma", "monitor"}
@@ -265,32 +263,33 @@ FOUR = "strategies=SS+SS-IN+IN+FS,alphas=1.0"
 
 
 def four(folder, argument="trials=1", strategies=FOUR, **fields):
-    """(config, outcomes) of a study whose runs have the fields."""
+    """(settings, outcomes) of a study whose runs have the fields."""
     config = with_fields(config_file.get_config(f"scale=demo,{strategies},{argument}"), fields)
-    write_study(folder, argument=f"{strategies},{argument}", images=30, config=config)
-    return config, outcomes.collect(plan(config, epath.Path(folder)))[0]
+    argument = f"{strategies},{argument}"
+    settings, runs = write_study(folder, argument=argument, images=30, config=config)
+    return settings, outcomes.collect(runs)[0]
 
 
-def headings(config, found):
-    described = methods_text.describe(config, found)
+def headings(settings, found):
+    described = methods_text.describe(settings, found)
     return {name: dict(lines) for name, lines in described.items() if name.startswith("Pretrain")}
 
 
 def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherwise(tmp_path):
     fields = {"run__pretrain__batch_size": 32, "ss_in__pretrain__batch_size": 64}
     fields |= {"run__pretrain__augment__hue": 0.02, "ss_in__pretrain__augment__hue": 0.05}
-    config, found = four(tmp_path, **fields)
-    (_, ss), (heading, ss_in) = headings(config, found).items()
+    settings, found = four(tmp_path, **fields)
+    (_, ss), (heading, ss_in) = headings(settings, found).items()
     assert heading == "Pretraining (SS-IN): as that of SS, but for"
     assert ss["init"] == "random" and ss["queue size"] == "32" and "hue 0.02" in ss["augment"]
     assert ss_in == {
         **{"init": "imagenet", "batch size": "64", "queue size": "64"},  # of 90 training images
         "augment": "hue 0.05",
     }
-    starts = dict(methods_text.describe(config, found)["Network"])
+    starts = dict(methods_text.describe(settings, found)["Network"])
     assert starts["SS starts from"] == "random weights"
     assert starts["SS-IN starts from"].startswith("the weights of the file file.npz, sha256 000")
-    said = "\n".join(deviations.deviations(config, found))
+    said = "\n".join(deviations.deviations(settings, found))
     assert "Strategies that the paper does not have: SS-IN." in said and "without" not in said
     assert "SS-IN's pretraining, images of a batch: 64; SS's: 32." in said
     assert "SS-IN's pretraining, augmentation (hue): 0.05; SS's: 0.02." in said
@@ -298,24 +297,24 @@ def test_both_pretrainings_are_described_and_that_of_ss_in_by_what_it_has_otherw
 
 
 def test_ss_in_alone_is_described_whole_and_compared_with_the_authors(tmp_path):
-    config, found = four(
+    settings, found = four(
         tmp_path, strategies="strategies=SS-IN-focal+FS,alphas=1.0", run__pretrain__dim=64
     )
-    ((heading, fields),) = headings(config, found).items()
+    ((heading, fields),) = headings(settings, found).items()
     assert heading.startswith("Pretraining (SS-IN): MoCo-v2 on all training images")
     assert (fields["init"], fields["dim"]) == ("imagenet", "64") and "optimizer" in fields
-    said = "\n".join(deviations.deviations(config, found))
+    said = "\n".join(deviations.deviations(settings, found))
     assert "Pretraining, first weights: imagenet; the authors': random." in said
     assert "Pretraining, dimensions of an embedding: 64; the authors': 128." in said
 
 
 def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):
-    config, found = four(
+    settings, found = four(
         tmp_path, strategies="strategies=SS+FS,alphas=1.0", run__pretrain__init="imagenet"
     )
-    ((heading, _),) = headings(config, found).items()
+    ((heading, _),) = headings(settings, found).items()
     assert "from the weights named above (which makes it what SS-IN is elsewhere)" in heading
-    starts = dict(methods_text.describe(config, found)["Network"])["SS starts from"]
+    starts = dict(methods_text.describe(settings, found)["Network"])["SS starts from"]
     assert starts.startswith("the weights of the file file.npz")
 
 
@@ -336,9 +335,9 @@ def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):
 )
 def test_a_pretraining_of_each_strategy_is_not_one_of_each_trial(tmp_path, changes, sentence):
     """Two strategies and two trials: two pretrainings in all say nothing of their chance."""
-    config, found = four(tmp_path, "trials=2")
+    settings, found = four(tmp_path, "trials=2")
     for run in found.runs:
-        key = run.planned.config.strategy, run.planned.trial
+        key = run.planned.settings.strategy, run.planned.trial
         run.results["pretraining"] = changes.get(key, run.results["pretraining"])
     assert methods_text.pretrainings_in_words(found).startswith(sentence)
     assert dict(cost([run.results for run in found.runs]))["pretrainings"].startswith(
@@ -348,7 +347,7 @@ def test_a_pretraining_of_each_strategy_is_not_one_of_each_trial(tmp_path, chang
 
 def test_whose_images_each_set_has(tmp_path):
     _, found, data = described(tmp_path)
-    sets = pd.read_csv(found.runs[0].planned.directory / "splits.csv")
+    sets = pd.read_csv(found.runs[0].planned.folder.path / "splits.csv")
     for name, split in (("training", "train"), ("validation", "validation"), ("test", "test")):
         people = sets["patient"][sets["split"] == split].nunique()
         assert data[f"{name} images are of"] == f"{people} patients"
@@ -358,11 +357,11 @@ def test_weights_are_called_by_their_file_alone(tmp_path):
     """Folders are of one machine, and may name a person."""
     weights = {"source": "/home/jane.doe/secret/lite0.pth", "sha256": "ab" * 32}
     argument = "strategies=IN,alphas=1.0,trials=1"
-    config, found, _ = described(tmp_path, argument, weights=weights)
-    config.run.init.weights = weights["source"]
-    network = dict(methods_text.describe(config, found)["Network"])
+    settings, found, _ = described(tmp_path, argument, weights=weights)
+    settings = changed(settings, run__init__weights=weights["source"])
+    network = dict(methods_text.describe(settings, found)["Network"])
     assert network["IN starts from"] == "the weights of the file lite0.pth, sha256 abababababab"
-    (line,) = [line for line in deviations.deviations(config, found) if line.startswith("IN st")]
+    (line,) = [line for line in deviations.deviations(settings, found) if line.startswith("IN st")]
     assert "lite0.pth" in line and "jane" not in line and "is not known here" in line
     for source, said in (
         ("timm/efficientnet_b4.ra2_in1k", "the weights timm/efficientnet_b4.ra2_in1k"),
@@ -373,12 +372,12 @@ def test_weights_are_called_by_their_file_alone(tmp_path):
 
 def test_a_pretraining_for_each_trial_is_a_deviation(tmp_path):
     argument = "strategies=SS,alphas=1.0,trials=2,pretrainings=2"
-    config, runs = write_study(tmp_path, argument=argument, images=30)
+    settings, runs = write_study(tmp_path, argument=argument, images=30)
     for run in runs:
-        path = run.directory / "results.json"
+        path = run.folder.path / "results.json"
         path.write_text(path.read_text().replace("pretrain-SS", f"pretrain-{run.trial}"))
     found = outcomes.collect(runs)[0]
-    said = deviations.deviations(config, found)
+    said = deviations.deviations(settings, found)
     assert [line for line in said if line.startswith("Pretrainings: 2, one for each trial")]
     assert "a pretraining of its own: what another" in methods_text.pretrainings_in_words(found)
     shared, runs = write_study(
@@ -390,8 +389,8 @@ def test_a_pretraining_for_each_trial_is_a_deviation(tmp_path):
 
 def test_fine_tuning_names_its_optimizer_and_fields_are_in_words(tmp_path):
     argument = "strategies=SS,alphas=1.0,trials=1"
-    config, runs = write_study(tmp_path, argument=argument, images=30)
-    found = methods_text.describe(config, outcomes.collect(runs)[0])
+    settings, runs = write_study(tmp_path, argument=argument, images=30)
+    found = methods_text.describe(settings, outcomes.collect(runs)[0])
     (tuning,) = [dict(lines) for name, lines in found.items() if name.startswith("Fine-tuning")]
     assert tuning["optimizer"].startswith("AdamW")
     for lines in found.values():
@@ -407,18 +406,18 @@ def test_groups_are_called_what_they_are():
 
 
 def test_questions_that_the_data_do_not_answer_are_for_the_authors(tmp_path):
-    config, found, _ = described(tmp_path)
-    assert dict(methods_text.checklist(config, found))["For whom does it work worse?"]
-    with config.unlocked():
-        config.report.subgroups = ("skin_type",)
-    assert dict(methods_text.checklist(config, found))["For whom does it work worse?"] == ""
+    settings, found, _ = described(tmp_path)
+    assert dict(methods_text.checklist(settings, found))["For whom does it work worse?"]
+    settings = changed(settings, report__subgroups=("skin_type",))
+    assert dict(methods_text.checklist(settings, found))["For whom does it work worse?"] == ""
     assert (
-        "Differences" not in dict(methods_text.checklist(config, found))["Measures with intervals?"]
+        "Differences"
+        not in dict(methods_text.checklist(settings, found))["Measures with intervals?"]
     )
 
 
 def test_a_labelled_share_has_the_first_trial_s_count(tmp_path):
-    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=0.5,trials=2")
-    first = json.loads((runs[0].directory / "results.json").read_text())["n"]["train_labelled"]
-    data = dict(methods_text.describe(config, outcomes.collect(runs)[0])["Data"])
+    settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=0.5,trials=2")
+    first = json.loads((runs[0].folder.path / "results.json").read_text())["n"]["train_labelled"]
+    data = dict(methods_text.describe(settings, outcomes.collect(runs)[0])["Data"])
     assert data["labelled at each share (first trial)"] == f"50 %: {first}"

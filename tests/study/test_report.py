@@ -16,17 +16,18 @@ from dermjax.statistics import calibration
 from dermjax.study import plan, published, report
 from dermjax.study import sections as study_page
 from dermjax.study.results import collect
+from dermjax.study.settings import StudySettings
 from dermjax.training.writer import Writer
-from tests.study.made_up import write_study
+from tests.study.made_up import changed, write_study
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """(folder, runs) of a study of three strategies, two shares and two trials, with its report."""
     folder = tmp_path_factory.mktemp("study")
-    config, runs = write_study(folder, argument="alphas=0.1+1.0,trials=2")
-    config.report.resamples = 300
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(folder, argument="alphas=0.1+1.0,trials=2")
+    settings = changed(settings, report__resamples=300)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     return folder, runs
 
 
@@ -35,16 +36,16 @@ def table(folder, name):
 
 
 def predictions(run):
-    return pd.read_csv(run.directory / "predictions.csv")
+    return pd.read_csv(run.folder.path / "predictions.csv")
 
 
 def sections(study):
     """Those of the page, made anew."""
     config = config_file.get_config("scale=demo,alphas=0.1+1.0,trials=2")
-    config.report.resamples = 300
+    settings = changed(StudySettings.from_config(config), report__resamples=300)
     outcomes = collect(study[1])[0]
-    frames = report._measure(config, outcomes, Writer())
-    return study_page.sections(config, outcomes, frames, {}, [])
+    frames = report._measure(settings, outcomes, Writer())
+    return study_page.sections(settings, outcomes, frames, {}, [])
 
 
 def words(folder):
@@ -90,9 +91,9 @@ def test_numbers_are_those_of_scikit_learn(study):
         rejected = [metrics.recall_score(t["label"] != name, t["predicted"] != name) for t in each]
         assert row["specificity"][name] == pytest.approx(np.mean(rejected), abs=1e-5)
         assert row["n"][name] == (each[0]["label"] == f"disease {index}").sum()
-    sets = pd.read_csv(cell[0].directory / "splits.csv")
+    sets = pd.read_csv(cell[0].folder.path / "splits.csv")
     kept = sets[(sets["split"] == "train") & (sets["labelled"] == 1)]["label"].value_counts()
-    other = pd.read_csv(cell[1].directory / "splits.csv")
+    other = pd.read_csv(cell[1].folder.path / "splits.csv")
     also = other[(other["split"] == "train") & (other["labelled"] == 1)]["label"].value_counts()
     assert row["labelled"]["disease 0"] == (kept["disease 0"] + also["disease 0"]) / 2
 
@@ -143,9 +144,9 @@ def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
 @pytest.mark.parametrize("classes, name", [(2, None), (3, "top2"), (4, "top3")])
 def test_top_k_is_of_fewer_than_all_classes_and_called_what_it_is(tmp_path, classes, name):
     argument = "strategies=FS,alphas=1.0,trials=1"
-    config, runs = write_study(tmp_path, argument=argument, classes=classes, images=60)
-    config.report.resamples, config.report.tsne = 100, False
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument=argument, classes=classes, images=60)
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     overall, said = table(tmp_path, "overall"), words(tmp_path)
     assert [column for column in overall if column in ("top2", "top3")] == [name] * bool(name)
     assert ("top-2 accuracy" in said) == (name == "top2")
@@ -159,15 +160,15 @@ def test_top_k_is_of_fewer_than_all_classes_and_called_what_it_is(tmp_path, clas
 
 
 def test_subgroups_tell_which_spellings_they_hold(tmp_path):
-    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
-    config.report.resamples, config.report.tsne = 100, False
-    sets = pd.read_csv(runs[0].directory / "splits.csv", dtype=str, keep_default_na=False)
+    settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    sets = pd.read_csv(runs[0].folder.path / "splits.csv", dtype=str, keep_default_na=False)
     sets["sex"] = sets["sex"].replace({"f": "F"})
     test = sets.index[sets["split"] == "test"]
     sets.loc[test[:4], "sex"] = ["female", "f", "weiblich", "?"]
     sets.loc[test[:4], "age"] = ["unknown", "90+", "?", "34 years"]
-    sets.to_csv(runs[0].directory / "splits.csv", index=False)
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    sets.to_csv(runs[0].folder.path / "splits.csv", index=False)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     parts, said = table(tmp_path, "subgroups"), words(tmp_path)
     assert set(parts["value"][parts["column"] == "sex"]) <= {"female", "male", "m", "(unknown)"}
     assert len(parts[parts["column"] == "age"]) <= 10
@@ -235,13 +236,13 @@ def test_the_purity_has_what_chance_alone_makes(study):
 
 
 def test_a_column_of_small_parts_is_told_and_not_drawn(tmp_path):
-    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
-    config.report.resamples, config.report.tsne = 100, False
-    sets = pd.read_csv(runs[0].directory / "splits.csv", dtype=str, keep_default_na=False)
+    settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    sets = pd.read_csv(runs[0].folder.path / "splits.csv", dtype=str, keep_default_na=False)
     sets["skin_type"] = [f"{i % 6 + 1}.0" if i % 2 else "" for i in range(len(sets))]
     sets["site"] = [f"place {i % 30}" for i in range(len(sets))]
-    sets.to_csv(runs[0].directory / "splits.csv", index=False)
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    sets.to_csv(runs[0].folder.path / "splits.csv", index=False)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     said = words(tmp_path)
     assert "Nothing can be shown by site: every part has fewer than 20 test images" in said
     assert re.search("None for [a-z, ]*site: fewer than two parts", said)
@@ -300,21 +301,21 @@ def test_the_page_is_one_file_with_everything(study):
 
 
 def test_the_same_study_gives_the_same_files(study, tmp_path):
-    config, runs = write_study(tmp_path, argument="alphas=0.1+1.0,trials=2")
-    config.report.resamples = 300
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument="alphas=0.1+1.0,trials=2")
+    settings = changed(settings, report__resamples=300)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     for name in ("report.html", "tables/overall.csv", "figures/figure3.pdf"):
         assert (tmp_path / name).read_bytes() == (study[0] / name).read_bytes()
 
 
 def test_what_is_missing_is_said_and_left_out(tmp_path):
-    config, runs = write_study(tmp_path, argument="alphas=0.5+1.0,trials=2")
-    config.report.resamples, config.report.tsne = 100, False
-    (runs[0].directory / "results.json").unlink()
-    results = runs[1].directory / "results.json"
+    settings, runs = write_study(tmp_path, argument="alphas=0.5+1.0,trials=2")
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    (runs[0].folder.path / "results.json").unlink()
+    results = runs[1].folder.path / "results.json"
     results.write_text(results.read_text().replace("made up", "other"))
     failed = {runs[0].name: "out of memory (exit status 137)"}
-    report.write_report(config, runs[0].directory.parent.parent, runs, failed, Writer())
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, failed, Writer())
     said = words(tmp_path)
     assert "2 runs are not in this report" in said
     assert "ss-alpha0.5-trial0: out of memory (exit status 137)" in said
@@ -327,13 +328,13 @@ def test_what_is_missing_is_said_and_left_out(tmp_path):
 def test_identical_strategies_do_not_differ_where_a_trial_of_one_is_missing(tmp_path):
     """They are compared in the trials that both have, which the page names."""
     argument = "strategies=SS+IN,alphas=0.5,trials=3"
-    config, runs = write_study(tmp_path, argument=argument, classes=3, images=60)
-    config.report.resamples, config.report.tsne = 100, False
+    settings, runs = write_study(tmp_path, argument=argument, classes=3, images=60)
+    settings = changed(settings, report__resamples=100, report__tsne=False)
     for ss, other in zip(runs[::2], runs[1::2], strict=True):
         for name in ("predictions.csv", "validation_predictions.csv"):
-            (other.directory / name).write_text((ss.directory / name).read_text())
-    (runs[3].directory / "results.json").unlink()  # IN's trial 1
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+            (other.folder.path / name).write_text((ss.folder.path / name).read_text())
+    (runs[3].folder.path / "results.json").unlink()  # IN's trial 1
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     pairs, said = table(tmp_path, "pairs"), words(tmp_path)
     assert (pairs["difference"] == 0).all() and pairs["mcnemar_p"].tolist() == ["1 1"] * 3
     for name in ("p", "p_holm", "networks_p_holm"):
@@ -349,9 +350,9 @@ def test_identical_strategies_do_not_differ_where_a_trial_of_one_is_missing(tmp_
 
 def test_a_test_set_of_one_patient_has_a_report_without_intervals(tmp_path):
     argument = "strategies=SS+FS,alphas=1.0,trials=2"
-    config, runs = write_study(tmp_path, argument=argument, images=24, patients=1)
-    config.report.resamples, config.report.tsne = 100, False
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument=argument, images=24, patients=1)
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     overall, said = table(tmp_path, "overall"), words(tmp_path)
     assert overall["accuracy"].notna().all()
     assert overall.filter(regex="_(low|high)$").isna().all(axis=None)
@@ -365,9 +366,9 @@ def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypat
     monkeypatch.setattr(
         calibration, "fit_temperature", lambda *given: fitted.append(fit(*given)) or fitted[-1]
     )
-    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
-    config.report.resamples = 100
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    settings = changed(settings, report__resamples=100)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     assert len(table(tmp_path, "pairs")) == 0
     assert "Differences between" not in words(tmp_path)
     assert len(fitted) == 1  # for the tables and the figure together
@@ -375,9 +376,9 @@ def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypat
 
 def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
     argument = "strategies=FS+FS-balanced,alphas=1.0,trials=1"
-    config, runs = write_study(tmp_path, argument=argument)
-    config.report.resamples = 100
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument=argument)
+    settings = changed(settings, report__resamples=100)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     assert table(tmp_path, "pairs")["second"].tolist() == ["FS-balanced"] * 3
     said = words(tmp_path)
     assert "balanced sampling balanced" in said
@@ -388,9 +389,9 @@ def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
 def test_classes_of_any_alphabet_have_a_key_on_the_page_and_beside_the_files(tmp_path):
     names = ["牛皮癣", "nevus", "건선", "🧴🧬"]
     argument = "strategies=FS,alphas=1.0,trials=1"
-    config, runs = write_study(tmp_path, argument=argument, images=40, names=names)
-    config.report.resamples = 100
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument=argument, images=40, names=names)
+    settings = changed(settings, report__resamples=100)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     said = words(tmp_path)
     if not lettering.printable("🧴🧬"):
         assert "4: 🧴🧬" in said
@@ -399,9 +400,9 @@ def test_classes_of_any_alphabet_have_a_key_on_the_page_and_beside_the_files(tmp
 
 
 def test_nothing_finished_is_said(tmp_path, capsys):
-    config, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
-    (runs[0].directory / "results.json").unlink()
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    (runs[0].folder.path / "results.json").unlink()
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     assert "nothing to report" in capsys.readouterr().out
     assert not (tmp_path / "report.html").exists()
 
@@ -423,9 +424,10 @@ RESNET = "model=resnet50,strategies=SS+FS,alphas=0.5+1.0,trials=1"
 
 def _beside(tmp_path, *others):
     """(folder, words) of a study's report with others beside it."""
-    config, runs = write_study(tmp_path / "study", argument="alphas=0.5+1.0,trials=1")
-    config.report.resamples, config.report.beside = 100, tuple(str(other) for other in others)
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path / "study", argument="alphas=0.5+1.0,trials=1")
+    beside = tuple(str(other) for other in others)
+    settings = changed(settings, report__resamples=100, report__beside=beside)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     return tmp_path / "study", words(tmp_path / "study")
 
 
@@ -443,9 +445,9 @@ def test_another_network_s_study_stands_beside(tmp_path):
     assert alone["strategy"].tolist() == ["SS", "FS"] * 2 and len(own) == 6
     assert "All runs of the study are in this report." in said
     # As in its own report, and measured on the same draws.
-    config, runs = write_study(other, argument=RESNET)
-    config.report.resamples, config.report.tsne = 100, False
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(other, argument=RESNET)
+    settings = changed(settings, report__resamples=100, report__tsne=False)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     pd.testing.assert_frame_equal(table(other, "overall"), alone)
 
 
@@ -463,7 +465,7 @@ def test_a_study_that_cannot_be_compared_is_left_out(tmp_path, images, data, rea
     if images:
         _, runs = write_study(other, argument=RESNET, images=images)
         for run in runs:
-            results = run.directory / "results.json"
+            results = run.folder.path / "results.json"
             results.write_text(results.read_text().replace("made up", data))
     _, said = _beside(tmp_path, other)
     assert f"{other}: {reason}" in said and "Beside it" not in said
@@ -471,16 +473,17 @@ def test_a_study_that_cannot_be_compared_is_left_out(tmp_path, images, data, rea
 
 
 def test_a_folder_that_is_no_study_is_refused_at_once(tmp_path):
-    config, _ = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1", images=30)
+    config = config_file.get_config("scale=demo,strategies=FS,alphas=1.0,trials=1")
+    (tmp_path / "runs").mkdir()
     config.report.beside = (str(tmp_path / "runs"),)
     with pytest.raises(ValueError, match="report.beside: .*runs is not the folder of a study"):
-        plan.check(config)
+        StudySettings.from_config(config)
 
 
 def test_finished_runs_are_found_as_they_were_planned(tmp_path):
     argument = "strategies=SS+SS-IN-logit+FS-balanced,alphas=0.5+1.0,trials=2"
     _, runs = write_study(tmp_path, argument=argument, images=30)
-    (runs[3].directory / "results.json").unlink()
+    (runs[3].folder.path / "results.json").unlink()
     expected = [run.title for run in runs if run is not runs[3]]
     assert [run.title for run in plan.finished(epath.Path(tmp_path))] == expected
 
@@ -489,9 +492,9 @@ def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
     """With an option for rare classes; the paper's points are of its own strategies alone."""
     argument = "strategies=SS+SS-IN+SS-IN-balanced+IN+FS,alphas=0.1+1.0,trials=2"
     names = sorted(set(published.table_one()["disease"]))
-    config, runs = write_study(tmp_path, argument=argument, classes=10, names=names, images=80)
-    config.report.resamples = 100
-    report.write_report(config, runs[0].directory.parent.parent, runs, {}, Writer())
+    settings, runs = write_study(tmp_path, argument=argument, classes=10, names=names, images=80)
+    settings = changed(settings, report__resamples=100)
+    report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     order = ["SS", "SS-IN", "SS-IN-balanced", "IN", "FS"]
     assert table(tmp_path, "overall")["strategy"].tolist() == 2 * order
     pairs = table(tmp_path, "pairs")
@@ -514,14 +517,14 @@ def test_runs_of_another_labelled_subset_or_test_set_are_left_out(tmp_path):
     _, runs = write_study(tmp_path, argument="alphas=0.1,trials=2", images=40)
     first, second = (next(run for run in runs if run.trial == trial) for trial in (1, 0))
     for run, part in ((first, "train"), (second, "test")):
-        sets = pd.read_csv(run.directory / "splits.csv", dtype=str, keep_default_na=False)
+        sets = pd.read_csv(run.folder.path / "splits.csv", dtype=str, keep_default_na=False)
         if part == "train":
             sets.loc[sets["split"] == "train", "labelled"] = list(
                 sets.loc[sets["split"] == "train", "labelled"][::-1]
             )
         else:
             sets.loc[sets.index[-1], "split"] = "train"
-        sets.to_csv(run.directory / "splits.csv", index=False)
+        sets.to_csv(run.folder.path / "splits.csv", index=False)
     found, missing = collect(runs)
     assert {one.planned.name for one in found.runs} == {
         run.name for run in runs if run.name not in (first.name, second.name)

@@ -10,7 +10,9 @@ from dermjax.configs import study as config_file
 from etils import epath
 from ml_collections import ConfigDict
 
+from dermjax.cli import task
 from dermjax.study import plan, run_study
+from dermjax.study.settings import StudySettings
 from tests.experiment.clinic import tiny_config, write_clinic
 from tests.study.made_up import write_study
 
@@ -46,37 +48,38 @@ def test_the_flags_of_a_run_are_that_run(clinic, tmp_path):
         "from dermjax.cli import command_line; command_line.parse(['x', *sys.argv[1:]]); "
         "print(c.value.to_json(sort_keys=True)); print(w.value)"
     )
-    for run in plan.plan(config, epath.Path(tmp_path))[4:]:
+    for run in plan.plan(StudySettings.from_config(config), epath.Path(tmp_path))[4:]:
         told = subprocess.run(
             [sys.executable, "-c", script, *run.flags()], capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        assert json.loads(told[0]) == json.loads(run.config.to_json())
+        assert json.loads(told[0]) == json.loads(json.dumps(run.settings.to_dict()))
         assert told[1] == str(tmp_path / "runs" / run.name)
-        assert run.config.data.trial == 1 and run.config.data.alpha == 0.3
-        assert ("pretrain" in run.config) == (run.strategy in ("SS", "SS-IN"))
-        assert bool(run.config.init.weights) == (run.strategy in ("SS-IN", "IN"))
+        assert run.settings.data.trial == 1 and run.settings.data.alpha == 0.3
+        assert (run.settings.pretrain is not None) == (run.strategy in ("SS", "SS-IN"))
+        assert bool(run.settings.init.weights) == (run.strategy in ("SS-IN", "IN"))
 
 
 def test_options_for_rare_classes_are_further_strategies(clinic, tmp_path):
     _, manifest = clinic
     config = config_of(manifest, "strategies=FS+FS-logit+FS-balanced,alphas=0.5,trials=1")
-    plain, logit, balanced = plan.plan(config, epath.Path(tmp_path))
-    assert logit.name == "fs-logit-alpha0.5-trial0" and logit.config.strategy == "FS"
+    plain, logit, balanced = plan.plan(StudySettings.from_config(config), epath.Path(tmp_path))
+    assert logit.name == "fs-logit-alpha0.5-trial0" and logit.settings.strategy == "FS"
     assert (
-        logit.config.finetune.logit_adjustment == 1 and not plain.config.finetune.logit_adjustment
+        logit.settings.finetune.logit_adjustment == 1
+        and not plain.settings.finetune.logit_adjustment
     )
     assert "--config.finetune.sampling=balanced" in balanced.flags()
-    plan.check(config)
+    StudySettings.from_config(config)
     with pytest.raises(
         ValueError, match="each SS or SS-IN or IN or FS, each of these also with -bal"
     ):
-        plan.check(config_of(manifest, "strategies=FS-nothing,alphas=0.5"))
+        StudySettings.from_config(config_of(manifest, "strategies=FS-nothing,alphas=0.5"))
 
 
 def test_a_study_runs_reuses_and_grows(clinic, capsys):
     folder, manifest = clinic
     config = config_of(manifest, "alphas=0.5,trials=1,strategies=SS+FS")
-    assert run_study.run(config, str(folder / "one")) == 0
+    assert task.start(config, str(folder / "one")) == 0
     told = capsys.readouterr().out
     assert "[1 of 2] SS alpha 0.5 trial 0" in told and "all 2 runs are done" in told
     assert (folder / "one" / "report.html").is_file()
@@ -88,19 +91,19 @@ def test_a_study_runs_reuses_and_grows(clinic, capsys):
     runs = folder / "one" / "runs"
     before = (runs / "ss-alpha0.5-trial0" / "results.json").stat().st_mtime_ns
     config.alphas, config.only = (0.5, 1.0), 2  # SS, alpha 1
-    assert run_study.run(config, str(folder / "one")) == 0
+    assert task.start(config, str(folder / "one")) == 0
     assert (runs / "ss-alpha1-trial0" / "results.json").is_file()
     assert (runs / "ss-alpha0.5-trial0" / "results.json").stat().st_mtime_ns == before
     assert len([path for path in runs.iterdir() if path.name.startswith("pretrain")]) == 1
     other = config_of(manifest)
     other.run.finetune.steps = 8
     with pytest.raises(ValueError, match="run.finetune.steps: 6 there, 8 here"):
-        run_study.run(other, str(folder / "one"))
+        task.start(other, str(folder / "one"))
 
 
 def test_a_dry_run_lists_and_does_nothing(clinic, capsys):
     folder, manifest = clinic
-    assert run_study.run(config_of(manifest, dry_run=True), str(folder / "dry")) == 0
+    assert task.start(config_of(manifest, dry_run=True), str(folder / "dry")) == 0
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 5 and told[0].split()[:2] == ["0", "missing"]
     assert "--config=configs/ss.py:scale=demo," in told[0]
@@ -110,7 +113,7 @@ def test_a_dry_run_lists_and_does_nothing(clinic, capsys):
 
 def test_one_missing_run_is_told_as_one(tmp_path):
     _, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=2", images=30)
-    (runs[1].directory / "results.json").unlink()
+    (runs[1].folder.path / "results.json").unlink()
     assert run_study._left(runs) == "1 of 2 runs is missing, about 1 min, pretraining apart"
 
 
@@ -119,7 +122,7 @@ def test_a_run_that_fails_stops_no_other(clinic, capsys):
     config = config_of(manifest, "strategies=IN+FS,alphas=0.5,trials=1")
     config.run.init.weights = str(folder / "none.npz")
     (folder / "none.npz").write_bytes(b"no weights")
-    assert run_study.run(config, str(folder / "failing")) == 1
+    assert task.start(config, str(folder / "failing")) == 1
     told = capsys.readouterr().out
     assert "failed: " in told and "none.npz" in told
     assert (folder / "failing" / "runs" / "fs-alpha0.5-trial0" / "results.json").is_file()
@@ -190,16 +193,19 @@ def test_a_study_that_is_stopped_goes_on(clinic):
         ),
         ({"alphas": (0.5, 0.5)}, "config.alphas = .* different ones, each above 0"),
         ({"alphas": (0.0,)}, "config.alphas"),
-        ({"trials": 0}, "config.trials = 0 must be at least 1"),
-        ({"only": 4}, "config.only = 4 must be at least -1 and at most 3"),
-        ({"report": ConfigDict({"resamples": 5})}, "config.report.resamples = 5 must be at least"),
+        ({"trials": 0}, "config.trials = 0, but it must be at least 1"),
+        ({"only": 4}, "config.only = 4, but it must be at least -1 and at most 3"),
+        (
+            {"report": ConfigDict({"resamples": 5})},
+            "config.report.resamples = 5, but it must be at least",
+        ),
         ({"run": ConfigDict({"finetune": {"steps": 0}})}, "config.finetune.steps = 0"),
     ],
 )
 def test_bad_values_stop_before_anything_is_made(clinic, fields, message):
     folder, manifest = clinic
     with pytest.raises(ValueError, match=message):
-        run_study.run(config_of(manifest, **fields), str(folder / "bad"))
+        task.start(config_of(manifest, **fields), str(folder / "bad"))
     assert not (folder / "bad").exists()
 
 
@@ -208,9 +214,9 @@ def test_a_study_does_not_go_on_with_other_data(clinic):
     folder, manifest = clinic
     config = config_of(manifest, "alphas=0.5,trials=1,strategies=SS+FS")
     directory = epath.Path(folder / "other")
-    done = plan.plan(config, directory)[0]
-    done.directory.mkdir(parents=True)
+    done = plan.plan(StudySettings.from_config(config), directory)[0]
+    done.folder.path.mkdir(parents=True)
     results = {"data_fingerprint": "others", "seconds": {"finetune": 1.0}}
-    (done.directory / "results.json").write_text(json.dumps(results))
+    (done.folder.path / "results.json").write_text(json.dumps(results))
     with pytest.raises(ValueError, match=f"not those that this study began with .of {done.name}"):
-        run_study.run(config, str(directory))
+        task.start(config, str(directory))

@@ -3,51 +3,51 @@
 import pytest
 from etils import epath
 
-from dermjax.runs import folder as workdir
+from dermjax.runs import claim, files, lock
 from dermjax.training.writer import Writer
 
 
 def test_a_text_replaces_the_older_one_and_leaves_nothing_beside_it(tmp_path):
     path = epath.Path(tmp_path) / "page.html"
     path.write_text("an older page")
-    workdir.write_text(path, "母斑")
+    files.write_text(path, "母斑")
     assert path.read_bytes().decode("utf-8") == "母斑"
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
 
 
 def test_a_file_name_that_is_no_unicode_can_be_written(tmp_path):
     path = epath.Path(tmp_path) / "page.html"
-    workdir.write_text(path, "a \udcff b")
+    files.write_text(path, "a \udcff b")
     assert path.read_bytes() == b"a ? b"
 
 
 def test_a_writer_that_fails_leaves_the_older_file(tmp_path):
     path = epath.Path(tmp_path) / "features.npz"
     path.write_text("older")
-    with pytest.raises(RuntimeError), workdir.whole_file(path) as file:
+    with pytest.raises(RuntimeError), files.whole_file(path) as file:
         file.write(b"half of")
         raise RuntimeError("killed")
     assert path.read_text() == "older"
     folder = epath.Path(tmp_path) / "folder"
     folder.mkdir()
     with pytest.raises(OSError):
-        workdir.write_text(folder, "text")
+        files.write_text(folder, "text")
     assert {file.name for file in path.parent.iterdir()} == {"features.npz", "folder"}
 
 
 def test_a_folder_is_of_one_config_but_of_any_way_to_compute_it(tmp_path):
     folder, config = epath.Path(tmp_path), {"finetune": {"steps": 6, "accumulate_steps": 1}}
-    workdir.claim(folder, config)
-    workdir.check_claim(folder, {"finetune": {"steps": 6, "accumulate_steps": 4}})
-    workdir.check_claim(folder, {"finetune": {"steps": 6}})  # of before there was such a field
+    claim.claim(folder, config)
+    claim.check_claim(folder, {"finetune": {"steps": 6, "accumulate_steps": 4}})
+    claim.check_claim(folder, {"finetune": {"steps": 6}})  # of before there was such a field
     with pytest.raises(ValueError, match=r"config \(finetune.steps: 6 there, 7 here\)"):
-        workdir.check_claim(folder, {"finetune": {"steps": 7, "accumulate_steps": 4}})
+        claim.check_claim(folder, {"finetune": {"steps": 7, "accumulate_steps": 4}})
 
 
 def refused(folder):
     with pytest.raises(ValueError, match="mend it"):
-        with workdir.exclusive(folder, Writer(), wait=False):
-            assert workdir.is_taken(folder)
+        with lock.exclusive(folder, Writer(), wait=False):
+            assert lock.is_taken(folder)
             raise ValueError("mend it")
 
 
@@ -67,37 +67,37 @@ def test_a_refused_run_leaves_what_was_there(tmp_path):
 
 def test_a_folder_has_one_process_at_a_time(tmp_path):
     folder = tmp_path / "run"
-    with workdir.exclusive(folder, Writer(), wait=False):
+    with lock.exclusive(folder, Writer(), wait=False):
         with pytest.raises(ValueError, match="another process is running"):
-            with workdir.exclusive(folder, Writer(), wait=False):
+            with lock.exclusive(folder, Writer(), wait=False):
                 pass
-        assert workdir.is_taken(folder)  # still: who is refused takes nothing away
+        assert lock.is_taken(folder)  # still: who is refused takes nothing away
         (folder / "results.json").write_text("{}")
-    assert not workdir.is_taken(folder)
+    assert not lock.is_taken(folder)
     assert [path.name for path in folder.iterdir()] == ["results.json"]
 
 
 def test_a_folder_of_before_a_field_came_still_continues(tmp_path):
     """With what it did without the field, and with nothing else."""
     folder = epath.Path(tmp_path)
-    workdir.claim(folder, {"pretrain": {"steps": 6}, "trials": 3})
-    workdir.check_claim(folder, {"pretrain": {"steps": 6, "repeat": 0}, "trials": 3})
+    claim.claim(folder, {"pretrain": {"steps": 6}, "trials": 3})
+    claim.check_claim(folder, {"pretrain": {"steps": 6, "repeat": 0}, "trials": 3})
     same = {"pretrain": {"steps": 6, "repeat": 0}, "trials": 3, "pretrainings": 1}
-    workdir.check_claim(folder, same)
+    claim.check_claim(folder, same)
     for other, named in (
         ({"pretrain": {"steps": 6, "repeat": 1}, "trials": 3}, "pretrain.repeat: 0 there, 1 here"),
         ({**same, "pretrainings": 3}, "pretrainings: 1 there, 3 here"),
     ):
         with pytest.raises(ValueError, match=named):
-            workdir.check_claim(folder, other)
+            claim.check_claim(folder, other)
 
 
 def test_a_new_field_is_known_by_its_whole_name(tmp_path):
     """Another one whose name ends alike did not have the value of this one before it came."""
     folder = epath.Path(tmp_path)
-    workdir.claim(folder, {"run": {"pretrain": {"steps": 6}}})
+    claim.claim(folder, {"run": {"pretrain": {"steps": 6}}})
     same = {"run": {"pretrain": {"steps": 6, "repeat": 0}}, "pretrainings": 1}
-    workdir.check_claim(folder, same)
+    claim.check_claim(folder, same)
     for other in ({"shared_pretrainings": 1}, {"probe": {"pretrain": {"repeat": 0}}}):
         with pytest.raises(ValueError, match=r"'\(none\)' there"):
-            workdir.check_claim(folder, same | other)
+            claim.check_claim(folder, same | other)
