@@ -12,6 +12,7 @@ from dermjax import stores
 from dermjax.audit import checks, page
 from dermjax.data import images, layouts, redactions, splits
 from dermjax.data.manifest import Manifest, in_order
+from dermjax.data.work import Work
 from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
 from dermjax.training import processes
@@ -49,7 +50,7 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)
     writer = Writer()
     manifest, problems = layouts.examine(
-        source, cache_dir=cache_dir() / "scans", track=writer.track, **options
+        source, cache_dir=cache_dir() / "scans", work=Work(track=writer.track), **options
     )
     manifest = in_order(manifest)  # as a run has it: what it would draw is counted
     split, why = _split(manifest.frame, split_seed)

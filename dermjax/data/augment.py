@@ -8,6 +8,7 @@ divided over devices draws what it draws on one device.
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,17 @@ _DRAWS = (
     *("grayscale", "blur", "sigma"),
 )
 _JITTERS = ("brightness", "contrast", "saturation", "hue")
+
+
+class Pose(NamedTuple):
+    """How crops are turned and mirrored; None: none ever is."""
+
+    mirror: jax.Array | None = None  # bool [B], left and right
+    upend: jax.Array | None = None  # bool [B], top and bottom
+    angles: jax.Array | None = None  # [B] in radians, counter-clockwise, before the flips
+
+
+UPRIGHT = Pose()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +163,11 @@ class Augmentation:
             sizes,
             crops,
             self.image_size,
-            mirror=self._chosen(draws, "flip_horizontal"),
-            upend=self._chosen(draws, "flip_vertical"),
-            angles=angles,
+            Pose(
+                mirror=self._chosen(draws, "flip_horizontal"),
+                upend=self._chosen(draws, "flip_vertical"),
+                angles=angles,
+            ),
             samples=default_samples(images.shape[1], self.image_size),
         )
 
@@ -241,7 +255,7 @@ def default_samples(source, target):
     return max(1, math.ceil(source / target / 2))
 
 
-def warp(images, sizes, crops, size, mirror=None, upend=None, angles=None, samples=1):
+def warp(images, sizes, crops, size, pose=UPRIGHT, samples=1):
     """Reads rotated and mirrored crops out of images, resized bilinearly, in one pass.
 
     Pixel centres are at half-integers (align_corners=False). A crop is turned about its centre;
@@ -254,9 +268,7 @@ def warp(images, sizes, crops, size, mirror=None, upend=None, angles=None, sampl
         sizes: int32 `[B, 2]`, height and width of the valid part in px.
         crops: int32 `[B, 4]`: top, left, height, width in px.
         size: side of the output in px.
-        mirror: bool `[B]`, flips left and right; None never.
-        upend: bool `[B]`, flips top and bottom; None never.
-        angles: `[B]` in radians, counter-clockwise, before the flips; None is no rotation.
+        pose: how each crop is turned and mirrored.
         samples: bilinear samples per output pixel and axis, averaged (see `default_samples`).
 
     Returns:
@@ -268,10 +280,11 @@ def warp(images, sizes, crops, size, mirror=None, upend=None, angles=None, sampl
     total = 0
     for row in range(samples):
         for column in range(samples):
-            down = _offsets(size, (row + 0.5) / samples, crops[:, 2], upend)[:, :, None]
-            right = _offsets(size, (column + 0.5) / samples, crops[:, 3], mirror)[:, None, :]
-            if angles is not None:
-                cos, sin = jnp.cos(angles)[:, None, None], jnp.sin(angles)[:, None, None]
+            down = _offsets(size, (row + 0.5) / samples, crops[:, 2], pose.upend)[:, :, None]
+            right = _offsets(size, (column + 0.5) / samples, crops[:, 3], pose.mirror)[:, None, :]
+            if pose.angles is not None:
+                cos = jnp.cos(pose.angles)[:, None, None]
+                sin = jnp.sin(pose.angles)[:, None, None]
                 down, right = sin * right + cos * down, cos * right - sin * down
             # Without rotation these stay [B, size, 1] and [B, 1, size]: nearly free.
             y = down + (crops[:, 0] + crops[:, 2] / 2)[:, None, None]

@@ -20,14 +20,13 @@ import numpy as np
 
 from dermjax.data.crops import Crop, encode
 from dermjax.data.records import FORMS, Records
+from dermjax.data.work import Track
 from dermjax.data.workers import in_order
 
 _SHARDS = 256  # at most: each is a few open files in training
 _SHARD_SIZE = 1024  # crops, at least: a TFDS data set costs a tenth of a second
 _ASIDE = ".incomplete"
 _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-Track = Callable[[Iterable, int, str], Iterable]
 
 
 class PreparedSource:

@@ -26,6 +26,7 @@ from dermjax.data.importers import LAYOUTS, dermamnist, recognise
 from dermjax.data.importers.folders import check_names
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import ManifestError, at_rows, quoted
+from dermjax.data.work import WORK, Track, Work, untracked
 
 POLICIES = ("refuse", "skip", "use")
 _NAMED = 5  # missing files whose neighbours are looked for
@@ -58,8 +59,7 @@ def examine(
     near: int = near_duplicates.SURE,
     allow: Sequence[str] = (),
     cache_dir,
-    workers: int = 2,
-    track: scan.Track = lambda items, total, label: items,
+    work: Work = WORK,
     **of_table,
 ) -> tuple[Manifest, list[str]]:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
@@ -75,8 +75,7 @@ def examine(
             duplicates stay in one set; 0: they are not looked for.
         allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
         cache_dir: Folder for the scan's results.
-        workers: Processes that open photographs.
-        track: Wraps an iterable of known length to show progress: (items, total, label).
+        work: By how many processes, and who shows the progress.
         **of_table: layout, official_split and redact, as `read` takes them.
 
     Returns:
@@ -89,15 +88,15 @@ def examine(
     """
     _check_options(on_bad_image, allow)
     manifest, problems = read(
-        source, labelled=labelled, cache_dir=cache_dir, track=track, **of_table
+        source, labelled=labelled, cache_dir=cache_dir, track=work.track, **of_table
     )
-    frame, seen = _scanned(manifest.frame, cache_dir, workers, track)
-    frame, seen, more, renamed = _spelled_otherwise(frame, seen, cache_dir, workers, track)
+    frame, seen = _scanned(manifest.frame, cache_dir, work)
+    frame, seen, more, renamed = _spelled_otherwise(frame, seen, cache_dir, work)
     frame, left_out, bad = _bad_files(frame, seen, on_bad_image)
     seen = seen.loc[frame.index]
     frame, undrawn, turned = orientation.turn_boxes(frame, seen["orientation"].to_numpy(int))
     frame["name"] = tables.names(frame)
-    frame, pairs = _near_duplicates(frame, near, cache_dir, track)
+    frame, pairs = _near_duplicates(frame, near, cache_dir, work.track)
     # An excluded row may name a photo that another row keeps.
     frame["group"] = links.merge_groups(frame)
     problems += bad + more + undrawn + _box_problems(frame) + redactions.outside(frame)
@@ -132,7 +131,7 @@ def read(
     layout: str = "auto",
     official_split: bool = False,
     redact: str = "",
-    track: scan.Track = lambda items, total, label: items,
+    track: Track = untracked,
 ) -> tuple[Manifest, list[str]]:
     """The table alone, no photograph is opened.
 
@@ -249,7 +248,7 @@ def _check_options(on_bad_image: str, allow: Sequence[str]) -> None:
         raise ValueError(f"on_bad_image {on_bad_image!r} is unknown: use {' or '.join(POLICIES)}")
 
 
-def _scanned(frame, cache_dir, workers: int, track: scan.Track):
+def _scanned(frame, cache_dir, work: Work):
     """The frame with the columns of the scan, and what else was seen of each row's file.
 
     That is error and damage ('' for none), orientation and frames.
@@ -257,8 +256,8 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
     found = scan.scan(
         frame.loc[(frame["exclude"] != "all") & (frame["image"] != ""), "path"],
         cache_file=Path(cache_dir) / "scan.csv",
-        workers=workers,
-        track=track,
+        workers=work.workers,
+        track=work.track,
     )
     found = found.set_index("path").reindex(frame["path"])
     sizes = {name: found[name].fillna(0).to_numpy(int) for name in ("width", "height")}
@@ -271,14 +270,14 @@ def _scanned(frame, cache_dir, workers: int, track: scan.Track):
     return frame.assign(**sizes, **words), pd.DataFrame(seen, frame.index)
 
 
-def _spelled_otherwise(frame, seen, cache_dir, workers: int, track: scan.Track):
+def _spelled_otherwise(frame, seen, cache_dir, work: Work):
     """Files whose names the disk has in another form: (frame, seen, problems, notes)."""
     found = file_names.find(frame.loc[(seen["error"] == scan.NOT_FOUND).to_numpy(), "path"])
     if not found:
         return frame, seen, [], []
     rows = frame["path"].isin(list(found))
     own = frame[rows].assign(path=frame.loc[rows, "path"].map(found))
-    own, seen_anew = _scanned(own, cache_dir, workers, track)
+    own, seen_anew = _scanned(own, cache_dir, work)
     frame = pd.concat([frame[~rows], own]).sort_index()
     seen = pd.concat([seen[~rows], seen_anew]).sort_index()
     # Two rows of a table may have named one file in two ways.
@@ -331,7 +330,7 @@ def _frames(frame, seen: pd.DataFrame) -> list[str]:
     return [f"files of several frames or pages, of which the first is taken: {names}"]
 
 
-def _near_duplicates(frame, near: int, cache_dir, track: scan.Track):
+def _near_duplicates(frame, near: int, cache_dir, track: Track):
     """The frame with the column `near`, and the pairs of photographs that look alike."""
     if not near:
         return frame.assign(near=""), None

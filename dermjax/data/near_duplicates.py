@@ -10,7 +10,7 @@ in another 1,999 images all nine show one lesion. Mirrored or turned copies are 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import imagehash
@@ -21,6 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dermjax import atomic
+from dermjax.data.work import Track, untracked
 
 BITS = 256
 SURE = 32  # bits: taken for one photograph, and kept in one set
@@ -28,7 +29,6 @@ LIKELY = 52  # bits: worth a look; nearly all are different lesions that look al
 _SIDE = 16  # frequencies in each direction
 _LEAST_SIDE, _LEAST_SPREAD = 24, 2.0  # px and levels: below, a hash would say nothing
 _BLOCK = 4096
-Track = Callable[[Iterable, int, str], Iterable]
 
 
 def perceptual_hash(image: Image.Image) -> str:
@@ -50,7 +50,7 @@ def find(
     *,
     within: int = LIKELY,
     cache_dir=None,
-    track: Track = lambda items, total, label: items,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """All pairs of hashes that differ in few bits.
 

@@ -218,26 +218,45 @@ class _ToInput(grain.transforms.Map):
         return {"image": np.asarray(image), "id": np.int32(row)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which rows of a data set come when.
+
+    `uniform`: every epoch is a new permutation of the rows; batches run across the ends of epochs,
+    so that few rows can fill a large batch. `balanced`: all classes of the rows take turns, and
+    their counts differ by at most one in any number of first batches; each class goes through its
+    own rows in a new order every time (class-balanced sampling, Kang et al. 2020, equation 1
+    with q = 0).
+
+    Raises:
+      ValueError: an unknown sampling.
+    """
+
+    batch_size: int  # images, global
+    seed: int
+    start: int = 0  # first step
+    sampling: str = "uniform"
+
+    def __post_init__(self):
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(
+                f"sampling = {self.sampling!r} is not known; take {' or '.join(SAMPLINGS)}"
+            )
+
+
 def training_batches(
     source: Source,
     rows: Sequence[int] | np.ndarray,
     labels: np.ndarray,
     *,
     side: int,
-    batch_size: int,
-    seed: int,
-    start: int,
+    order: Order,
     reading: Reading,
-    sampling: str = "uniform",
     partners: Partners | None = None,
 ) -> Iterator[Mapping[str, np.ndarray]]:
-    """Endless shuffled batches from step `start` on.
+    """Endless shuffled batches.
 
-    `uniform`: every epoch is a new permutation of the rows; batches run across the ends of epochs,
-    so that few rows can fill a large batch. `balanced`: all classes of the rows take turns, and
-    their counts differ by at most one in any number of first batches; each class goes through its
-    own rows in a new order every time (class-balanced sampling, Kang et al. 2020, equation 1
-    with q = 0). What step n holds depends on `seed` and n alone, not on the process count, the
+    What step n holds depends on the order's seed and n alone, not on the process count, the
     threads, or where a run was resumed.
 
     Args:
@@ -246,11 +265,8 @@ def training_batches(
       labels: int per row of the SOURCE; any value for rows without one, which are a class of their
         own to `balanced`.
       side: S, px.
-      batch_size: global.
-      seed: of the order.
-      start: first step.
+      order: which rows come when.
       reading: processes, threads, look-ahead.
-      sampling: `uniform` or `balanced`.
       partners: of the rows, one of which comes with each image; None: images come alone.
 
     Yields:
@@ -261,20 +277,18 @@ def training_batches(
       own.
 
     Raises:
-      ValueError: no rows, or an unknown sampling.
+      ValueError: no rows.
     """
     rows, labels = np.asarray(rows), np.asarray(labels, np.int32)
     if len(rows) == 0:
         raise ValueError("there are no images to train on; check the split and the labels")
-    if sampling not in SAMPLINGS:
-        raise ValueError(f"sampling = {sampling!r} is not known; take {' or '.join(SAMPLINGS)}")
-    balanced = sampling == "balanced"
-    order = _Balanced(rows, labels, seed) if balanced else _Shuffled(rows, seed)
-    share = _Share(order, batch_size, reading)
+    balanced = order.sampling == "balanced"
+    drawn = _Balanced(rows, labels, order.seed) if balanced else _Shuffled(rows, order.seed)
+    share = _Share(drawn, order.batch_size, reading)
     if partners is None:
         batches = grain.MapDataset.source(share).map(_ToBuffers(source, labels, share.size, side))
     else:
-        pairs = _WithPartners(share, partners, batch_size, seed)
+        pairs = _WithPartners(share, partners, order.batch_size, order.seed)
         batches = grain.MapDataset.source(pairs).map(_ToPairs(source, labels, share.size, side))
     iterator = iter(
         batches.to_iter_dataset(
@@ -285,7 +299,7 @@ def training_batches(
             )
         )
     )
-    grain.experimental.set_next_index(iterator, start)
+    grain.experimental.set_next_index(iterator, order.start)
     return iterator
 
 

@@ -8,24 +8,24 @@ import base64
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dermjax import atomic, stores
 from dermjax.data import file_names
+from dermjax.data.work import Track, untracked
 
 _FOLDER = "copies"
 _THREADS = 16  # they wait for the network
 _IN_MEMORY = 1 << 25  # bytes; larger ones go to the disk piece by piece
-Track = Callable[[Iterable, int, str], Iterable]
 
 
 class Copies:
     """The copies of a cache folder."""
 
-    def __init__(self, cache_dir, track: Track = lambda items, total, label: items):
+    def __init__(self, cache_dir, track: Track = untracked):
         """Args:
         cache_dir: where they lie, each at its own place.
         track: wraps an iterable of known length to show progress: (items, total, label).

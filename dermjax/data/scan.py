@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from dermjax import atomic
 from dermjax.data import images, near_duplicates
+from dermjax.data.work import Track, untracked
 from dermjax.data.workers import in_order
 
 NOT_FOUND = "file not found"
@@ -23,7 +24,6 @@ _HEADER = ["path", "size", "mtime_ns", *_FOUND]
 _Key = tuple[str, int, int]
 _Found = tuple[int | str, ...]  # in the order of _FOUND
 _NOTHING = (0, 0, 1, 1, "", "", "", "")
-Track = Callable[[Iterable, int, str], Iterable]
 
 
 def scan(
@@ -31,7 +31,7 @@ def scan(
     *,
     cache_file,
     workers: int = 2,
-    track: Track = lambda items, total, label: items,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """Decodes every file and hashes its bytes; what was seen before is taken from the cache.
 

@@ -22,6 +22,7 @@ from dermjax.data import (
 )
 from dermjax.data.manifest import KNOWN, OURS, Manifest, in_order, make_crops
 from dermjax.data.partners import Partners
+from dermjax.data.work import Work
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive_in_turn
 from dermjax.runs.run_folder import RunFolder
@@ -67,24 +68,17 @@ class Dataset:
     def training_batches(
         self,
         rows: np.ndarray,
-        *,
-        batch_size: int,
-        seed: int,
-        start: int,
-        sampling: str = "uniform",
+        order: pipeline.Order,
         partners: Partners | None = None,
     ):
-        """Endless shuffled batches of these rows from step `start` on."""
+        """Endless shuffled batches of these rows."""
         return pipeline.training_batches(
             self.source,
             rows,
             self.labels,
             side=self.side,
-            batch_size=batch_size,
-            seed=seed,
-            start=start,
+            order=order,
             reading=self.reading,
-            sampling=sampling,
             partners=partners,
         )
 
@@ -190,8 +184,7 @@ def _manifest(settings: RunSettings, source: str, workers: int, writer: Writer) 
         allow=settings.data.allow,
         redact=settings.data.redact,
         cache_dir=cache_dir(settings.data.cache_dir) / "scans",
-        workers=workers,
-        track=writer.track,
+        work=Work(workers, writer.track),
     )
     return in_order(manifest)
 

@@ -30,11 +30,8 @@ def export(workdir: str, path: str, stage: str) -> str:
     classes = tuple(results["classes"]) if stage == "finetune" else ()
     variables, step = restore(settings, run, stage, classes=len(classes))
     size = (settings.finetuning if stage == "finetune" else settings.pretraining).image_size
-    model = models.create(
-        settings.model.name,
-        num_classes=len(classes),
-        preprocessing=_preprocessing(results["weights"], size),
-    )
+    model = models.create(settings.model.name, num_classes=len(classes))
+    model = model.clone(preprocessing=_preprocessing(results["weights"], size))
     models.save_weights(path, model, variables, classes=classes)
     what = f"classes {', '.join(classes)}" if classes else "encoder without classifier"
     return f"{path}: {settings.model.name}, {what}, step {step} of {stage}"

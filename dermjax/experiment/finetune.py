@@ -8,6 +8,7 @@ import flax.linen as nn
 import numpy as np
 
 from dermjax import models
+from dermjax.data import pipeline
 from dermjax.experiment import networks
 from dermjax.experiment.context import RunContext
 from dermjax.experiment.predictor import Predictor
@@ -102,10 +103,8 @@ def _batches(run: RunContext, seed: int) -> Callable:
     rows = dataset.rows("train", labelled=True)
 
     def batches(start):
-        shares = dataset.training_batches(
-            rows, batch_size=stage.batch_size, seed=seed, start=start, sampling=stage.sampling
-        )
-        return map(run.devices.put, shares)
+        order = pipeline.Order(stage.batch_size, seed, start, stage.sampling)
+        return map(run.devices.put, dataset.training_batches(rows, order))
 
     return batches
 

@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from dermjax import models, stores
-from dermjax.data import partners
+from dermjax.data import partners, pipeline
 from dermjax.experiment import networks as network
 from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
@@ -190,10 +190,8 @@ def _batches(run: RunContext, pairs: partners.Partners | None) -> Callable:
     seed = _seed(run.settings)
 
     def batches(start):
-        shares = run.dataset.training_batches(
-            rows, batch_size=size, seed=seed, start=start, partners=pairs
-        )
-        return map(run.devices.put, shares)
+        order = pipeline.Order(size, seed, start)
+        return map(run.devices.put, run.dataset.training_batches(rows, order, pairs))
 
     return batches
 

@@ -153,11 +153,11 @@ def create(
     drop_path_rate: float = 0.0,
     bn_groups: int = 1,
     axis_name: str | None = None,
-    preprocessing: Preprocessing | None = None,
 ) -> nn.Module:
     """Builds a network without variables, by its timm name.
 
-    Its attribute `CLASSIFIER` names the one entry of `params` that is not the encoder's.
+    Its attribute `CLASSIFIER` names the one entry of `params` that is not the encoder's. Its
+    `preprocessing` is ImageNet's usual; `model.clone(preprocessing=...)` has another.
 
     Args:
         name: One of `list_models()`.
@@ -167,7 +167,6 @@ def create(
         drop_path_rate: Stochastic depth of the last block, in [0, 1), less in earlier ones.
         bn_groups: Groups of the global batch that share batch-norm statistics.
         axis_name: The axis that the batch is spread over; None for one device.
-        preprocessing: What its weights expect of images; None for ImageNet's usual.
 
     Returns:
         A module of `(images [B, H, W, 3], train, start=, stop=)`; the last two are of its `layers`.
@@ -188,7 +187,7 @@ def create(
                 **variants[name],
                 num_classes=num_classes,
                 architecture=name,
-                preprocessing=preprocessing or default_preprocessing(name),
+                preprocessing=default_preprocessing(name),
                 dtype=dtype,
                 drop_rate=drop_rate,
                 drop_path_rate=drop_path_rate,

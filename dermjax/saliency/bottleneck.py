@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from dermjax.saliency.noise import Draw, drawn, noise
+from dermjax.saliency.noise import drawn
 from dermjax.saliency.setting_checks import check_least, check_positive
 
 INITIAL_LOGIT = 5.0  # lambda = .993: the search starts with nearly everything passing
@@ -99,7 +99,7 @@ def _moments(model, variables, images, *, layer):
     return mean, jnp.square(features - mean).sum(0), (features != 0).sum(0)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "settings", "draw"))
+@functools.partial(jax.jit, static_argnames=("model", "settings"))
 def feature_iba(
     model: nn.Module,
     variables: Any,
@@ -109,7 +109,6 @@ def feature_iba(
     keys: jax.Array,
     statistics: FeatureStatistics,
     settings: FeatureSettings,
-    draw: Draw = noise,
 ) -> FeatureBottleneck:
     """Searches what of a layer's output each image's class needs: IBA's per-sample bottleneck.
 
@@ -123,7 +122,6 @@ def feature_iba(
       targets: `[B]` int32, the classes that are explained.
       keys: `[B]` PRNG keys; an image's result does not depend on the others in the batch.
       statistics: of the same layer at the same image size.
-      draw: gives the noise instead; for comparisons.
 
     Raises:
       ValueError: the statistics are not of this layer's shape.
@@ -143,7 +141,7 @@ def feature_iba(
         return feature_kl(logits, (features - mean) / std) * active
 
     def objective(logits, step):
-        replaced = mean + std * drawn(draw, keys, "feature", step, shape)
+        replaced = mean + std * drawn(keys, "feature", step, shape)
         keep, drop = jax.nn.sigmoid(logits)[:, None], jax.nn.sigmoid(-logits)[:, None]
         passed = active * (keep * features[:, None] + drop * replaced)
         scores = model.apply(variables, fold(passed), train=False, start=settings.layer)

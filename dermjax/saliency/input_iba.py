@@ -31,7 +31,7 @@ from dermjax.saliency.bottleneck import (
     fold,
     minimise,
 )
-from dermjax.saliency.noise import Draw, drawn, noise
+from dermjax.saliency.noise import drawn
 from dermjax.saliency.prior import GanSettings, gan_forwards, gan_prior, iba_prior
 from dermjax.saliency.setting_checks import check_choice, check_least
 
@@ -76,7 +76,6 @@ def input_iba(
     keys: jax.Array,
     statistics: FeatureStatistics,
     settings: InputIBASettings,
-    draw: Draw = noise,
 ) -> jax.Array:
     """Maps `[B, H, W]` float32 in [0, 1] of the pixels that the targets need.
 
@@ -88,7 +87,6 @@ def input_iba(
       targets: `[B]` int32, the classes that are explained.
       keys: `[B]` PRNG keys; an image's map does not depend on the others in the batch.
       statistics: of `feature_statistics`, at `settings.layer` and this image size.
-      draw: gives the noise instead; for comparisons.
 
     Raises:
       ValueError: statistics of another shape, images too small for `settings.sigma`, or, with the
@@ -96,13 +94,11 @@ def input_iba(
     """
     bottleneck = feature_iba(
         model, variables, images, targets,
-        keys=keys, statistics=statistics, settings=settings, draw=draw,
+        keys=keys, statistics=statistics, settings=settings,
     )  # fmt: skip
-    prior = prior_mask(
-        model, variables, images, bottleneck, keys=keys, settings=settings, draw=draw
-    )
+    prior = prior_mask(model, variables, images, bottleneck, keys=keys, settings=settings)
     found = input_bottleneck(
-        model, variables, images, targets, keys=keys, prior=prior, settings=settings, draw=draw
+        model, variables, images, targets, keys=keys, prior=prior, settings=settings
     )
     return jax.nn.sigmoid(found.logits).mean(-1)
 
@@ -116,12 +112,11 @@ def iba(
     keys: jax.Array,
     statistics: FeatureStatistics,
     settings: FeatureSettings,
-    draw: Draw = noise,
 ) -> jax.Array:
     """Maps `[B, H, W]` of the layer's bottleneck alone, bits per pixel; as for `input_iba`."""
     bottleneck = feature_iba(
         model, variables, images, targets,
-        keys=keys, statistics=statistics, settings=settings, draw=draw,
+        keys=keys, statistics=statistics, settings=settings,
     )  # fmt: skip
     _, height, width, _ = images.shape
     return bits_per_pixel(bottleneck.capacity, (height, width))
@@ -135,7 +130,6 @@ def prior_mask(
     *,
     keys: jax.Array,
     settings: InputIBASettings,
-    draw: Draw = noise,
 ) -> jax.Array:
     """lambda_G by the settings' prior, `[B, H, W, 1 or 3]` in [0, 1]."""
     if settings.prior == "iba":
@@ -143,11 +137,11 @@ def prior_mask(
         return iba_prior(bottleneck, (height, width))
     return gan_prior(
         model, variables, images,
-        keys=keys, bottleneck=bottleneck, layer=settings.layer, settings=settings, draw=draw,
+        keys=keys, bottleneck=bottleneck, settings=settings,
     ).mask  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnames=("model", "settings", "draw"))
+@functools.partial(jax.jit, static_argnames=("model", "settings"))
 def input_bottleneck(
     model: nn.Module,
     variables: Any,
@@ -157,13 +151,12 @@ def input_bottleneck(
     keys: jax.Array,
     prior: jax.Array,
     settings: InputIBASettings,
-    draw: Draw = noise,
 ) -> InputBottleneck:
     """Searches what of the pixels each image's class needs.
 
     Args:
       prior: lambda_G in [0, 1], `[B, H, W, 1 or 3]`; 0 gives IBA on the pixels.
-      model, images, targets, keys, draw: as for `input_iba`.
+      model, images, targets, keys: as for `input_iba`.
 
     Raises:
       ValueError: images too small for the reflected border of the smoothing.
@@ -173,7 +166,7 @@ def input_bottleneck(
     def objective(logits, step):
         # 1 - lambda is smoothed, not lambda: it keeps its digits where lambda is rounded to 1.
         drop = smooth(jax.nn.sigmoid(-logits), settings.sigma)
-        normal = drawn(draw, keys, "input", step, shape)
+        normal = drawn(keys, "input", step, shape)
         passed = ((1 - drop) * images)[:, None] + drop[:, None] * normal
         scores = model.apply(variables, fold(passed), train=False)
         return class_loss(scores, targets), input_kl(images, drop, prior).mean((1, 2, 3))

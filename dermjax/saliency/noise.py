@@ -35,6 +35,6 @@ def noise(key: jax.Array, stage: str, step: jax.Array | int, shape: tuple[int, .
     return draw(stage_key(key, stage, step), shape)
 
 
-def drawn(draw: Draw, keys: jax.Array, stage: str, step, shape: tuple[int, ...]) -> jax.Array:
-    """`[B, *shape]`: what `draw` gives for each of the keys `[B]`."""
-    return jax.vmap(lambda key: draw(key, stage, step, shape))(keys)
+def drawn(keys: jax.Array, stage: str, step, shape: tuple[int, ...]) -> jax.Array:
+    """`[B, *shape]`: the noise of each of the keys `[B]`."""
+    return jax.vmap(lambda key: noise(key, stage, step, shape))(keys)

@@ -7,6 +7,7 @@ Letters: one image of H x W px, P = H W; K maps of it; S states of a curve; N si
 of each; c changed images that the network sees at once.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -33,49 +34,57 @@ class Answers:
     logits: jax.Array  # without each random set, [N, M]
 
 
+@struct.dataclass
+class ExplainedImage:
+    """An image with its maps."""
+
+    image: jax.Array  # [H, W, 3], normalised: the mean colour is 0
+    target: jax.Array  # [] int32, the class that is explained
+    heat: jax.Array  # [K, H, W] float32, each map less its mean: sums over many pixels stay exact
+    ranks: jax.Array  # [K, H, W] int32, place of each pixel, the hottest has 0
+    key: jax.Array  # of the image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no equality
+class Changes:
+    """How pixels are changed; images are square."""
+
+    counts: np.ndarray  # [S] int, pixels changed in each state of a curve; the first is 0
+    sizes: np.ndarray  # [N] int, pixels of random sets, in [1, P]
+    masks: int  # M
+    blur: np.ndarray  # [H, H], see `blur_matrix`
+    chunk: int  # c; the answers do not depend on it
+
+
 def answers(
     model: nn.Module,
     variables: Any,
-    image: jax.Array,
-    target: jax.Array,
-    heat: jax.Array,
-    ranks: jax.Array,
-    key: jax.Array,
-    *,
-    counts: np.ndarray,
-    sizes: np.ndarray,
-    masks: int,
-    blur: np.ndarray,
-    chunk: int,
+    explained: ExplainedImage,
+    changes: Changes,
 ) -> Answers:
     """The network's answers on 2 K S + N M changed images; a random set serves all maps.
 
     Args:
-      image: `[H, W, 3]`, normalised: the mean colour is 0.
-      target: `[]` int32.
-      heat: `[K, H, W]` float32, each map less its mean: sums over many pixels stay exact.
-      ranks: `[K, H, W]` int32, place of each pixel, the hottest has 0.
-      key: of the image.
-      counts: `[S]` int, pixels changed in each state of a curve; the first is 0.
-      sizes: `[N]` int, pixels of random sets, in [1, P].
-      masks: M.
-      blur: `[H, H]`, see `blur_matrix`; images are square.
-      chunk: c; the answers do not depend on it.
+      explained: the image, its maps, and the class that they are of.
+      changes: what is done to its pixels.
     """
-    (k, side, _), s, n = heat.shape, len(counts), len(sizes)
-    counts, sizes = jnp.asarray(counts, jnp.int32), jnp.asarray(sizes, jnp.int32)
+    image, target, heat = explained.image, explained.target, explained.heat
+    masks, chunk, blur = changes.masks, changes.chunk, changes.blur
+    (k, side, _), s, n = heat.shape, len(changes.counts), len(changes.sizes)
+    counts = jnp.asarray(changes.counts, jnp.int32)
+    sizes = jnp.asarray(changes.sizes, jnp.int32)
     exact = jax.lax.Precision.HIGHEST
     blurred = jnp.einsum("yh,hwc,xw->yxc", blur, image, blur, precision=exact)
     starts, ends = jnp.stack([image, blurred]), jnp.stack([jnp.zeros_like(image), image])
 
     def by_rank(numbers):
         way, place, state = numbers // (k * s), numbers // s % k, numbers % s
-        changed = ranks[place] < counts[state][:, None, None]
+        changed = explained.ranks[place] < counts[state][:, None, None]
         mixed = jnp.where(changed[..., None], ends[way], starts[way])
         return mixed, jnp.zeros((len(numbers), k), jnp.float32)
 
     def by_chance(numbers):
-        draw = jax.vmap(functools.partial(random_set, key, shape=(side, side)))
+        draw = jax.vmap(functools.partial(random_set, explained.key, shape=(side, side)))
         chosen = draw(sizes[numbers // masks], numbers % masks)
         inside = jnp.einsum("bhw,khw->bk", chosen.astype(jnp.float32), heat, precision=exact)
         return jnp.where(chosen[..., None], 0, image), inside

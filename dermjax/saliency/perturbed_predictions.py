@@ -65,21 +65,20 @@ class Perturbed:
     def _make(self, chunk: int) -> Callable:
         """`(variables, batch) -> answers` of one device's share, an image after the other."""
         explainer = self._explainer
+        made = perturbation.Changes(self.counts, self.sizes, self._masks, self._blur, chunk)
 
         def of_one(variables, one):
             return perturbation.answers(
                 explainer.model,
                 variables,
-                explainer.normalize(one["image"][None])[0],
-                one["target"],
-                one["heat"],
-                one["ranks"],
-                jax.random.wrap_key_data(one["key"]),
-                counts=self.counts,
-                sizes=self.sizes,
-                masks=self._masks,
-                blur=self._blur,
-                chunk=chunk,
+                perturbation.ExplainedImage(
+                    explainer.normalize(one["image"][None])[0],
+                    one["target"],
+                    one["heat"],
+                    one["ranks"],
+                    jax.random.wrap_key_data(one["key"]),
+                ),
+                made,
             )
 
         return lambda variables, batch: jax.lax.map(lambda one: of_one(variables, one), batch)

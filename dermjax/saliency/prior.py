@@ -19,7 +19,7 @@ from flax import struct
 
 from dermjax.saliency import critic
 from dermjax.saliency.bottleneck import FeatureBottleneck, bits_per_pixel, fold
-from dermjax.saliency.noise import Draw, drawn, noise, stage_key
+from dermjax.saliency.noise import drawn, stage_key
 from dermjax.saliency.setting_checks import check_choice, check_least, check_positive
 
 _DEVIATIONS = (0.0, 5.0)  # of the noise of the groups of real samples
@@ -30,6 +30,7 @@ _MEANS = (-2.0, 2.0)
 class GanSettings:
     """Settings of `gan_prior`; the numbers are those of InputIBA's authors."""
 
+    layer: str  # the bottleneck's
     gan_epochs: int = 20
     gan_samples: int = 200  # real samples in an epoch
     gan_groups: int = 10  # of samples whose noise has the same mean and deviation
@@ -95,7 +96,7 @@ def iba_prior(bottleneck: FeatureBottleneck, size: tuple[int, int]) -> jax.Array
     return jax.nn.sigmoid(bits_per_pixel(bottleneck.capacity, size))[..., None]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "settings", "layer", "draw"))
+@functools.partial(jax.jit, static_argnames=("model", "settings"))
 def gan_prior(
     model: nn.Module,
     variables: Any,
@@ -103,9 +104,7 @@ def gan_prior(
     *,
     keys: jax.Array,
     bottleneck: FeatureBottleneck,
-    layer: str,
     settings: GanSettings,
-    draw: Draw = noise,
     critics: Any = None,
 ) -> GanPrior:
     """Trains a mask of each image until a critic takes its features for the bottleneck's.
@@ -116,9 +115,8 @@ def gan_prior(
     therefore computed once; the authors' code computes them twice.
 
     Args:
-      model, images, keys, draw: as for `feature_iba`.
+      model, images, keys: as for `feature_iba`.
       bottleneck: of the same images.
-      layer: the bottleneck's.
       critics: parameters to start from, leaves `[B, ...]`; None for `critic.initialize`.
 
     Raises:
@@ -128,8 +126,8 @@ def gan_prior(
         start = jax.vmap(lambda key: stage_key(key, "gan_critic", 0))(keys)
         _, height, width, channels = bottleneck.features.shape
         critics = critic.initialize(start, (height, width, channels))
-    apply = functools.partial(model.apply, variables, train=False, stop=layer)
-    gan = _Gan(apply, images, keys, bottleneck, settings, draw)
+    apply = functools.partial(model.apply, variables, train=False, stop=settings.layer)
+    gan = _Gan(apply, images, keys, bottleneck, settings)
     state, losses = jax.lax.scan(gan.epoch, gan.start(critics), jnp.arange(settings.gan_epochs))
     losses = jax.tree.map(fold, losses)
     return GanPrior(jax.nn.sigmoid(state.generator.logits), losses)
@@ -138,9 +136,9 @@ def gan_prior(
 class _Gan:
     """The steps of the GAN, over what does not change in them."""
 
-    def __init__(self, apply, images, keys, bottleneck, settings: GanSettings, draw: Draw):
+    def __init__(self, apply, images, keys, bottleneck, settings: GanSettings):
         self.apply, self.images, self.keys, self.settings = apply, images, keys, settings
-        self.draw = functools.partial(drawn, draw, keys)
+        self.draw = functools.partial(drawn, keys)
         self.features, self.capacity = bottleneck.features, bottleneck.capacity
         self.mask = (
             bottleneck.capacity

@@ -222,11 +222,8 @@ def train_step(
       config: the loss, its negatives, and the axis.
 
     Returns:
-      The new state, and scalars equal on all devices. `same_image_share` is the share of the
-      queue's keys that come from the very image of a row of the batch (not from its partner),
-      whether they are left out or not; with `subjects`, `same_subject_share` is that of keys from
-      images of its lesion or patient, which are left out, and with partners `partner_share` that of
-      the rows whose partner is another image.
+      The new state, and scalars equal on all devices: those of `_query_loss`, `_origin_of_keys` and
+      `_health`.
 
     Raises:
       ValueError: `accumulate_steps` does not divide b, or tears the networks' batch norm groups.
@@ -238,38 +235,21 @@ def train_step(
     # m = .999 would be lost in bfloat16: both are float32 (MoCo, equation 2).
     rate = 1 - config.momentum(state.step)
     params_ema = optax.incremental_update(state.params, state.params_ema, rate)
-    # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views.
-    # tests/benchmarks/scaling.py has what that costs, beside other forms with the same result.
+    # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views
+    # (tests/benchmarks/scaling.py).
     everyone = collectives.all_gather(batch, config.axis)
+    given = dict(rngs={"shuffle": shuffle_rng, "dropout": dropout_rng}, apply=apply, config=config)
     keys, batch_stats_ema = _keys(
-        params_ema,
-        state.batch_stats_ema,
-        everyone,
-        apply=apply,
-        views=answering,
-        rngs={"shuffle": shuffle_rng, "dropout": dropout_rng},
-        config=config,
+        params_ema, state.batch_stats_ema, everyone, views=answering, **given
     )
 
     related = _related(config.subjects, batch["id"], state.queue_ids)
     negatives, masked = _negatives(state, batch["id"], everyone["id"], keys, related, config)
-    loss_of = functools.partial(
-        _query_loss,
-        batch_stats=state.batch_stats,
-        views=asking,
-        negatives=negatives,
-        apply=apply,
-        dropout_rng=dropout_rng,
-        config=config,
-    )
-
-    def of_part(part, rows):
-        return jax.value_and_grad(loss_of, has_aux=True)(state.params, part, rows), None
-
     positives = [_own_share(made, config.axis) for made in keys]
     rows = {"batch": batch, "positives": positives, "masked": masked}
-    means, _ = in_parts(of_part, rows, config.accumulate_steps)
-    (_, (scalars, batch_stats)), grads = means
+    grads, scalars, batch_stats = _gradients(
+        state, rows, views=asking, negatives=negatives, **given
+    )
     scalars |= _origin_of_keys(state, batch, related, config)
     # One mean over all devices makes gradient, statistics and scalars those of the global batch.
     grads, scalars, batch_stats, batch_stats_ema = collectives.mean(
@@ -277,11 +257,10 @@ def train_step(
     )
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    newest = jnp.concatenate(keys[::-1])  # keys of view 0 before those of view 1, as the notebook
+    # Keys of view 0 before those of view 1, as the notebook has it.
+    newest = jnp.concatenate(keys[::-1])
     ids = jnp.concatenate([view.shown(everyone)["id"] for view in answering[::-1]])
-    queue, queue_ids, pointer = enqueue(
-        state.queue, state.queue_ids, state.queue_pointer, newest, ids
-    )
+    queue = enqueue(state.queue, state.queue_ids, state.queue_pointer, newest, ids)
     new_state = dataclasses.replace(
         state,
         step=state.step + 1,
@@ -290,9 +269,7 @@ def train_step(
         batch_stats=batch_stats,
         batch_stats_ema=batch_stats_ema,
         opt_state=opt_state,
-        queue=queue,
-        queue_ids=queue_ids,
-        queue_pointer=pointer,
+        **dict(zip(("queue", "queue_ids", "queue_pointer"), queue, strict=True)),
     )
     return new_state, scalars | _health(newest, state.queue_ids, grads)
 
@@ -330,7 +307,13 @@ def _negatives(state, ids, all_ids, keys, related, config):
 
 
 def _origin_of_keys(state, batch, related, config):
-    """How many keys of the queue come from the query's own image or subject; of rows, a partner."""
+    """Scalars that say whose keys the queue holds, and how many positives are of another image.
+
+    `same_image_share` is the share of the queue's keys that come from the very image of a row of
+    the batch (not from its partner), whether they are left out or not; with `subjects`,
+    `same_subject_share` is that of keys from images of its lesion or patient, which are left out;
+    with partners, `partner_share` is that of the rows whose partner is another image.
+    """
     scalars = {"same_image_share": _same(batch["id"], state.queue_ids).mean()}
     if config.subjects is not None:
         scalars["same_subject_share"] = related.mean()
@@ -368,7 +351,24 @@ def _own_share(rows, axis):
     return jax.lax.dynamic_slice_in_dim(rows, collectives.index(axis) * share, share)
 
 
-def _query_loss(params, part, rows, *, batch_stats, views, negatives, apply, dropout_rng, config):
+def _gradients(state, rows, **given):
+    """Mean gradients, scalars and statistics of this device's queries, part by part.
+
+    Args:
+      rows: `batch`, `positives` and `masked`, a row for each query.
+      **given: as for `_query_loss`.
+    """
+    loss_of = functools.partial(_query_loss, batch_stats=state.batch_stats, **given)
+
+    def of_part(part, rows):
+        return jax.value_and_grad(loss_of, has_aux=True)(state.params, part, rows), None
+
+    means, _ = in_parts(of_part, rows, given["config"].accumulate_steps)
+    (_, (scalars, batch_stats)), grads = means
+    return grads, scalars, batch_stats
+
+
+def _query_loss(params, part, rows, *, batch_stats, views, negatives, rngs, apply, config):
     """The loss of a part's queries, summed over directions; their mean scalars; statistics."""
     batch, masked, total, scalars = rows["batch"], rows["masked"], 0.0, []
     positions = part.positions(batch["id"].shape[0], config.axis)
@@ -379,7 +379,7 @@ def _query_loss(params, part, rows, *, batch_stats, views, negatives, apply, dro
             view.augment(positions, shown["image"], shown["size"]),
             train=True,
             mutable=["batch_stats"],
-            rngs={"dropout": dropout_rng},
+            rngs={"dropout": rngs["dropout"]},
             **part.options,
         )
         batch_stats = updates["batch_stats"]

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import pandas as pd
 
@@ -174,28 +173,25 @@ class Section:
     tables: Sequence[Table] = ()
 
 
-def render(
-    title: str,
-    facts: Sequence[tuple[str, str]],
-    findings: Sequence[str],
-    missing: Mapping[str, str],
-    sections: Sequence[Section],
-    methods: Mapping[str, Sequence[tuple[str, str]]],
-    checklist: Sequence[tuple[str, str]],
-    left_out: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """The page as HTML.
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What stands on the page."""
 
-    Args:
-      facts: at the top.
-      findings: the study's answer in sentences.
-      missing: runs that are left out, and why.
-      methods: by heading, what was done, as names and values.
-      checklist: what a reader of such a study asks, and where the answer is; '' for what only the
-        authors can say.
-      left_out: other studies that were to be shown beside it and are not, and why.
-    """
-    linked = {name for section in sections for one in section.tables for _, name in one.header}
+    title: str
+    facts: Sequence[tuple[str, str]]  # at the top
+    findings: Sequence[str]  # the study's answer in sentences
+    missing: Mapping[str, str]  # runs that are left out, and why
+    left_out: Mapping[str, str]  # other studies that were to be shown and are not, and why
+    sections: Sequence[Section]
+    methods: Mapping[str, Sequence[tuple[str, str]]]  # by heading, what was done
+    # What a reader of such a study asks, and where the answer is; '' for what only the authors can
+    # say.
+    checklist: Sequence[tuple[str, str]]
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    linked = {name for section in page.sections for one in section.tables for _, name in one.header}
     defined = {
         name: text
         for name, text in DEFINITIONS.items()
@@ -203,14 +199,7 @@ def render(
     }
     return pages.render(
         "study.html",
-        title=title,
-        facts=facts,
-        findings=findings,
-        missing=missing,
-        sections=sections,
-        methods=methods,
-        checklist=checklist,
-        left_out=left_out,
+        **vars(page),
         definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
         png=lambda file: figures.data_uri(file, "png"),
     )

@@ -41,7 +41,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     for drawn in itertools.chain.from_iterable(section.drawn for section in sections):
         figures.save(drawn.figure, folder, drawn.name)
-    text = page.render(
+    shown = page.Page(
         title=f"Study of {len(outcomes.images):,} test images: {', '.join(outcomes.strategies())}",
         facts=_facts(runs, outcomes),
         findings=_findings(frames, outcomes),
@@ -51,7 +51,7 @@ def write_report(
         methods=methods_text.describe(settings, outcomes),
         checklist=methods_text.checklist(settings, outcomes),
     )
-    write_text(directory / "report.html", text)
+    write_text(directory / "report.html", page.render(shown))
     writer.say(f"{directory / 'report.html'}, tables/, figures/")
 
 

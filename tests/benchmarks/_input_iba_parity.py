@@ -118,9 +118,7 @@ def record() -> Record:
         def stages(variables, images, critics, statistics):
             both = MODEL, variables, images, targets
             feature = bottleneck.feature_iba(*both, statistics=statistics, **given)
-            learned = prior.gan_prior(
-                *both[:3], bottleneck=feature, layer=LAYER, critics=critics, **given
-            )
+            learned = prior.gan_prior(*both[:3], bottleneck=feature, critics=critics, **given)
             return feature, learned, input_bottleneck(*both, prior=learned.mask, **given)
 
         arguments = *wide, _double(critics), statistics

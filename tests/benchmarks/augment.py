@@ -41,15 +41,17 @@ def operations(source, target, batch):
         "full MoCo-v2": (full, batch_of),
         "crop + flip, normalised": (plain, batch_of),
         "warp: crop, flip": (
-            lambda i, s, c, f: augment.warp(i, s, c, target, mirror=f),
+            lambda i, s, c, f: augment.warp(i, s, c, target, augment.Pose(mirror=f)),
             (images, sizes, crops, share > 0.5),
         ),
         "warp: + rotation": (
-            lambda i, s, c, f: augment.warp(i, s, c, target, mirror=f > 0.5, angles=f),
+            lambda i, s, c, f: augment.warp(
+                i, s, c, target, augment.Pose(mirror=f > 0.5, angles=f)
+            ),
             (images, sizes, crops, share),
         ),
         "warp: 2x2 samples": (
-            lambda i, s, c, f: augment.warp(i, s, c, target, mirror=f, samples=2),
+            lambda i, s, c, f: augment.warp(i, s, c, target, augment.Pose(mirror=f), samples=2),
             (images, sizes, crops, share > 0.5),
         ),
         "jitter, all four": (

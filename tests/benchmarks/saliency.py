@@ -141,7 +141,7 @@ class Benchmark:
         given = {"keys": keys, "settings": self.settings["gan"]}
         both = self.model, self.variables, self.images
         found = bottleneck.feature_iba(*both, self.targets, statistics=self.statistics, **given)
-        mask = prior.gan_prior(*both, bottleneck=found, layer=given["settings"].layer, **given).mask
+        mask = prior.gan_prior(*both, bottleneck=found, **given).mask
         size = self.args.size, self.args.size
         start = np.asarray(bottleneck.bits_per_pixel(found.capacity, size))
         mask = np.asarray(mask, np.float64).clip(1e-7, 1 - 1e-7)

@@ -89,9 +89,7 @@ def batches(records, count, *, side, batch_size, threads):
         np.arange(_ROWS),
         np.zeros(_ROWS, np.int32),
         side=side,
-        batch_size=batch_size,
-        seed=0,
-        start=0,
+        order=pipeline.Order(batch_size, seed=0),
         reading=pipeline.Reading(threads=threads, prefetch_batches=threads),
     )
     for _ in range(count // batch_size):

@@ -43,9 +43,10 @@ def _apply(augmentation, images, sizes=None, key=0, positions=None):
 _jit_warp = jax.jit(augment.warp, static_argnames=("size", "samples"), **_QUICK)
 
 
-def _warp(images, sizes, crops, size, **options):
+def _warp(images, sizes, crops, size, samples=1, **pose):
     """`warp` with NumPy in and channels last out, in [0, 255]."""
-    planes = _jit_warp(*map(np.asarray, (images, sizes, crops)), size=size, **options)
+    given = map(np.asarray, (images, sizes, crops))
+    planes = _jit_warp(*given, size=size, pose=augment.Pose(**pose), samples=samples)
     return 255 * np.moveaxis(np.asarray(planes), 0, -1)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dermjax.data import layouts, links, splits
 from dermjax.data.manifest import ManifestError
+from dermjax.data.work import Work
 from tests.data.miniatures import write_photo as _photo
 
 SHARED = Path(os.environ.get("DERMJAX_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -49,7 +50,9 @@ def _problems(source, **options):
 
 def test_csv(clinic):
     told = []
-    table = _load(clinic(), track=lambda items, total, label: told.append(total) or items)
+    table = _load(
+        clinic(), work=Work(track=lambda items, total, label: told.append(total) or items)
+    )
     assert len(table.frame) == 6 and told == [6]
     assert (table.frame["width"] == 12).all() and (table.frame["height"] == 10).all()
     assert table.frame["content"].str.len().eq(64).all() and len(table.fingerprint) == 16

@@ -48,11 +48,8 @@ def training(
         np.array(rows),
         labels,
         side=24,
-        batch_size=batch_size,
-        seed=seed,
-        start=start,
+        order=pipeline.Order(batch_size, seed, start, sampling),
         reading=pipeline.Reading(**reading),
-        sampling=sampling,
         partners=partners,
     )
     return [next(iterator) for _ in range(count)]
@@ -181,9 +178,7 @@ def test_pixels_come_as_they_are_with_zeros_around(width):
                 [0, 1],
                 LABELS,
                 side=24,
-                batch_size=2,
-                seed=0,
-                start=0,
+                order=pipeline.Order(2, seed=0),
                 reading=pipeline.Reading(),
             )
         )
@@ -385,9 +380,7 @@ def _iterator(batch_size=4):
         np.arange(11),
         LABELS,
         side=24,
-        batch_size=batch_size,
-        seed=0,
-        start=0,
+        order=pipeline.Order(batch_size, seed=0),
         reading=pipeline.Reading(threads=1, prefetch_batches=1),
     )
 

@@ -4,6 +4,7 @@ import pytest
 
 from dermjax.data import layouts
 from dermjax.data.problems import ManifestError
+from dermjax.data.work import Work
 from tests.data.miniatures import write_photo
 
 TABLE = "image,label,patient\n" + "".join(f"photos/{i}.png,{'ab'[i % 2]},p{i}\n" for i in range(6))
@@ -49,7 +50,7 @@ def downloads(store):
 
 
 def load(source, tmp_path, **options):
-    return layouts.load(source, cache_dir=tmp_path / "cache", workers=1, **options)
+    return layouts.load(source, cache_dir=tmp_path / "cache", work=Work(workers=1), **options)
 
 
 def test_a_table_brings_what_it_names(clinic, upload, downloads, tmp_path):

@@ -37,7 +37,7 @@ def write_clinic(folder, seed=0):
 def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):
     """A network of other classes, as somebody else's training left it; returns the file's path."""
     preprocessing = models.Preprocessing(mean=mean, interpolation="bilinear")
-    model = models.create("efficientnet_tiny", num_classes=7, preprocessing=preprocessing)
+    model = models.create("efficientnet_tiny", num_classes=7).clone(preprocessing=preprocessing)
     path = folder / f"weights{seed}.safetensors"
     models.save_weights(path, model, models.initialize(model, seed))
     return path

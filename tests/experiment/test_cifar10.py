@@ -8,6 +8,7 @@ from dermjax.configs import common, moco_cifar10
 
 from dermjax.cli import task
 from dermjax.data import cifar10
+from dermjax.data.pipeline import Order
 from dermjax.experiment import dataset as prepare
 from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
@@ -55,7 +56,7 @@ def test_the_bank_is_the_training_set_and_the_queries_are_the_test_batch(folder)
     np.testing.assert_array_equal(queries, np.flatnonzero(files.is_test))
     for row in (0, 59, 60, 79):
         np.testing.assert_array_equal(dataset.pixels(row), files.images[row])
-    batch = next(dataset.training_batches(np.arange(60), batch_size=8, seed=0, start=0))
+    batch = next(dataset.training_batches(np.arange(60), Order(8, seed=0)))
     np.testing.assert_array_equal(batch["image"], files.images[batch["id"]])
 
 

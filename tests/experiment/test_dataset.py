@@ -14,6 +14,7 @@ from etils import epath
 from PIL import Image
 
 from dermjax.data.builder import Crop
+from dermjax.data.pipeline import Order
 from dermjax.experiment import dataset as prepare
 from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
@@ -93,7 +94,7 @@ def test_no_order_of_the_rows_changes_what_is_drawn(clinic):
     config = tiny_config("FS", clinic, data__alpha=0.3)
     first = prepare.prepare(RunSettings.from_config(config), Writer())
     assert 0 < first.labelled[first.split == "train"].mean() < 0.5
-    batch = next(first.training_batches(first.rows("train", labelled=True), **BATCH))
+    batch = next(first.training_batches(first.rows("train", labelled=True), ORDER))
     for seed in (None, 1, 2):
         sorted_anew(clinic, seed)
         again = prepare.prepare(RunSettings.from_config(config), Writer())
@@ -102,11 +103,11 @@ def test_no_order_of_the_rows_changes_what_is_drawn(clinic):
         assert np.array_equal(again.split, first.split)
         assert np.array_equal(again.labelled, first.labelled)
         assert np.array_equal(again.pixels(5), first.pixels(5))
-        drawn = next(again.training_batches(again.rows("train", labelled=True), **BATCH))
+        drawn = next(again.training_batches(again.rows("train", labelled=True), ORDER))
         assert np.array_equal(drawn["image"], batch["image"])
 
 
-BATCH = dict(batch_size=8, seed=0, start=3)
+ORDER = Order(8, seed=0, start=3)
 
 
 def test_a_run_goes_by_the_subset_that_it_has_written_down(clinic, tmp_path):

@@ -421,7 +421,7 @@ def test_what_cannot_be_exported_is_said(base, tmp_path):
         with pytest.raises(ValueError, match=message):
             export.export(str(folder), target, stage)
     (tmp_path / "config.json").write_text((base / "runs" / "fs" / "config.json").read_text())
-    with pytest.raises(ValueError, match="is not finished: it has no results.json; the same command"):
+    with pytest.raises(ValueError, match="is not finished: it has no results.json"):
         export.export(str(tmp_path), target, "finetune")
     with pytest.raises(ValueError, match="must end in .safetensors"):
         export.export(str(base / "runs" / "ss"), str(tmp_path / "x.pth"), "finetune")

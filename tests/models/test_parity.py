@@ -129,7 +129,7 @@ def test_a_saved_network_is_timms_again(timm, tmp_path, name):
     import torch
 
     preprocessing = models.Preprocessing(mean=(0.5, 0.4, 0.3), test_size=64, test_crop=1.0)
-    model = models.create(name, num_classes=3, preprocessing=preprocessing)
+    model = models.create(name, num_classes=3).clone(preprocessing=preprocessing)
     draw = np.random.default_rng(0)
     variables = jax.tree.map(
         lambda leaf: leaf * draw.uniform(0.8, 1.2, leaf.shape).astype(np.float32),

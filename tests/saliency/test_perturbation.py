@@ -27,12 +27,13 @@ HEAT = np.stack([PATCH + 0.01 * NOISE, NOISE, (1 - PATCH) + 0.01 * NOISE, TILT])
 def answers(chunk=16, maps=4):
     (model, variables, images, targets), keys = given(1)
     heat = HEAT[:maps]
-    settings = dict(counts=COUNTS, sizes=SIZES, masks=MASKS, chunk=chunk)
-    settings["blur"] = perturbation.blur_matrix(SIDE, 40)
-    ask = quick(functools.partial(perturbation.answers, model, **settings))
+    blur = perturbation.blur_matrix(SIDE, 40)
+    changes = perturbation.Changes(COUNTS, SIZES, MASKS, blur, chunk)
+    ask = quick(functools.partial(perturbation.answers, model, changes=changes))
     flat = heat - heat.mean((1, 2), keepdims=True)
     ranks = np.stack([scores.ranks(one) for one in heat])
-    return ask(variables, images[0], targets[0], flat, ranks, keys[0])
+    one = perturbation.ExplainedImage(images[0], targets[0], flat, ranks, keys[0])
+    return ask(variables, one)
 
 
 def sets(n):

@@ -14,6 +14,7 @@ from tests.saliency.patch_network import NETWORK, given, quick, statistics
 
 # With the authors' clip the critic of a network this small hardly tells anything.
 SETTINGS = prior.GanSettings(
+    layer="pool",
     gan_epochs=2,
     gan_samples=18,
     gan_groups=3,
@@ -40,7 +41,7 @@ def trainer(**changes):
     settings = dataclasses.replace(SETTINGS, **changes)
 
     def train(variables, images, keys, found):
-        named = {"keys": keys, "bottleneck": found, "layer": "pool", "settings": settings}
+        named = {"keys": keys, "bottleneck": found, "settings": settings}
         return prior.gan_prior(NETWORK, variables, images, **named)
 
     return quick(train)

@@ -23,9 +23,7 @@ def batches(process_index: int, process_count: int, *, paired: bool):
         np.arange(len(photographs)),
         np.zeros(len(photographs), np.int32),
         side=_moco.SIDE,
-        batch_size=_moco.BATCH,
-        seed=0,
-        start=0,
+        order=pipeline.Order(_moco.BATCH, seed=0),
         reading=pipeline.Reading(process_index, process_count, threads=1),
         partners=_partners() if paired else None,
     )
