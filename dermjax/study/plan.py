@@ -10,7 +10,7 @@ from etils import epath
 
 from dermjax.configs import common
 from dermjax.runs.run_folder import RESULTS, RunFolder, folder_name
-from dermjax.settings import RunSettings
+from dermjax.settings import RunFields, RunSettings
 from dermjax.strategies import file_name
 from dermjax.study.settings import RUNS, StudySettings, known_strategies
 
@@ -57,7 +57,7 @@ class Planned:
     def flags(self) -> list[str]:
         """What a user would type behind `python -m dermjax.main` to get this very run."""
         argument, strategy = _argument(self.settings), self.settings.strategy
-        usual = RunSettings.from_config(common.make_config(strategy, argument)).to_dict()
+        usual = RunFields.from_config(common.make_config(strategy, argument)).to_dict()
         changes = _changes(self.settings.to_dict(), usual)
         return [
             f"--config=configs/{file_name(strategy)}.py:{argument}",

@@ -309,9 +309,8 @@ def test_ss_in_alone_is_described_whole_and_compared_with_the_authors(tmp_path):
 
 
 def test_ss_that_starts_from_weights_is_told_to_do_so(tmp_path):
-    settings, found = four(
-        tmp_path, strategies="strategies=SS+FS,alphas=1.0", run__pretrain__init="imagenet"
-    )
+    fields = dict(run__pretrain__init="imagenet", run__init__weights="file.npz")
+    settings, found = four(tmp_path, strategies="strategies=SS+FS,alphas=1.0", **fields)
     ((heading, _),) = headings(settings, found).items()
     assert "from the weights named above (which makes it what SS-IN is elsewhere)" in heading
     starts = dict(methods_text.describe(settings, found)["Network"])["SS starts from"]
