@@ -24,7 +24,7 @@ from dermjax import stores
 from dermjax.cli import audit as audit_command
 from dermjax.cli import task
 from dermjax.experiment import dataset, export
-from dermjax.runs import folder as workdir
+from dermjax.runs import files, lock
 from dermjax.training.writer import Writer
 from tests.data.cifar10_files import write_cifar10
 from tests.experiment.clinic import tiny_config
@@ -153,11 +153,11 @@ def test_a_study_with_its_logs_and_report(store, there, tmp_path, monkeypatch, c
 def test_a_file_is_whole_or_not_there(store, bucket):
     path = epath.Path(f"gs://{bucket}/features.npz")
     path.write_bytes(b"older")
-    with pytest.raises(RuntimeError), workdir.whole_file(path) as file:
+    with pytest.raises(RuntimeError), files.whole_file(path) as file:
         file.write(b"half of")
         raise RuntimeError("killed")
     assert path.read_bytes() == b"older"
-    workdir.write_text(path, "母斑")
+    files.write_text(path, "母斑")
     assert store.read(bucket) == {"features.npz": "母斑".encode()}
 
 
@@ -189,9 +189,9 @@ def test_cifar10_in_a_bucket(store, bucket, base, tmp_path):
 
 def test_nobody_is_locked_out(bucket):
     folder = f"gs://{bucket}/run"
-    with workdir.exclusive(folder, Writer(), wait=False):
-        assert not workdir.is_taken(folder)
-        with workdir.exclusive(folder, Writer(), wait=False):
+    with lock.exclusive(folder, Writer(), wait=False):
+        assert not lock.is_taken(folder)
+        with lock.exclusive(folder, Writer(), wait=False):
             pass
 
 

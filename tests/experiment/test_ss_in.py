@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from dermjax.configs import probe as probe_file
 from dermjax.configs import study as study_file
-from dermjax.runs.folder import default_workdir
 from etils import epath
 
 import dermjax
 from dermjax.cli import task
 from dermjax.experiment import export, knn_monitor
 from dermjax.experiment.predictor import Predictor
+from dermjax.runs.locations import default_workdir
+from dermjax.settings import RunSettings
 from dermjax.study import plan
 from tests.experiment.clinic import tiny_config, with_fields, write_clinic, write_weights
 from tests.experiment.ends import differences, end_of, final_params
@@ -61,7 +62,7 @@ def test_ss_with_the_same_weights_keeps_its_name_and_has_the_same_pretraining(cl
     """Who set `pretrain.init` in ss.py before there was SS-IN finds the run and goes on with it."""
     folder, manifest, weights = clinic
     config = config_of(manifest, weights, "SS", pretrain__init="imagenet", **STILL)
-    assert default_workdir(config).startswith("runs/ss-")
+    assert default_workdir(RunSettings.from_config(config)).startswith("runs/ss-")
     assert task.start(config, str(folder / "runs" / "ss")) == 0
     assert "pretrain: done before" in capsys.readouterr().out
     ss, ss_in = (results_of(folder / "runs" / name) for name in ("ss", "ss_in"))
@@ -71,7 +72,9 @@ def test_ss_with_the_same_weights_keeps_its_name_and_has_the_same_pretraining(cl
 
 def test_its_folder_is_named_by_its_config_file(clinic):
     _, manifest, weights = clinic
-    assert default_workdir(config_of(manifest, weights)).startswith("runs/ss_in-demo-")
+    assert default_workdir(RunSettings.from_config(config_of(manifest, weights))).startswith(
+        "runs/ss_in-demo-"
+    )
 
 
 def test_a_pretraining_alone_is_possible(clinic, tmp_path):
