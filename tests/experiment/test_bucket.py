@@ -24,7 +24,8 @@ from dermjax import stores
 from dermjax.cli import audit as audit_command
 from dermjax.cli import task
 from dermjax.experiment import dataset, export
-from dermjax.runs import files, lock
+from dermjax.runs import files as run_files
+from dermjax.runs import lock
 from dermjax.training.writer import Writer
 from tests.data.cifar10_files import write_cifar10
 from tests.experiment.clinic import tiny_config
@@ -153,11 +154,11 @@ def test_a_study_with_its_logs_and_report(store, there, tmp_path, monkeypatch, c
 def test_a_file_is_whole_or_not_there(store, bucket):
     path = epath.Path(f"gs://{bucket}/features.npz")
     path.write_bytes(b"older")
-    with pytest.raises(RuntimeError), files.whole_file(path) as file:
+    with pytest.raises(RuntimeError), run_files.whole_file(path) as file:
         file.write(b"half of")
         raise RuntimeError("killed")
     assert path.read_bytes() == b"older"
-    files.write_text(path, "母斑")
+    run_files.write_text(path, "母斑")
     assert store.read(bucket) == {"features.npz": "母斑".encode()}
 
 
