@@ -1,14 +1,109 @@
 """What the README shows works when it is pasted."""
 
+import os
 import pathlib
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 
+import pytest
 import safetensors.numpy
 
 from dermjax.models import timm
+from tests.experiment.clinic import write_clinic
 from tests.models.test_timm import random_variables
 
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+# The command with its flags as they are typed, every field checked, and nothing trained.
+CHECKED = (
+    "import sys; from dermjax.cli import task; "
+    "task.start = lambda config, workdir: print('checked', task.settings_of(config).task) or 0; "
+    "sys.argv = ['dermjax', *sys.argv[1:]]; from dermjax import main; main.cli()"
+)
+
+
+def commands():
+    """Every line of the README's shell blocks, without comments, continued lines as one."""
+    blocks = re.findall(r"```\n(.*?)```", README.read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [one for line in found for one in _parts(line) if one]
+
+
+def _parts(words):
+    """The commands that `&&` joins."""
+    while "&&" in words:
+        at = words.index("&&")
+        yield words[:at]
+        words = words[at + 1 :]
+    yield words
+
+
+def called(words):
+    return " ".join(words)[:60]
+
+
+@pytest.fixture(scope="module")
+def folder(base, tmp_path_factory):
+    """A folder with what the README's commands name: a clinic's table, data, a finished run."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_clinic(folder / "clinic")
+    write_clinic(folder / "FOLDER")
+    for image in (folder / "FOLDER" / "photos").iterdir():  # a folder per class
+        place = folder / "FOLDER" / image.name.partition("-")[0]
+        place.mkdir(exist_ok=True)
+        image.rename(place / image.name)
+    (folder / "FOLDER" / "photos").rmdir()
+    (folder / "FOLDER" / "photos.csv").unlink()
+    shutil.copytree(base / "runs", folder / "runs", symlinks=True)
+    (folder / "runs" / "ss").rename(folder / "runs" / "mine")
+    return folder
+
+
+def run(words, folder):
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in commands() if "dermjax.main" in words], ids=called
+)
+def test_every_training_command_is_understood(words, folder):
+    """Also behind a script that starts processes: its own test has what it starts."""
+    flags = words[words.index("dermjax.main") + 1 :]
+    assert "checked" in run([sys.executable, "-c", CHECKED, *flags], folder)
+
+
+OTHERS = {
+    "dermjax.data.audit": "audit/audit.html",
+    "dermjax.data.manifest": "photos.csv",
+    "dermjax.export": "mine.safetensors",
+}
+
+
+@pytest.mark.parametrize("module", OTHERS)
+def test_every_other_command_of_the_package_does_what_is_said(module, folder):
+    (words,) = [words for words in commands() if module in words]
+    assert words[:2] == ["python", "-m"]
+    run([sys.executable, *words[1:]], folder)
+    assert (folder / OTHERS[module]).is_file()
+
+
+def test_every_script_and_benchmark_is_there():
+    """Their own tests run them; SLURM and a cloud are not at hand."""
+    known = {"pip", "pytest"}
+    for words in commands():
+        program = words[1] if words[0] == "python" else words[0]
+        if program == "-m" or program in known:
+            continue
+        script = next(word for word in words if "/" in word and not word.startswith("-"))
+        assert (REPOSITORY / script).is_file(), script
+    assert len(commands()) > 12
 
 
 def test_the_python_section_runs(hub, tmp_path, monkeypatch):

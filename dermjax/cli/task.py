@@ -1,6 +1,11 @@
-"""From a config to the command that it is of, with typed settings."""
+"""From a config to the task that it is of, with typed settings."""
+
+from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
+
+from dermjax.settings.section import Section
 
 
 def start(config: ConfigDict, workdir: str = "") -> int:
@@ -13,24 +18,49 @@ def start(config: ConfigDict, workdir: str = "") -> int:
     Raises:
       ValueError: a user's mistake, in words.
     """
-    # A task's imports take seconds, and no other task needs them.
-    task = config.get("task")
-    if task == "study":
-        from dermjax.study import run_study
-        from dermjax.study.settings import StudySettings
+    settings, run = _TASKS.get(str(config.get("task")), _run)()
+    return run(settings.from_config(config), workdir)
 
-        return run_study.run(StudySettings.from_config(config), workdir)
-    if task == "saliency":
-        from dermjax.saliency import explain
-        from dermjax.saliency.settings import SaliencySettings
 
-        return explain.run(SaliencySettings.from_config(config), workdir)
-    if task == "probe":
-        from dermjax.experiment import linear_probe
-        from dermjax.experiment.probe_settings import ProbeSettings
+def settings_of(config: ConfigDict) -> Any:
+    """The typed settings of a config, every field checked; nothing is done.
 
-        return linear_probe.run(ProbeSettings.from_config(config), workdir)
+    Raises:
+      ValueError: the first field that is out of bounds, in words.
+    """
+    settings, _ = _TASKS.get(str(config.get("task")), _run)()
+    return settings.from_config(config)
+
+
+# A task's imports take seconds, and no other task needs them.
+
+
+def _run() -> tuple[type[Section], Callable[..., int]]:
     from dermjax.experiment import run
     from dermjax.settings import RunSettings
 
-    return run.run(RunSettings.from_config(config), workdir)
+    return RunSettings, run.run
+
+
+def _study() -> tuple[type[Section], Callable[..., int]]:
+    from dermjax.study import run_study
+    from dermjax.study.settings import StudySettings
+
+    return StudySettings, run_study.run
+
+
+def _saliency() -> tuple[type[Section], Callable[..., int]]:
+    from dermjax.saliency import explain
+    from dermjax.saliency.settings import SaliencySettings
+
+    return SaliencySettings, explain.run
+
+
+def _probe() -> tuple[type[Section], Callable[..., int]]:
+    from dermjax.experiment import linear_probe
+    from dermjax.experiment.probe_settings import ProbeSettings
+
+    return ProbeSettings, linear_probe.run
+
+
+_TASKS = {"study": _study, "saliency": _saliency, "probe": _probe}
