@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dermjax.report import figures, pages
+from dermjax.report import figures, looks, pages
 from dermjax.report.numbers import number, p_value, percent, signed, signed_span
 
 # What is printed, by the name of its column.
@@ -141,15 +141,24 @@ _ERRORS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Plot:
-    """A figure on the page."""
+class Drawn:
+    """A figure, the name of its files, and its words."""
 
+    name: str
+    figure: looks.Chart
     heading: str
     caption: str
-    png: bytes
-    alt: str
     width: int = 920  # CSS px
-    key: Mapping[int, str] = dataclasses.field(default_factory=dict)  # whole names by number
+
+    @property
+    def alt(self) -> str:
+        """What a screen reader says."""
+        return f"{self.heading}: {self.caption}"
+
+    @property
+    def key(self) -> Mapping[int, str]:
+        """Whole names by number, of names that are too long to be drawn."""
+        return self.figure.key.entries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +174,11 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Plots and tables under one heading."""
+    """Figures and tables under one heading."""
 
     heading: str
-    text: str
-    plots: Sequence[Plot] = ()
+    text: str = ""
+    drawn: Sequence[Drawn] = ()
     tables: Sequence[Table] = ()
 
 
@@ -201,7 +210,7 @@ def render(page: Page) -> str:
         "study.html",
         **vars(page),
         definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
-        png=lambda file: figures.data_uri(file, "png"),
+        png=lambda figure: figures.data_uri(looks.png(figure), "png"),
     )
 
 

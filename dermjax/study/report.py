@@ -47,7 +47,7 @@ def write_report(
         findings=_findings(frames, outcomes),
         missing=missing,
         left_out=left_out,
-        sections=[section.on_page() for section in sections],
+        sections=sections,
         methods=methods_text.describe(settings, outcomes),
         checklist=methods_text.checklist(settings, outcomes),
     )

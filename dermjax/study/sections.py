@@ -1,18 +1,18 @@
 """The sections of a study's report: which figures and tables it has, and what stands below them."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from dermjax.data import subgroup_values
-from dermjax.report import looks, numbers
+from dermjax.report import numbers
 from dermjax.statistics import calibration
 from dermjax.study import figures, page, published
 from dermjax.study.confused_pairs import confused_pairs
 from dermjax.study.feature_maps import Panels
 from dermjax.study.other_studies import Beside
+from dermjax.study.page import Drawn, Section
 from dermjax.study.results import Outcomes
 from dermjax.study.settings import StudySettings
 from dermjax.study.tables import OVERALL
@@ -24,40 +24,6 @@ _MANY_CLASSES = 20  # of more a table names the commonest mistakes
 _MAPS = 4  # shares of the labels in a figure of features
 # The paper's figures of features, by network.
 _FIGURES = {"efficientnet_b4": "the paper's Figure 4", "resnet50": "the paper's Figure 5"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A figure, the name of its files, and its words."""
-
-    name: str
-    figure: looks.Chart
-    heading: str
-    caption: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """What stands under one heading."""
-
-    heading: str
-    text: str = ""
-    drawn: Sequence[Drawn] = ()
-    tables: Sequence[page.Table] = ()
-
-    def on_page(self) -> page.Section:
-        """The section with its figures as pictures."""
-        plots = [
-            page.Plot(
-                one.heading,
-                one.caption,
-                figures.png(one.figure),
-                f"{one.heading}: {one.caption}",
-                key=one.figure.key.entries,
-            )
-            for one in self.drawn
-        ]
-        return page.Section(self.heading, self.text, plots, self.tables)
 
 
 def sections(
