@@ -121,8 +121,8 @@ def _paper() -> ConfigDict:
     config.task = "run"  # or `pretrain`: stop after stage 1
     config.strategy = ""
     config.scale = ""
-    # Of a run of a study: the option for rare classes in the name of its strategy, such as balanced;
-    # fine-tuning has the fields of that name. It changes nothing by itself.
+    # Of a run of a study: the option for rare classes in the name of its strategy, such as
+    # balanced; fine-tuning has the fields of that name. It changes nothing by itself.
     config.variant = ""
     config.seed = 0  # of everything random except the split; trials add to it in stage 2
     # After a run with pretraining, the same fine-tuning without, on the same labels; its measures

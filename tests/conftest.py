@@ -31,6 +31,23 @@ def pytest_addoption(parser):
         help="a comparison with a reference implementation that is skipped counts as failed",
     )
 
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="also what is marked `slow`: whole runs that are killed, processes, benchmarks",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is slow, unless all is asked for; a test that is named by hand is run."""
+    by_hand = any("::" in argument for argument in config.args)
+    if config.getoption("--all") or by_hand:
+        return
+    slow = [item for item in items if "slow" in item.keywords]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if "slow" not in item.keywords]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):

@@ -124,10 +124,10 @@ def read(
         (small, f"without area {{}}: {names[2]} and {names[3]} must be positive"),
         (relative, "of a pixel or less {}: write pixels, not shares of the photograph"),
     ):
-        if (told := bad & rows.notna()).any():
-            values = text[told].iloc[0]
+        if (unreadable := bad & rows.notna()).any():
+            values = text[unreadable].iloc[0]
             example = ", ".join(f"{side}={value!r}" for side, value in values.items())
             line = f"{what} {words.format(f'({example})')}"
-            problems.append(at_rows(rows[told], line, images[told]))
+            problems.append(at_rows(rows[unreadable], line, images[unreadable]))
     bad = wrong | partly | small | relative
     return number.mask(bad).set_axis(SIDES, axis=1), problems

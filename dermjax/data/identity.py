@@ -256,8 +256,10 @@ def _labels_alike(frame: pd.DataFrame, column: pd.Series) -> list[str]:
     for own in _several(counts.index):
         usual = _usual(own, counts)
         other = used & column.isin(own) & (column != usual)
-        told = ", ".join(f"{_shown(one)} ({counts[one]})" for one in own)
-        text = f"labels {told} read the same and would be {len(own)} classes: write them the same"
+        spellings = ", ".join(f"{_shown(one)} ({counts[one]})" for one in own)
+        text = (
+            f"labels {spellings} read the same and would be {len(own)} classes: write them the same"
+        )
         problems.append(_at(frame, other, text))
     return problems
 

@@ -205,12 +205,12 @@ def _read(source: Path, cache_dir, layout: str, official_split: bool, redact: st
         if official_split:
             raise ManifestError(source, ["is a file: its column 'split' is used as it stands"])
         frame, problems, notes = tables.read_table(source)
-    hidden, more, told = _redactions(source, redact)
+    hidden, more, redaction_notes = _redactions(source, redact)
     manifest, further = tables.build(
         frame,
         root=root,
         source=str(source),
-        notes=[*notes, *told],
+        notes=[*notes, *redaction_notes],
         redact=hidden,
         labelled=labelled,
     )

@@ -74,18 +74,18 @@ def split_apart(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         content=content.where(content != "", frame["path"]), near=frame.get("near", "")
     )
     found = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     for column, name in LINKS.items():
         known = frame[frame[column] != ""]
         rows = known[known.groupby(column)["split"].transform("nunique") > 1]
         if column == "near":  # identical files have been told
             rows = rows[rows.groupby(column)["content"].transform("nunique") > 1]
         if column == "chain":
-            rows = rows[~rows["chain"].isin(told)]
+            rows = rows[~rows["chain"].isin(reported)]
         if len(rows):
             image = rows.groupby(column)["image"].transform("min")
             found[name] = rows.assign(shared=image if name in _BY_IMAGE else rows[column])
-            told |= set(rows["chain"])
+            reported |= set(rows["chain"])
     return found
 
 

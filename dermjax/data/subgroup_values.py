@@ -38,7 +38,7 @@ _SKIN_TYPE = re.compile(
 _MANY = 10  # distinct numbers that are still categories, as grades are
 _BINS = 20  # more of a column are too many to read
 _NUMERIC = 0.5  # share of a column's known cells; of fewer numbers it is a column of words
-_TOLD = 12  # spellings that a note names
+_LISTED = 12  # spellings that a note names
 _OTHER_WORDS = 0.1  # share of a column of sexes, at most, that is no sex, such as misspellings
 _CAPPED = 0.2  # of the numbers, at most, that an open end such as 90+ may take with it
 
@@ -154,9 +154,11 @@ def _notes(names: Sequence[str], written: Sequence[str], order: Sequence[str]) -
             and not (len(texts) == 1 and _whole(text) == name)
         ]
         if news:
-            told = ", ".join(f"{_quoted(text, name)} ({texts[text]:,})" for text in news[:_TOLD])
-            more = f" and {len(news) - _TOLD} more spellings" if len(news) > _TOLD else ""
-            notes.append(f"{name} holds {told}{more}")
+            listed = ", ".join(
+                f"{_quoted(text, name)} ({texts[text]:,})" for text in news[:_LISTED]
+            )
+            more = f" and {len(news) - _LISTED} more spellings" if len(news) > _LISTED else ""
+            notes.append(f"{name} holds {listed}{more}")
     return notes
 
 

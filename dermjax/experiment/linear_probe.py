@@ -20,7 +20,7 @@ from dermjax.runs.lock import exclusive
 from dermjax.runs.run_folder import RunFolder, read_features, write_features
 from dermjax.settings import RunSettings
 from dermjax.statistics import measures, probe
-from dermjax.training import parallel, processes
+from dermjax.training import compile_cache, parallel, processes
 from dermjax.training.writer import Writer
 
 
@@ -53,7 +53,7 @@ def run(settings: ProbeSettings, workdir: str = "") -> int:
     trained = dataclasses.replace(own, data=data)
     encoder = settings.encoder_of(trained)
     folder = RunFolder(stores.folder(workdir)) if workdir else source
-    parallel.keep_compiled(cache_dir(data.cache_dir) / "xla")
+    compile_cache.keep_compiled(cache_dir(data.cache_dir) / "xla")
     writer = Writer()
     with exclusive(folder.path, writer, wait=False):
         dataset = as_recorded(prepare(trained, writer), source, labelled=data == own.data)

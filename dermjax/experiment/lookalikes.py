@@ -9,7 +9,7 @@ from dermjax.experiment.predictor import Predictor
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.run_folder import RunFolder
 from dermjax.statistics import neighbours
-from dermjax.training import parallel
+from dermjax.training import compile_cache, parallel
 from dermjax.training.writer import Writer
 
 _NEIGHBOURS = 4  # of each photograph, itself among them
@@ -68,7 +68,7 @@ def _features(run: RunFolder, paths: list[str], writer: Writer) -> np.ndarray:
     stage = settings.pretrain or settings.finetuning
     variables, step = trained_networks.restore(settings, run, stage.SECTION)
     writer.say(f"look-alikes by the {stage.SECTION} encoder of {run}, step {step}")
-    parallel.keep_compiled(cache_dir() / "xla")
+    compile_cache.keep_compiled(cache_dir() / "xla")
     devices = parallel.all_devices()
     predictor = Predictor(
         networks.make_encoder(settings, devices),

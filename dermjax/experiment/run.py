@@ -23,7 +23,7 @@ from dermjax.runs.lock import exclusive_together
 from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
 from dermjax.settings.devices import check_devices
-from dermjax.training import parallel, processes, stop
+from dermjax.training import compile_cache, parallel, processes, stop
 from dermjax.training.writer import Writer
 
 
@@ -35,7 +35,7 @@ def run(settings: RunSettings, workdir: str = "") -> int:
     """
     settings.check_files()
     folder = RunFolder(stores.writable_folder(workdir or default_workdir(settings)))
-    parallel.keep_compiled(cache_dir(settings.data.cache_dir) / "xla")
+    compile_cache.keep_compiled(cache_dir(settings.data.cache_dir) / "xla")
     processes.join(settings.distributed, patience=settings.patience)
     devices = parallel.all_devices()
     check_devices(settings, devices)

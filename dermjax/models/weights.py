@@ -98,8 +98,8 @@ def _from_hub(name: str, architectures) -> Weights:
     path = hub.download(name)
     architecture, preprocessing = pretrained.identify(name.partition("/")[2], architectures)
     if preprocessing is None:
-        told, preprocessing = _described(hub.config(name))
-        architecture = architecture or told
+        described, preprocessing = _described(hub.config(name))
+        architecture = architecture or described
     arrays, metadata = weight_files.read(path)
     return _with_metadata(
         Weights(name, arrays, architecture, preprocessing, weight_files.sha256(path)), metadata

@@ -26,7 +26,7 @@ from dermjax.saliency.samples import Sample, choose, from_files
 from dermjax.saliency.settings import SaliencySettings
 from dermjax.settings import RunSettings
 from dermjax.suggestions import did_you_mean
-from dermjax.training import parallel, processes
+from dermjax.training import compile_cache, parallel, processes
 from dermjax.training.writer import Writer
 
 FOLDER = "saliency"
@@ -47,7 +47,7 @@ def run(settings: SaliencySettings, workdir: str = "") -> int:
     trained, results = source.settings(), _results(source)
     _check_target(settings.target, results["classes"])
     directory = (stores.folder(workdir) if workdir else source.path) / FOLDER
-    parallel.keep_compiled(cache_dir(trained.data.cache_dir) / "xla")
+    compile_cache.keep_compiled(cache_dir(trained.data.cache_dir) / "xla")
     devices, writer = parallel.all_devices(), Writer()
     explainer = _explainer(settings, trained, source, devices, writer)
     if settings.scores:

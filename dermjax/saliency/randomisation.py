@@ -302,10 +302,10 @@ def _fallen(checked: Checked, method: str, name: str, fall: ClusteredMean, p: fl
     *_, last = checked.found[method]
     noise, anew = (checked.column(method, row, name) for row in (OTHER_NOISE, last))
     paired = np.isfinite(noise - anew)
-    told = " against ".join(
+    text = " against ".join(
         numbers.number(checked.mean(np.where(paired, of, np.nan)).value) for of in (anew, noise)
     )
     if fall.has_interval:
-        told += f" (fall {signed(fall.value, 2)} {signed_span(fall.low, fall.high, 2)}"
-        told += f", {report.chance(p)})"
-    return told
+        text += f" (fall {signed(fall.value, 2)} {signed_span(fall.low, fall.high, 2)}"
+        text += f", {report.chance(p)})"
+    return text

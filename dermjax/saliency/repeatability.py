@@ -127,7 +127,7 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
             "each is of one noise; --config.repeats=2 tells."
         ]
     half = row["repeats"] // 2
-    told = ", ".join(f"{title} {numbers.number(row[m])}" for m, title in MEASURES.items())
+    listed = ", ".join(f"{title} {numbers.number(row[m])}" for m, title in MEASURES.items())
     which = (
         ", which agree" if half == 1 else f"; means over {half} agree with means over {half} others"
     )
@@ -139,5 +139,5 @@ def finding(frame: pd.DataFrame, method: str) -> list[str]:
         noise = ": they are NOT told apart from noise and should not be read"
     return [
         f"Maps by {report.titled(method)} are means over {row['repeats']} noises{which} "
-        f"by {told}{noise}."
+        f"by {listed}{noise}."
     ]

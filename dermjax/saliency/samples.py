@@ -19,7 +19,7 @@ from dermjax.saliency import page as report
 from dermjax.saliency.settings import SaliencySettings
 from dermjax.settings import DataSettings
 
-_TOLD = 3  # unreadable files that a message names
+_LISTED = 3  # unreadable files that a message names
 _ELSEWHERE = "elsewhere"  # what is no lesion, where nothing else is known
 
 
@@ -199,8 +199,8 @@ def from_files(
         prepared.append(encoded)
         samples.append(sample)
     if bad:
-        more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
-        raise ValueError(f"{'; '.join(bad[:_TOLD])}{more}")
+        more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
+        raise ValueError(f"{'; '.join(bad[:_LISTED])}{more}")
     return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {settings.images}."
 
 

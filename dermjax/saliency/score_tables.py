@@ -83,11 +83,11 @@ def write(
     keep("sensitivity_n", _by_n(used))
     regions = _regions(every)
     keep("regions", regions)
-    told = counting(settings.score.least_probability, len(counted.images), len(every.images))
+    sentence = counting(settings.score.least_probability, len(counted.images), len(every.images))
     if few:
-        tables = [report.Table("Scores", f"{told} {TOO_FEW}", [], [])]
+        tables = [report.Table("Scores", f"{sentence} {TOO_FEW}", [], [])]
     else:
-        tables = _score_tables(estimates, methods, told)
+        tables = _score_tables(estimates, methods, sentence)
     if len(regions):
         tables.append(_region_table(every, regions))
     return tables, [] if few else _findings(settings, counted, every)
@@ -156,7 +156,7 @@ def _by_n(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "n", "mean", "low", "high", "images"])
 
 
-def _score_tables(estimates: pd.DataFrame, methods, told: str) -> list[report.Table]:
+def _score_tables(estimates: pd.DataFrame, methods, sentence: str) -> list[report.Table]:
     """Method x score, and how alike the maps are."""
     rows = [
         (method, {one.score: (one.mean, one.low, one.high) for one in part.itertuples()})
@@ -165,16 +165,16 @@ def _score_tables(estimates: pd.DataFrame, methods, told: str) -> list[report.Ta
     ]
     names = {name: title for name, (title, more) in SCORES.items() if more is not None}
     brackets = report.brackets(estimates.loc[estimates["score"].isin(list(names)), "low"])
-    caption = f"Means over {_counted(estimates)}. {brackets} {told}"
+    caption = f"Means over {_counted(estimates)}. {brackets} {sentence}"
     tables = [report.score_table("Scores", caption, names, rows)]
     if len(methods) > 1:
         alike = estimates["score"].isin(_AGREEMENT)
-        told = (
+        sentence = (
             f"Of each method's maps with those of {report.titled(methods[0])}, which are shown; "
             f"over the same images. {report.brackets(estimates.loc[alike, 'low'])}"
         )
         names = {name: SCORES[name][0] for name in _AGREEMENT}
-        tables.append(report.score_table("Agreement", told, names, rows[1:]))
+        tables.append(report.score_table("Agreement", sentence, names, rows[1:]))
     return tables
 
 
@@ -223,7 +223,7 @@ def _findings(settings: SaliencySettings, counted: Scored, every: Scored) -> lis
 
 def _compared(differences: dict[str, ClusteredMean]) -> str:
     """Which scores differ from those of random maps, corrected for how many are compared."""
-    told: dict[str, list[str]] = {"better": [], "worse": [], "open": [], "untested": []}
+    verdicts: dict[str, list[str]] = {"better": [], "worse": [], "open": [], "untested": []}
     adjusted = adjusted_p(differences)
     for name, found in differences.items():
         title, more = SCORES[name]
@@ -236,14 +236,16 @@ def _compared(differences: dict[str, ClusteredMean]) -> str:
         else:
             good = "better" if (found.value > 0) == more else "worse"
             kind, said = (good if p <= _LEVEL else "open"), f"{said}, {report.chance(p)}"
-        told[kind].append(f"{title[:-2]} ({said})")
+        verdicts[kind].append(f"{title[:-2]} ({said})")
     words = {
         "better": "better than random maps in",
         "worse": "WORSE than random maps in",
         "open": "not told apart from random maps in",
         "untested": "not compared with random maps in",
     }
-    return "; ".join(f"{words[kind]} {', '.join(parts)}" for kind, parts in told.items() if parts)
+    return "; ".join(
+        f"{words[kind]} {', '.join(parts)}" for kind, parts in verdicts.items() if parts
+    )
 
 
 def _more_images(settings: SaliencySettings) -> str:
@@ -296,9 +298,11 @@ def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
 
 def _without_heat(scored: Scored) -> str:
     """How many maps are empty, by method, where any is."""
-    told = []
+    empty_maps = []
     for method in scored.methods:
         empty = scored.frame.loc[scored.frame["method"] == method, "empty"]
         if empty.any():
-            told.append(f"{empty.sum()} of {len(empty)} by {report.titled(method)}")
-    return f" Empty maps have no heat and are left out: {', '.join(told)}." if told else ""
+            empty_maps.append(f"{empty.sum()} of {len(empty)} by {report.titled(method)}")
+    return (
+        f" Empty maps have no heat and are left out: {', '.join(empty_maps)}." if empty_maps else ""
+    )

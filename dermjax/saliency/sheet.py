@@ -15,7 +15,7 @@ from dermjax.saliency.scores import is_empty
 
 PAGE = "saliency.html"
 _MOST = 100  # images in the page; all have files
-_TOLD = 5  # empty maps that a warning names
+_LISTED = 5  # empty maps that a warning names
 # What a map without any heat says, by method, and what it does not.
 _EMPTY = {
     "input_iba": "at this price of information (beta_input) the mask lets next to nothing of the "
@@ -130,10 +130,10 @@ def _warnings(shown: Sequence[report.Shown], method: str, failed: Sequence[str])
     empty = [one.name for one in shown if is_empty(one.heat)]
     if empty:
         are = "is" if len(empty) == 1 else "are"
-        more = f" and {len(empty) - _TOLD} more" if len(empty) > _TOLD else ""
+        more = f" and {len(empty) - _LISTED} more" if len(empty) > _LISTED else ""
         lines.append(
             f"{len(empty)} of {report.counted(len(shown), 'map')} {are} empty "
-            f"({', '.join(empty[:_TOLD])}{more}): {_EMPTY[method]}."
+            f"({', '.join(empty[:_LISTED])}{more}): {_EMPTY[method]}."
         )
     return [*lines, *failed]
 

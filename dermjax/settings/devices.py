@@ -2,7 +2,7 @@
 
 from dermjax.settings.run import RunSettings
 from dermjax.settings.stage import StageSettings
-from dermjax.training.parallel import Devices, check_division
+from dermjax.training.parallel import Devices
 
 
 def check_devices(settings: RunSettings, devices: Devices) -> None:
@@ -16,6 +16,35 @@ def check_devices(settings: RunSettings, devices: Devices) -> None:
         if stage is not None:
             check_division(stage.batch_size, stage.bn_groups, devices.count, field=stage.SECTION)
             _check_accumulation(stage, devices.count)
+
+
+def check_division(batch_size: int, bn_groups: int, devices: int, *, field: str) -> None:
+    """Whether a global batch and its batch norm groups can be spread over the devices.
+
+    Args:
+      field: the section of the config that is named in a refusal, such as `pretrain`.
+
+    Raises:
+      ValueError: they cannot; names the nearest numbers that can.
+    """
+    if batch_size % devices:
+        below = batch_size // devices * devices
+        near = f"{below} or {below + devices}" if below else f"{devices}"
+        raise ValueError(
+            f"config.{field}.batch_size = {batch_size} cannot be divided over {devices} devices; "
+            f"the nearest that can: {near}"
+        )
+    if bn_groups % devices and devices % bn_groups:
+        near = [
+            n
+            for n in range(1, batch_size + 1)
+            if batch_size % n == 0 and (n % devices == 0 or devices % n == 0)
+        ]
+        best = min(near, key=lambda n: abs(n - bn_groups))
+        raise ValueError(
+            f"config.{field}.bn_groups = {bn_groups} cannot be spread over {devices} devices: one "
+            f"must divide the other; the nearest that can: {best}"
+        )
 
 
 def _check_accumulation(stage: StageSettings, devices: int) -> None:

@@ -168,8 +168,8 @@ def _of_pretraining(settings: StudySettings, outcomes: Outcomes) -> Iterator[str
     for strategy in others:
         more = settings.pretraining(strategy)
         if more.positives != own.positives:
-            told = positives_in_words(more, strategy, outcomes)
-            yield f"{strategy}'s pretraining, positives: {told}; {first}'s: {positives}."
+            words = positives_in_words(more, strategy, outcomes)
+            yield f"{strategy}'s pretraining, positives: {words}; {first}'s: {positives}."
         further = more.to_dict() | {"queue_size": more.queue_length(images)}
         yield from _other_fields(f"{strategy}'s pretraining", further, values, f"{first}'s")
     if settings.pretrainings > 1:

@@ -177,8 +177,8 @@ def _run_one(planned: Planned, log: pathlib.Path, copy: _Copy) -> str | None:
     if status == 0:
         return None
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    told = [line for line in lines if line.startswith("dermjax: ")] or lines
-    return f"{told[-1].removeprefix('dermjax: ')} (exit status {status})"
+    messages = [line for line in lines if line.startswith("dermjax: ")] or lines
+    return f"{messages[-1].removeprefix('dermjax: ')} (exit status {status})"
 
 
 def _wait(process: subprocess.Popen, copy: _Copy) -> int:
@@ -250,8 +250,8 @@ def _left(runs: list[Planned]) -> str:
     if not missing:
         return f"all {len(runs)} runs are done"
     are = "run is" if len(runs) == 1 else "runs is" if len(missing) == 1 else "runs are"
-    told = f"{len(missing)} of {len(runs)} {are} missing"
+    sentence = f"{len(missing)} of {len(runs)} {are} missing"
     if not expected:
-        return f"{told}; what they cost is known when one is done"
+        return f"{sentence}; what they cost is known when one is done"
     minutes = sum(expected[planned.strategy] for planned in missing) / 60
-    return f"{told}, about {max(minutes, 1):.0f} min, pretraining apart"
+    return f"{sentence}, about {max(minutes, 1):.0f} min, pretraining apart"

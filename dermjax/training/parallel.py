@@ -8,8 +8,6 @@ whose global arrays Orbax can save from several hosts. The same step runs under 
 
 import dataclasses
 import functools
-import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,43 +112,3 @@ class Devices:
 def all_devices() -> Devices:
     """Every device of every process in one row."""
     return Devices(Mesh(np.array(jax.devices()), (AXIS,)))
-
-
-def check_division(batch_size: int, bn_groups: int, devices: int, *, field: str) -> None:
-    """Whether a global batch and its batch norm groups can be spread over the devices.
-
-    Raises:
-      ValueError: they cannot; names the nearest numbers that can.
-    """
-    if batch_size % devices:
-        below = batch_size // devices * devices
-        near = f"{below} or {below + devices}" if below else f"{devices}"
-        raise ValueError(
-            f"config.{field}.batch_size = {batch_size} cannot be divided over {devices} devices; "
-            f"the nearest that can: {near}"
-        )
-    if bn_groups % devices and devices % bn_groups:
-        near = [
-            n
-            for n in range(1, batch_size + 1)
-            if batch_size % n == 0 and (n % devices == 0 or devices % n == 0)
-        ]
-        best = min(near, key=lambda n: abs(n - bn_groups))
-        raise ValueError(
-            f"config.{field}.bn_groups = {bn_groups} cannot be spread over {devices} devices: one "
-            f"must divide the other; the nearest that can: {best}"
-        )
-
-
-def keep_compiled(folder: pathlib.Path) -> None:
-    """Programs that took over a second to compile are kept in `folder` for later processes.
-
-    Whoever has given JAX a folder of its own for them ($JAX_COMPILATION_CACHE_DIR), and a least
-    time ($JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS), has these.
-    """
-    for name, value in (
-        ("jax_compilation_cache_dir", str(folder)),
-        ("jax_persistent_cache_min_compile_time_secs", 1.0),
-    ):
-        if name.upper() not in os.environ:
-            jax.config.update(name, value)

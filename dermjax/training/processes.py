@@ -147,8 +147,8 @@ def check_same(text: str, what: str) -> None:
 def _from_first(text: str) -> str:
     """The first process's text, in every process."""
     content = text.encode(errors="replace")[:_LONGEST].ljust(_LONGEST)
-    told = multihost_utils.broadcast_one_to_all(np.frombuffer(content, np.uint8))
-    return np.asarray(told, np.uint8).tobytes().decode(errors="replace").rstrip()
+    received = multihost_utils.broadcast_one_to_all(np.frombuffer(content, np.uint8))
+    return np.asarray(received, np.uint8).tobytes().decode(errors="replace").rstrip()
 
 
 def is_lost(error: Exception) -> bool:

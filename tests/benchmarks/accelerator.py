@@ -39,7 +39,7 @@ from _report import Report  # noqa: E402
 from depthwise import layers  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
-from dermjax.training import parallel  # noqa: E402
+from dermjax.training import compile_cache, parallel  # noqa: E402
 
 
 class Benchmark:
@@ -339,7 +339,7 @@ def main() -> None:
     args = parser.parse_args()
     faulthandler.enable()  # two libraries share the device: a crash should say where
     if args.cache:
-        parallel.keep_compiled(args.cache)
+        compile_cache.keep_compiled(args.cache)
     # One device, as the ceilings are per device.
     devices = parallel.Devices(Mesh(np.array(jax.devices()[:1]), (parallel.AXIS,)))
     plan = TINY if args.tiny or devices.platform == "cpu" else PAPER

@@ -36,7 +36,7 @@ from dermjax.experiment.pretrain import pretrain
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
-from dermjax.training import parallel
+from dermjax.training import compile_cache, parallel
 
 BASE = {
     "batch_size": 128,
@@ -135,7 +135,7 @@ def run(given: argparse.Namespace, name: str, pairs: int) -> dict:
     changes = {**BASE, **json.loads(given.base), **SETTINGS[name]}
     cost = changes.pop("cost", 1.0)
     settings = RunSettings.from_config(make_config(given, changes, pairs / cost))
-    parallel.keep_compiled(cache_dir(settings.data.cache_dir) / "xla")
+    compile_cache.keep_compiled(cache_dir(settings.data.cache_dir) / "xla")
     devices, writer = parallel.all_devices(), Silent()
     dataset, beginning = prepare(settings, writer), networks.begin(settings, writer)
     folder = RunFolder(epath.Path(given.folder) / "run")

@@ -29,6 +29,7 @@ import numpy as np  # noqa: E402
 from _links import LINKS, ROLES, Step, changed, other_forms, predict  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
+from dermjax.settings.devices import check_division  # noqa: E402
 from dermjax.training import parallel  # noqa: E402
 
 NAMES = {"pretrain": "MoCo-v2", "finetune": "fine-tuning"}
@@ -79,7 +80,7 @@ class Programs:
         """The step's account; None where the batch or its groups cannot be spread."""
         groups = self.config[stage].bn_groups
         try:
-            parallel.check_division(batch, groups, devices, field=stage)
+            check_division(batch, groups, devices, field=stage)
         except ValueError:
             return None
         if stage not in self._flops:

@@ -30,7 +30,7 @@ from dermjax.experiment.pretrain import pretrain
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
-from dermjax.training import parallel
+from dermjax.training import compile_cache, parallel
 
 # Fields of `finetune`; steps of the schedule to its end.
 SETTINGS = {
@@ -74,7 +74,7 @@ def main() -> None:
     given = _arguments()
     base = _settings(given)
     devices, writer = parallel.all_devices(), Silent(active=True)
-    parallel.keep_compiled(cache_dir(base.data.cache_dir) / "xla")
+    compile_cache.keep_compiled(cache_dir(base.data.cache_dir) / "xla")
     beginning, folder = networks.begin(base, writer), RunFolder(epath.Path(given.folder))
     dataset = prepare(base, writer)
     context = RunContext(base, dataset, devices, beginning, folder, writer)

@@ -65,7 +65,7 @@ def test_the_encoders_differ(base):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        (",encoder=head", "config.encoder = 'head' must be one of auto, pretrain"),
+        (",encoder=head", "config.encoder = 'head', but it must be one of auto, pretrain"),
         (",alpha=1.5", "config.alpha = 1.5 must be"),
         (",trial=-2", "config.trial = -2 must be"),
     ],

@@ -118,14 +118,14 @@ def read_table(path) -> tuple[pd.DataFrame, list[str], list[str]]:
     text, notes = encodings.read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
-    if told := _EXCELS_LINE.match(text):  # the line is left, but counted
-        delimiter, text = told[1], text[told.end() :]
+    if excel_line := _EXCELS_LINE.match(text):  # the line is left, but counted
+        delimiter, text = excel_line[1], text[excel_line.end() :]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     # Columns, not rows: a million small lists would keep the garbage collector busy.
     header: list[str] = []
     columns: list[list[str]] = []
     rows, odd = [], []
-    skipped = line = len(told[0].splitlines()) if told else 0
+    skipped = line = len(excel_line[0].splitlines()) if excel_line else 0
     try:
         for record in reader:
             start, line = line + 1, skipped + reader.line_num
@@ -250,8 +250,8 @@ def build(
     for name, words in (("split", {"": "", **SETS}), ("exclude", _EXCLUDES)):
         frame[name], more = _words(frame, name, words)
         problems += more
-    frame, more, told = identity.settle(frame, labelled=labelled)
-    problems, notes = problems + more, notes + told
+    frame, more, identity_notes = identity.settle(frame, labelled=labelled)
+    problems, notes = problems + more, notes + identity_notes
     used = frame["row"].where(frame["exclude"] != "all")
     given = (frame[list(BOX)] != "").any(axis=1)
     frame[list(BOX)], more = boxes.read(frame[list(BOX)], used, "box", frame["image"])
