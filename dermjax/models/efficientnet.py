@@ -14,22 +14,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dermjax.models.layers import (
-    WHOLE,
     Conv,
     DepthwiseConv,
-    Dropout,
     DropPath,
     Padding,
     Part,
     SqueezeExcite,
-    linear_init,
     same_padding,
     symmetric_padding,
 )
-from dermjax.models.norm import BatchNorm
-from dermjax.models.precision import accumulator
-from dermjax.models.preprocessing import Preprocessing
-from dermjax.models.section import section
+from dermjax.models.network import Network
 
 
 class Stage(NamedTuple):
@@ -122,24 +116,18 @@ class Block(nn.Module):
         return x + DropPath(self.drop_path_rate, self.axis_name)(y, train, part)
 
 
-class EfficientNet(nn.Module):
-    """The network; `create` in `dermjax.models` builds it by name.
+class EfficientNet(Network):
+    """EfficientNet of any width and depth; see `Network` for what all networks have.
+
+    Block i of n is dropped with probability `drop_path_rate * i / n`.
 
     Attributes:
         stages: The seven stages of a variant.
         stem: Width of the first convolution.
         head: F, width of the last one: the length of the pooled features.
-        num_classes: 0 returns the features instead of logits.
         tensorflow: Whether padding and epsilon are those of `tf_efficientnet_*`.
         activation: SiLU; ReLU6 in Lite0.
         squeeze_excite: Whether blocks have a gate; not in Lite0.
-        architecture: The name it was created by.
-        preprocessing: What it expects of its input.
-        drop_rate: Probability in [0, 1) of dropping a feature before the classifier.
-        drop_path_rate: Block i of n is dropped with probability `drop_path_rate * i / n`.
-        bn_groups: Statistics groups of the global batch, see `BatchNorm`.
-        axis_name: The axis the batch is spread over.
-        dtype: What the network computes in; parameters, statistics and results are float32.
     """
 
     CLASSIFIER: ClassVar[str] = "classifier"
@@ -147,84 +135,52 @@ class EfficientNet(nn.Module):
     stages: tuple[Stage, ...]
     stem: int
     head: int
-    num_classes: int
     tensorflow: bool = False
     activation: Callable = nn.silu
     squeeze_excite: bool = True
-    architecture: str = ""
-    preprocessing: Preprocessing = Preprocessing()
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-    bn_groups: int = 1
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the stages' outputs, in order, for `start` and `stop`."""
         return tuple(f"blocks.{i}" for i in range(len(self.stages)))
 
-    @nn.compact
-    def __call__(
-        self, images, train: bool = False, *, start: str = "", stop: str = "", part: Part = WHOLE
-    ):
-        """Classifies or embeds a batch, or runs a section of the network.
+    @property
+    def padding(self) -> Callable:
+        """Of all convolutions."""
+        return same_padding if self.tensorflow else symmetric_padding
 
-        Args:
-            images: `[B, H, W, 3]` float, normalised; with `start`, what `stop` of it returned.
-            train: Whether to use batch statistics (`batch_stats` must be mutable to store them) and
-                to drop (the stream `dropout` must be given, with the same key on every device).
-            start: One of `layers`, whose output is given; "" for images.
-            stop: One of `layers`, whose output is wanted; "" for the end.
-            part: (index, count): images are this one of equal runs of the device's share.
+    def epsilon(self) -> float:
+        """Of batch norm."""
+        return 1e-3 if self.tensorflow else 1e-5
 
-        Returns:
-            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
-            `stop`, the layer's output `[B, h, w, C]`, float32.
+    def stem_of(self, x, norm, train: bool):
+        """A convolution that halves H and W."""
+        conv = Conv(self.stem, 3, 2, padding=self.padding, dtype=self.dtype, name="conv_stem")
+        return self.activation(norm(name="bn1")(conv(x), train))
 
-        Raises:
-            ValueError: There is no such layer, or `stop` does not come after `start`.
-        """
-        first, last = section(self.layers, start, stop)
-        padding = same_padding if self.tensorflow else symmetric_padding
-        norm = functools.partial(
-            BatchNorm,
-            groups=self.bn_groups,
-            axis_name=self.axis_name,
-            epsilon=1e-3 if self.tensorflow else 1e-5,
-            parts=part[1],
-            dtype=self.dtype,
-        )
-        x = images.astype(self.dtype)
-        if not start:
-            x = Conv(self.stem, 3, 2, padding=padding, dtype=self.dtype, name="conv_stem")(x)
-            x = self.activation(norm(name="bn1")(x, train))
-        depths = [stage.depth for stage in self.stages]
-        for i, stage in enumerate(self.stages[first:last], start=first):
-            for j in range(stage.depth):
-                x = Block(
-                    width=stage.width,
-                    expansion=stage.expansion,
-                    kernel=stage.kernel,
-                    stride=stage.stride if j == 0 else 1,
-                    activation=self.activation,
-                    squeeze_excite=self.squeeze_excite,
-                    drop_path_rate=self.drop_path_rate * (sum(depths[:i]) + j) / sum(depths),
-                    axis_name=self.axis_name,
-                    norm=norm,
-                    padding=padding,
-                    dtype=self.dtype,
-                    name=f"blocks_{i}_{j}",
-                )(x, train, part)
-        if stop:
-            return x.astype(accumulator(x))
-        x = Conv(self.head, dtype=self.dtype, name="conv_head")(x)
-        x = self.activation(norm(name="bn2")(x, train))
-        x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
-        if self.num_classes == 0:
-            return x
-        x = Dropout(self.drop_rate, self.axis_name)(x, train, part)
-        return nn.Dense(self.num_classes, kernel_init=linear_init, name=self.CLASSIFIER)(x)
+    def blocks_of(self, number: int, norm):
+        """Inverted bottlenecks, of which the first may halve H and W."""
+        depths, stage = [stage.depth for stage in self.stages], self.stages[number]
+        for j in range(stage.depth):
+            yield Block(
+                width=stage.width,
+                expansion=stage.expansion,
+                kernel=stage.kernel,
+                stride=stage.stride if j == 0 else 1,
+                activation=self.activation,
+                squeeze_excite=self.squeeze_excite,
+                drop_path_rate=self.drop_path_rate * (sum(depths[:number]) + j) / sum(depths),
+                axis_name=self.axis_name,
+                norm=norm,
+                padding=self.padding,
+                dtype=self.dtype,
+                name=f"blocks_{number}_{j}",
+            )
+
+    def head_of(self, x, norm, train: bool):
+        """A convolution of one pixel to the features that are pooled."""
+        conv = Conv(self.head, dtype=self.dtype, name="conv_head")
+        return self.activation(norm(name="bn2")(conv(x), train))
 
 
 def round_width(width: float) -> int:

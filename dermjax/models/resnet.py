@@ -12,11 +12,8 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dermjax.models.layers import WHOLE, Conv, Dropout, DropPath, Part, linear_init
-from dermjax.models.norm import BatchNorm
-from dermjax.models.precision import accumulator
-from dermjax.models.preprocessing import Preprocessing
-from dermjax.models.section import section
+from dermjax.models.layers import Conv, DropPath, Part
+from dermjax.models.network import Network
 
 
 class Block(nn.Module):
@@ -61,101 +58,53 @@ class Block(nn.Module):
         return nn.relu(x + DropPath(self.drop_path_rate, self.axis_name)(y, train, part))
 
 
-class ResNet(nn.Module):
-    """The network; `create` in `dermjax.models` builds it by name.
+class ResNet(Network):
+    """ResNet of four layers; see `Network` for what all networks have.
+
+    Block i of n is dropped with probability `drop_path_rate * i / (n - 1)`.
 
     Attributes:
         depths: Blocks of the four layers.
         bottleneck: Form of the blocks.
         small_images: Whether the stem keeps H and W (3x3, stride 1, no pooling): for about 32 px.
         zero_init_last: Whether blocks start as their shortcut: timm's rule, not torchvision's.
-        num_classes: 0 returns the features instead of logits.
-        architecture: The name it was created by.
-        preprocessing: What it expects of its input.
-        drop_rate: Probability in [0, 1) of dropping a feature before the classifier.
-        drop_path_rate: Block i of n is dropped with probability `drop_path_rate * i / (n - 1)`.
-        bn_groups: Statistics groups of the global batch, see `BatchNorm`.
-        axis_name: The axis the batch is spread over.
-        dtype: What the network computes in; parameters, statistics and results are float32.
     """
 
     CLASSIFIER: ClassVar[str] = "fc"
 
     depths: tuple[int, ...]
     bottleneck: bool
-    num_classes: int
     small_images: bool = False
     zero_init_last: bool = True
-    architecture: str = ""
-    preprocessing: Preprocessing = Preprocessing()
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-    bn_groups: int = 1
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers' outputs, in order, for `start` and `stop`."""
         return tuple(f"layer{i + 1}" for i in range(len(self.depths)))
 
-    @nn.compact
-    def __call__(
-        self, images, train: bool = False, *, start: str = "", stop: str = "", part: Part = WHOLE
-    ):
-        """Classifies or embeds a batch, or runs a section of the network.
+    def stem_of(self, x, norm, train: bool):
+        """A convolution, and pooling where images are large."""
+        size, stride = (3, 1) if self.small_images else (7, 2)
+        x = Conv(64, size, stride, dtype=self.dtype, name="conv1")(x)
+        x = nn.relu(norm(name="bn1")(x, train))
+        return x if self.small_images else nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
-        Args:
-            images: `[B, H, W, 3]` float, normalised; with `start`, what `stop` of it returned.
-            train: Whether to use batch statistics (`batch_stats` must be mutable to store them) and
-                to drop (the stream `dropout` must be given, with the same key on every device).
-            start: One of `layers`, whose output is given; "" for images.
-            stop: One of `layers`, whose output is wanted; "" for the end.
-            part: (index, count): images are this one of equal runs of the device's share.
-
-        Returns:
-            Logits `[B, num_classes]`, or features `[B, F]` if `num_classes` is 0, float32; with
-            `stop`, the layer's output `[B, h, w, C]`, float32.
-
-        Raises:
-            ValueError: There is no such layer, or `stop` does not come after `start`.
-        """
-        first, last = section(self.layers, start, stop)
-        norm = functools.partial(
-            BatchNorm,
-            groups=self.bn_groups,
-            axis_name=self.axis_name,
-            parts=part[1],
-            dtype=self.dtype,
-        )
-        x = images.astype(self.dtype)
-        if not start:
-            size, stride = (3, 1) if self.small_images else (7, 2)
-            x = Conv(64, size, stride, dtype=self.dtype, name="conv1")(x)
-            x = nn.relu(norm(name="bn1")(x, train))
-            if not self.small_images:
-                x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    def blocks_of(self, number: int, norm):
+        """Residual blocks, of which the first halves H and W in all layers but the first."""
         depths = self.depths
-        for i, depth in enumerate(depths[first:last], start=first):
-            for j in range(depth):
-                x = Block(
-                    width=64 * 2**i,
-                    stride=2 if i > 0 and j == 0 else 1,
-                    bottleneck=self.bottleneck,
-                    zero_init_last=self.zero_init_last,
-                    drop_path_rate=self.drop_path_rate * (sum(depths[:i]) + j) / (sum(depths) - 1),
-                    axis_name=self.axis_name,
-                    norm=norm,
-                    dtype=self.dtype,
-                    name=f"layer{i + 1}_{j}",
-                )(x, train, part)
-        if stop:
-            return x.astype(accumulator(x))
-        x = jnp.mean(x, axis=(1, 2), dtype=accumulator(x))
-        if self.num_classes == 0:
-            return x
-        x = Dropout(self.drop_rate, self.axis_name)(x, train, part)
-        return nn.Dense(self.num_classes, kernel_init=linear_init, name=self.CLASSIFIER)(x)
+        for j in range(depths[number]):
+            before = sum(depths[:number]) + j
+            yield Block(
+                width=64 * 2**number,
+                stride=2 if number > 0 and j == 0 else 1,
+                bottleneck=self.bottleneck,
+                zero_init_last=self.zero_init_last,
+                drop_path_rate=self.drop_path_rate * before / (sum(depths) - 1),
+                axis_name=self.axis_name,
+                norm=norm,
+                dtype=self.dtype,
+                name=f"layer{number + 1}_{j}",
+            )
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
