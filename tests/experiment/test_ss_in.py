@@ -151,11 +151,12 @@ def test_a_study_pretrains_for_ss_and_for_ss_in_once(clinic, tmp_path, capsys):
     assert "[2 of 6] SS-IN alpha 0.5 trial 0" in said and "all 6 runs are done" in said
     found = {}
     for planned_run in plan.finished(epath.Path(folder)):
-        results = results_of(planned_run.directory)
+        results = planned_run.folder.results()
         found.setdefault(planned_run.strategy, set()).add(results["pretraining"])
         rates = {"SS": config.run.pretrain.learning_rate, "SS-IN": 1e-5}
         rate = rates.get(planned_run.strategy)
-        assert planned_run.config.get("pretrain", {}).get("learning_rate") == rate
+        stage = planned_run.settings.pretrain
+        assert (stage and stage.learning_rate) == rate
     assert found["FS"] == {None} and found["SS"] != found["SS-IN"]
     assert len(found["SS"]) == len(found["SS-IN"]) == 1
     assert len(list((folder / "runs").glob("pretrain-*"))) == 2
