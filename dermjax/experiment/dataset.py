@@ -116,10 +116,7 @@ def prepare(settings: RunSettings, writer: Writer) -> Dataset:
     cache = cache_dir(settings.data.cache_dir)
     workers = settings.data.workers or os.cpu_count() or 1
     with exclusive_in_turn(cache / "prepared", writer):
-        source = settings.data.source
-        if source == "synthetic":
-            source = _embedded(settings.data.synthetic, cache, workers, writer)
-        manifest = _manifest(settings, source, workers, writer)
+        manifest = _manifest(settings, workers, writer)
         for note in manifest.notes:
             writer.say(f"data: {note}")
         frame = manifest.frame
@@ -172,8 +169,11 @@ def prepare(settings: RunSettings, writer: Writer) -> Dataset:
     )
 
 
-def _manifest(settings: RunSettings, source: str, workers: int, writer: Writer) -> Manifest:
+def _manifest(settings: RunSettings, workers: int, writer: Writer) -> Manifest:
     """The checked table in an order of its own, every photograph having been looked at once."""
+    source, cache = settings.data.source, cache_dir(settings.data.cache_dir)
+    if source == "synthetic":
+        source = _embedded(settings.data.synthetic, cache, workers, writer)
     manifest = layouts.load(
         source,
         labelled=settings.task != "pretrain",
@@ -183,7 +183,7 @@ def _manifest(settings: RunSettings, source: str, workers: int, writer: Writer) 
         near=settings.data.near_duplicates,
         allow=settings.data.allow,
         redact=settings.data.redact,
-        cache_dir=cache_dir(settings.data.cache_dir) / "scans",
+        cache_dir=cache / "scans",
         work=Work(workers, writer.track),
     )
     return in_order(manifest)
@@ -200,10 +200,7 @@ def fingerprint(settings: RunSettings, writer: Writer) -> str:
     cache = cache_dir(settings.data.cache_dir)
     workers = settings.data.workers or os.cpu_count() or 1
     with exclusive_in_turn(cache / "prepared", writer):
-        source = settings.data.source
-        if source == "synthetic":
-            source = _embedded(settings.data.synthetic, cache, workers, writer)
-        return _manifest(settings, source, workers, writer).fingerprint
+        return _manifest(settings, workers, writer).fingerprint
 
 
 def _cifar10(settings: RunSettings, writer: Writer) -> Dataset:
