@@ -201,7 +201,7 @@ def _other_fields(
         if own[field] != theirs[field] and own[needed] == value:
             ours, others = wording.value(own[field]), wording.value(theirs[field])
             yield f"{what}, {words}: {ours}; {whose}: {others}."
-    for field in theirs["augment"]:
+    for field in sorted(theirs["augment"]):
         ours, others = (wording.value(one["augment"][field], " to ") for one in (own, theirs))
         if ours != others:
             yield f"{what}, augmentation ({field.replace('_', ' ')}): {ours}; {whose}: {others}."
