@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).with_name("accelerator.py")
 # Compiling is nearly all of the time, and speed is not what this test looks at.
 FLAGS = (

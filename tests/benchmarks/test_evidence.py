@@ -15,6 +15,8 @@ from PIL import Image
 
 from tests.experiment.clinic import write_clinic, write_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):

@@ -7,6 +7,8 @@ import recipes
 
 from tests.experiment.clinic import write_clinic
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def search(tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 """The simulation of the saliency page's mistakes, on few pages."""
 
 import numpy as np
+import pytest
 from _report import Report
 from _saliency_null import measure
+
+pytestmark = pytest.mark.slow
 
 
 def test_findings_and_intervals_hold_what_they_promise():

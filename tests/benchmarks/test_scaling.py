@@ -16,6 +16,8 @@ from _links import LINKS, Step, changed, other_forms, predict
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+pytestmark = pytest.mark.slow
+
 AXIS, DEVICES, FLOAT = "devices", 8, 4
 SCRIPT = pathlib.Path(__file__).with_name("scaling.py")
 

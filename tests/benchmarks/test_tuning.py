@@ -8,6 +8,8 @@ import tuning
 from dermjax.cli import task
 from tests.experiment.clinic import tiny_config, write_clinic
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "plain": {},
     "kept": {"learning_rate": 1e-2, "encoder_rate": 0.1, "sampling": "balanced"},

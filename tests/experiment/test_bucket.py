@@ -30,6 +30,8 @@ from dermjax.training.writer import Writer
 from tests.data.cifar10_files import write_cifar10
 from tests.experiment.clinic import tiny_config
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUCKET = "clinics-bucket"
 DATA, RUN = f"gs://{BUCKET}/clinic/photos.csv", f"gs://{BUCKET}/runs/ss"

@@ -8,6 +8,8 @@ import pytest
 from tests.chaos import Chaos
 from tests.experiment.disturbed import Disk, Run
 
+pytestmark = pytest.mark.slow
+
 DISTURBANCES = [
     ("kill -9 of a worker", "drawing"),
     ("kill -9", "pretraining: monitor"),

@@ -19,6 +19,8 @@ from dermjax.study import plan
 from tests.experiment.clinic import tiny_config, with_fields, write_clinic, write_weights
 from tests.experiment.ends import differences, end_of, final_params
 
+pytestmark = pytest.mark.slow
+
 STILL = dict(pretrain__learning_rate=1e-9, pretrain__weight_decay=0.0)
 
 

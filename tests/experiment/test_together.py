@@ -22,6 +22,8 @@ from dermjax.training.watch import GONE
 from tests.experiment.clinic import write_clinic
 from tests.experiment.ends import read_state
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STEPS, EVERY = 40, 4
 FIELDS = {

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "launch" / "local.sh"
 HEAD = """
 import os, pathlib, signal, sys, time

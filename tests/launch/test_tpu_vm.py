@@ -13,6 +13,8 @@ import pytest
 
 from tests.launch.cloud import Cloud
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = pathlib.Path(__file__).resolve().parents[2] / "launch"
 NAMES = {
     "TPU_NAME": "vm",

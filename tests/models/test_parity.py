@@ -17,7 +17,7 @@ from dermjax.models import pretrained
 from dermjax.models.layers import DropPath
 from dermjax.models.norm import BatchNorm
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
 # Every kind of block at its smallest, and the paper's network: a step of B4 compiles for half a
 # minute, and the networks between are made of the same parts.
 WITH_GRADIENTS = (

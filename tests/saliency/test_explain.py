@@ -19,6 +19,8 @@ from dermjax.saliency.settings import SaliencySettings
 from tests.experiment.clinic import CLASSES, with_fields
 from tests.experiment.test_run import read_csv
 
+pytestmark = pytest.mark.slow
+
 CHEAP = {"method": "grad_cam", "compare": (), "scores": False}
 
 

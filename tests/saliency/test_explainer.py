@@ -17,6 +17,8 @@ from dermjax.saliency.settings import SaliencySettings
 from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
+pytestmark = pytest.mark.slow
+
 SIZE, COUNT = 32, 3
 FEW = dict(steps_feature=2, steps_input=3, draws=2)
 FEW_OF_GAN = dict(gan_epochs=1, gan_samples=8, gan_groups=2, gan_batch_size=4)

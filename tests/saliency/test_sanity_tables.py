@@ -12,6 +12,8 @@ from dermjax.cli import task
 from dermjax.saliency import explainer, map_store, randomisation, repeatability, similarity
 from tests.saliency.test_explain import CHEAP, arrays, config_of, records
 
+pytestmark = pytest.mark.slow
+
 LAYERS = (
     "classifier", "bn2", "conv_head", "blocks_1_1", "blocks_1_0", "blocks_0_0", "bn1", "conv_stem",
 )  # fmt: skip

@@ -32,6 +32,8 @@ from tests.saliency import score_oracle as oracle
 from tests.saliency.patch_network import NETWORK, SIDE, VARIABLES
 from tests.saliency.test_explain import config_of
 
+pytestmark = pytest.mark.slow
+
 IMAGES, MAPS = 5, 2
 SETTINGS = ScoreSettings(
     least_probability=0.0,

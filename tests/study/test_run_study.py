@@ -16,6 +16,8 @@ from dermjax.study.settings import StudySettings
 from tests.experiment.clinic import tiny_config, write_clinic
 from tests.study.made_up import write_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory):
