@@ -324,9 +324,9 @@ def test_items_are_taken_evenly(items, count, wanted):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sanity__images": -1}, "config.sanity.images = -1 must be at least 0"),
-        ({"sanity__layers": 1}, "config.sanity.layers = 1 must be at least 2"),
-        ({"repeats": 0}, "config.repeats = 0 must be at least 1"),
+        ({"sanity__images": -1}, "config.sanity.images = -1, but it must be at least 0"),
+        ({"sanity__layers": 1}, "config.sanity.layers = 1, but it must be at least 2"),
+        ({"repeats": 0}, "config.repeats = 0, but it must be at least 1"),
     ],
 )
 def test_mistakes_are_named(base, tmp_path, fields, message):
