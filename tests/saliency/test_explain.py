@@ -306,7 +306,10 @@ def test_maps_that_are_not_finite_are_named_and_the_others_kept(
         ({"method": "gradcam"}, "config.method = 'gradcam' is no method.*did you mean 'grad_cam'"),
         ({"compare": ("lime",)}, "config.compare = 'lime' is no method; there are input_iba"),
         ({"prior": "wgan"}, "config.prior = 'wgan', but it must be one of iba, gan"),
-        ({"choose": "best"}, "config.choose = 'best', but it must be one of random, correct, wrong"),
+        (
+            {"choose": "best"},
+            "config.choose = 'best', but it must be one of random, correct, wrong",
+        ),
         ({"layer": "blocks.9"}, "config.layer = 'blocks.9' is no layer of efficientnet_tiny.*blo"),
         ({"target": "acnee"}, "'acnee' is no class of this run; there are acne.*mean 'acne'"),
         ({"images": "/nowhere/*.jpg"}, "config.images = '/nowhere/.*' matches no file"),

@@ -137,11 +137,12 @@ def test_scores_depend_neither_on_devices_nor_on_batches(devices, images_per_bat
 def test_smaller_chunks_are_taken_where_the_memory_is_too_small(monkeypatch):
     made, sizes, said = perturbation.answers, [], []
 
-    def small(*given, chunk, **named):
-        sizes.append(chunk)
-        if chunk > 4:
+    def small(*given):
+        *_, changes = given
+        sizes.append(changes.chunk)
+        if changes.chunk > 4:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return made(*given, chunk=chunk, **named)
+        return made(*given)
 
     monkeypatch.setattr(perturbation, "answers", small)
     found = numbers(scores_of(explained_by(1, 16, said)))
