@@ -149,7 +149,6 @@ def test_an_empty_map_is_said_to_be_what_its_method_makes_of_it(method):
     assert "1 of 1 map is empty (a.jpg)" in line and "needs nothing of the image" not in line
     assert ("cut off, as Grad-CAM does" in line) == (method == "grad_cam")
     assert ("price of information" in line) == ("iba" in method)
-    config = config_file.get_config("run=runs/a")
     reading = sheet._reading(method, scored=True)
     assert ("random numbers" in reading) == (method == "random")
     assert ("looks" in sheet._title(method)) == (method != "random")
