@@ -1,4 +1,4 @@
-"""How long work on photographs is done: by how many processes, and who shows its progress."""
+"""How work on many photographs is done: by how many processes, and who shows its progress."""
 
 import dataclasses
 from collections.abc import Callable, Iterable

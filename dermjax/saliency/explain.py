@@ -48,14 +48,18 @@ def run(settings: SaliencySettings, workdir: str = "") -> int:
     _check_target(settings.target, results["classes"])
     directory = (stores.folder(workdir) if workdir else source.path) / FOLDER
     compile_cache.keep_compiled(cache_dir(trained.data.cache_dir) / "xla")
-    devices, writer = parallel.all_devices(), Writer()
-    explainer = _explainer(settings, trained, source, devices, writer)
+    writer = Writer()
+    explainer = _explainer(settings, trained, results, source, writer)
     if settings.scores:
         changes(settings.score, explainer.size)  # whether they fit its images
     with exclusive(directory, writer, wait=False):
         dataset = as_recorded(prepare(trained, writer), source)
         _check_classes(dataset, results)
-        context, how = _context(settings, explainer, dataset, source, directory, writer)
+        if settings.images:
+            samples, how = from_files(settings, dataset, trained.data)
+        else:
+            samples, how = choose(settings, dataset, source)
+        context = _context(settings, explainer, dataset, samples, directory, writer)
         failed = [line for method in context.methods for line in _make(context, method)]
         if settings.scores:
             scoring.score(context)
@@ -73,15 +77,11 @@ def _context(
     settings: SaliencySettings,
     explainer: Explainer,
     dataset: Dataset,
-    source: RunFolder,
+    samples: list[Sample],
     directory: epath.Path,
     writer: Writer,
-) -> tuple[SaliencyContext, str]:
-    """The images that are explained, with all that explains them; and how they were chosen."""
-    if settings.images:
-        samples, how = from_files(settings, dataset, source.settings().data)
-    else:
-        samples, how = choose(settings, dataset, source)
+) -> SaliencyContext:
+    """The images that are explained, with all that explains them."""
     statistics = LayerStatistics(
         explainer,
         dataset,
@@ -92,10 +92,7 @@ def _context(
     )
     explained = _explained(settings.target, dataset.classes, explainer, samples)
     maps = Maps(directory, list(dataset.classes))
-    return (
-        SaliencyContext(settings, explainer, explained, maps, statistics, directory, writer),
-        how,
-    )
+    return SaliencyContext(settings, explainer, explained, maps, statistics, directory, writer)
 
 
 def _results(source: RunFolder) -> dict[str, Any]:
@@ -132,8 +129,8 @@ def _check_classes(dataset: Dataset, results: dict[str, Any]) -> None:
 def _explainer(
     settings: SaliencySettings,
     trained: RunSettings,
+    results: dict[str, Any],
     source: RunFolder,
-    devices: parallel.Devices,
     writer: Writer,
 ) -> Explainer:
     """The selected network on what it was trained on.
@@ -141,7 +138,7 @@ def _explainer(
     Raises:
       ValueError: its checkpoint is gone, or it has no such layer.
     """
-    classes = len(source.results()["classes"])
+    devices, classes = parallel.all_devices(), len(results["classes"])
     model = models.create(
         trained.model.name, num_classes=classes, dtype=networks.dtype(trained, devices)
     )

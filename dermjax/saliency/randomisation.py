@@ -16,9 +16,10 @@ images for each row.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,10 @@ def randomise(context: SaliencyContext) -> Checked | None:
         return None
     layers = similarity.layers_from_last(explainer.model, explainer.variables, explainer.size)
     rows = evenly(layers, settings.sanity.layers)
-    checked = {method: _OfMethod(context, method, some).rows(layers, rows) for method in methods}
+    fresh = functools.cache(lambda: models.initialize(explainer.model, _seed(settings.seed)))
+    checked = {
+        method: _OfMethod(context, method, some).rows(layers, rows, fresh) for method in methods
+    }
     return Checked([one.sample.patient for one in some], layers, checked)
 
 
@@ -98,8 +102,16 @@ class _OfMethod:
         path = context.directory / f"sanity-{method}.json"
         self._known = _Known(path, json.loads(json.dumps(mark)))
 
-    def rows(self, layers: Sequence[str], wanted: Sequence[str]) -> dict[str, list]:
-        """Both measures of each image, by row; each row is written as soon as it is there."""
+    def rows(
+        self, layers: Sequence[str], wanted: Sequence[str], fresh: Callable[[], Any]
+    ) -> dict[str, list]:
+        """Both measures of each image, by row; each row is written as soon as it is there.
+
+        Args:
+          layers: all of the network's, from the last to the first.
+          wanted: those of `layers` that are rows.
+          fresh: gives the untrained network's variables, which are drawn when they are needed.
+        """
         known, every = self._known, (OTHER_NOISE, *wanted)
         missing = [row for row in every if row not in known.rows]
         if not missing:
@@ -107,9 +119,8 @@ class _OfMethod:
         if OTHER_NOISE in missing:
             known.add(OTHER_NOISE, self._under_other_noise())
         if set(missing) - {OTHER_NOISE}:
-            explainer = self._context.explainer
-            fresh = models.initialize(explainer.model, _seed(self._context.settings.seed))
-            for layer, variables in similarity.cascade(explainer.variables, fresh, layers):
+            trained = self._context.explainer.variables
+            for layer, variables in similarity.cascade(trained, fresh(), layers):
                 if layer in missing:
                     known.add(layer, self._drawn_anew(layer, variables))
         return {row: known.rows[row] for row in every}

@@ -96,8 +96,9 @@ class StudySettings(Section):
         fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
         pretrain = None
         if kind.pretrains:
-            repeat = trial if self.pretrainings > 1 else self.pretraining(base).repeat
-            pretrain = dataclasses.replace(self.pretraining(base), repeat=repeat)
+            pretrain = self.pretraining(base)
+            if self.pretrainings > 1:
+                pretrain = dataclasses.replace(pretrain, repeat=trial)
         starts = pretrain.init == "imagenet" if pretrain else kind.from_weights
         return RunSettings(
             **fields

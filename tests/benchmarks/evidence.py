@@ -26,8 +26,11 @@ import time
 import zipfile
 
 import _pack
+from etils import epath
 
-from dermjax.strategies import STRATEGIES, file_name, split
+from dermjax.runs.run_folder import RunFolder, folder_name
+from dermjax.strategies import STRATEGIES, split
+from dermjax.study.settings import RUNS
 from dermjax.training.writer import MetricsFile
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -324,14 +327,14 @@ def folder(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
 def _run(
     root, name: str, number: int, strategy: str, plan: Plan, trial: int, alpha=""
 ) -> pathlib.Path:
-    share = format(float(alpha or plan.alphas.split("+")[0]), "g")
-    run = f"{file_name(strategy)}-alpha{share}-trial{trial}"
-    return folder(root, name, number) / "runs" / run
+    share = float(alpha or plan.alphas.split("+")[0])
+    return folder(root, name, number) / RUNS / folder_name(strategy, share, trial)
 
 
 def _probe_file(source: pathlib.Path, strategy: str, alpha: str, trial: int) -> pathlib.Path:
     encoder = "pretrain" if _base(strategy).pretrains else "start"
-    return source / f"probe-{encoder}-alpha{alpha}-trial{trial}-balanced.json"
+    path = RunFolder(epath.Path(source)).probe(encoder, float(alpha), trial, balanced=True)
+    return pathlib.Path(path)
 
 
 def show(root: pathlib.Path, name: str, plan: Plan) -> None:
