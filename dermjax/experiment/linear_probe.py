@@ -17,7 +17,7 @@ from dermjax.runs.files import write_text
 from dermjax.runs.json_numbers import or_none
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
-from dermjax.runs.run_folder import RunFolder, read_features, write_features
+from dermjax.runs.run_folder import RunFolder, features_of, read_features, write_features
 from dermjax.settings import RunSettings
 from dermjax.statistics import measures, probe
 from dermjax.training import compile_cache, parallel, processes
@@ -122,11 +122,7 @@ def _read_features(path: epath.Path, mark: str, dataset: Dataset) -> np.ndarray 
     arrays = read_features(path)
     if arrays is None or str(arrays.get("mark")) != mark:
         return None
-    place = {name: i for i, name in enumerate(arrays["id"].tolist())}
-    names = dataset.frame["name"].tolist()
-    if not place.keys() >= set(names):
-        return None
-    return arrays["features"][[place[name] for name in names]]
+    return features_of(arrays, dataset.frame["name"].tolist())
 
 
 def _trained_size(trained: RunSettings, encoder: str) -> int:

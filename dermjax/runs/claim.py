@@ -8,6 +8,7 @@ from etils import epath
 
 from dermjax.runs.files import write_text
 from dermjax.settings import RunFields
+from dermjax.settings.section import flat
 
 CONFIG = "config.json"
 # Fields that say where and how it is computed, or how a run is called, not what: the results are
@@ -40,7 +41,7 @@ def claim(directory: epath.Path, config: Mapping[str, Any]) -> None:
 
 def _differences(old: dict, new: dict) -> list[str]:
     """`field: old -> new` for every field that differs."""
-    old, new = _flat(old), _flat(new)
+    old, new = flat(old), flat(new)
     found = []
     since = _since()
     for field in sorted(old.keys() | new.keys()):
@@ -55,13 +56,3 @@ def _since() -> dict[str, Any]:
     """What folders did without the fields that came after them: of a run, and of a study."""
     fields = RunFields.since()
     return fields | {f"run.{name}": value for name, value in fields.items()} | {"pretrainings": 1}
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

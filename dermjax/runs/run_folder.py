@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -198,6 +198,14 @@ def read_features(path: epath.Path) -> dict[str, np.ndarray] | None:
             return dict(arrays)
     except (OSError, ValueError, KeyError):
         return None
+
+
+def features_of(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray | None:
+    """`[len(names), F]`, the rows of `read_features` by image; None where one is missing."""
+    place = {name: i for i, name in enumerate(arrays["id"].tolist())}
+    if not place.keys() >= set(names):
+        return None
+    return arrays["features"][[place[name] for name in names]]
 
 
 def write_features(path: epath.Path, **arrays: np.ndarray) -> None:

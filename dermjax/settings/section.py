@@ -110,6 +110,17 @@ class Section:
         self.check(field, getattr(self, field) in choices, f"one of {', '.join(choices)}")
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of nested sections by their whole names, such as `pretrain.augment.hue`."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
 def _place(section: str, field: str) -> str:
     return f"{section}.{field}" if section else field
 

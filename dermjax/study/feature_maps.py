@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from dermjax.runs.files import whole_file
-from dermjax.runs.run_folder import read_features
+from dermjax.runs.run_folder import features_of, read_features
 from dermjax.statistics import tsne
 from dermjax.study import figures
 from dermjax.study.results import Outcome, Outcomes
@@ -72,7 +72,7 @@ def _features(run: Outcome, images: np.ndarray) -> np.ndarray:
     """`[B, F]` float32 in the order of the study's images."""
     path = run.planned.folder.test_features
     arrays = read_features(path)
-    if arrays is None:
+    features = None if arrays is None else features_of(arrays, images.tolist())
+    if features is None:
         raise ValueError(f"{path} cannot be read any more; --config.report.tsne=False goes without")
-    place = {name: i for i, name in enumerate(arrays["id"].tolist())}
-    return arrays["features"][[place[name] for name in images.tolist()]].astype(np.float32)
+    return features.astype(np.float32)

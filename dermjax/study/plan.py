@@ -3,14 +3,13 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from etils import epath
 
 from dermjax.configs import common
 from dermjax.runs.run_folder import RESULTS, RunFolder, folder_name
 from dermjax.settings import RunFields, RunSettings
+from dermjax.settings.section import flat
 from dermjax.strategies import file_name
 from dermjax.study.settings import RUNS, StudySettings, known_strategies
 
@@ -57,12 +56,16 @@ class Planned:
     def flags(self) -> list[str]:
         """What a user would type behind `python -m dermjax.main` to get this very run."""
         argument, strategy = _argument(self.settings), self.settings.strategy
-        usual = RunFields.from_config(common.make_config(strategy, argument)).to_dict()
-        changes = _changes(self.settings.to_dict(), usual)
+        usual = flat(RunFields.from_config(common.make_config(strategy, argument)).to_dict())
+        fields = flat(self.settings.to_dict())
         return [
             f"--config=configs/{file_name(strategy)}.py:{argument}",
             f"--workdir={self.folder}",
-            *(f"--config.{field}={value}" for field, value in changes),
+            *(
+                f"--config.{field}={value}"
+                for field, value in sorted(fields.items())
+                if value != usual[field]
+            ),
         ]
 
 
@@ -93,17 +96,3 @@ def _argument(run: RunSettings) -> str:
     source = common.ARGUMENTS["data"] if re.search("[,'\"]|^\\s|\\s$", data.source) else data.source
     given = (run.scale, source, run.model.name, f"{data.alpha:g}", data.trial)
     return ",".join(f"{name}={value}" for name, value in zip(_ARGUMENTS, given, strict=True))
-
-
-def _changes(
-    fields: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
-) -> list[tuple[str, Any]]:
-    """Fields that are not as usual, by their whole names, as absl reads them back."""
-    found = []
-    for name in sorted(fields):
-        value, other = fields[name], usual[name]
-        if isinstance(value, Mapping):
-            found += _changes(value, other, f"{prefix}{name}.")
-        elif value != other:
-            found.append((prefix + name, value))
-    return found

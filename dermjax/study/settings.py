@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from dermjax import stores
 from dermjax.settings import PretrainSettings, RunFields, RunSettings
-from dermjax.settings.section import Section
+from dermjax.settings.section import Section, flat
 from dermjax.strategies import STRATEGIES, VARIANTS, split
 
 RUNS = "runs"  # the folder of a study's runs
@@ -138,7 +138,7 @@ class StudySettings(Section):
     def _check_ss_in(self) -> None:
         """Whether SS and SS-IN are two strategies, and SS-IN's fields have a run."""
         if self.ss_in and "SS-IN" not in self.bases():
-            field, value = next(iter(_flat(self.ss_in)))
+            field, value = next(iter(flat(self.ss_in).items()))
             raise ValueError(
                 f"config.ss_in.pretrain.{field} = {value} is of SS-IN, which is not among "
                 f"config.strategies = {self.strategies}: add it, or leave the field out"
@@ -186,14 +186,3 @@ def _set_fields(section: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in section.items()
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """(whole name, value) of every field."""
-    found = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, value))
-    return found
