@@ -222,8 +222,7 @@ def train_step(
       config: the loss, its negatives, and the axis.
 
     Returns:
-      The new state, and scalars equal on all devices: those of `_query_loss`, `_origin_of_keys` and
-      `_health`.
+      The new state, and scalars equal on all devices (`_query_loss`, `_origin_of_keys`, `_health`).
 
     Raises:
       ValueError: `accumulate_steps` does not divide b, or tears the networks' batch norm groups.
@@ -235,8 +234,7 @@ def train_step(
     # m = .999 would be lost in bfloat16: both are float32 (MoCo, equation 2).
     rate = 1 - config.momentum(state.step)
     params_ema = optax.incremental_update(state.params, state.params_ema, rate)
-    # Pixels are gathered as uint8, before the augmentation: a quarter of the bytes, same views
-    # (tests/benchmarks/scaling.py).
+    # As uint8, before the augmentation: a quarter of the bytes (tests/benchmarks/scaling.py).
     everyone = collectives.all_gather(batch, config.axis)
     given = dict(rngs={"shuffle": shuffle_rng, "dropout": dropout_rng}, apply=apply, config=config)
     keys, batch_stats_ema = _keys(
@@ -260,7 +258,9 @@ def train_step(
     # Keys of view 0 before those of view 1, as the notebook has it.
     newest = jnp.concatenate(keys[::-1])
     ids = jnp.concatenate([view.shown(everyone)["id"] for view in answering[::-1]])
-    queue = enqueue(state.queue, state.queue_ids, state.queue_pointer, newest, ids)
+    queue, queue_ids, pointer = enqueue(
+        state.queue, state.queue_ids, state.queue_pointer, newest, ids
+    )
     new_state = dataclasses.replace(
         state,
         step=state.step + 1,
@@ -269,7 +269,9 @@ def train_step(
         batch_stats=batch_stats,
         batch_stats_ema=batch_stats_ema,
         opt_state=opt_state,
-        **dict(zip(("queue", "queue_ids", "queue_pointer"), queue, strict=True)),
+        queue=queue,
+        queue_ids=queue_ids,
+        queue_pointer=pointer,
     )
     return new_state, scalars | _health(newest, state.queue_ids, grads)
 
