@@ -31,8 +31,12 @@ setup(
     ],
     python_requires=">=3.11",
     # The configs stand at the top level for whoever reads the project, and travel inside the
-    # package for whoever installs it: `--config=configs/ss.py` works from any folder.
-    packages=[*find_packages(include=["dermjax", "dermjax.*"]), "dermjax.configs"],
+    # package for whoever installs it: `--config=configs/ss.py` works from any folder. Type checkers
+    # and editors find them by the link `dermjax/configs`, which Windows does not check out as one.
+    packages=[
+        *find_packages(include=["dermjax", "dermjax.*"], exclude=["dermjax.configs"]),
+        "dermjax.configs",
+    ],
     package_dir={"dermjax.configs": "configs"},
     package_data={
         "dermjax": ["py.typed"],

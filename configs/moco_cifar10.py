@@ -14,8 +14,9 @@ group is a run of neighbours, not every eighth image; the stem starts as the oth
 the symmetric loss is reported as the mean of its two directions (and trained as their sum).
 """
 
-from dermjax.configs import common
 from ml_collections import ConfigDict
+
+from dermjax.configs import common
 
 _STEPS_PER_EPOCH = 97  # whole batches of 512 in 50,000 images
 _ARGUMENTS = {"data": "", "epochs": 200, "symmetric": False}

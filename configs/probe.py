@@ -9,8 +9,9 @@ Seconds after the first time: features are computed once per encoder and kept in
 predicted once by the chosen one.
 """
 
-from dermjax.configs import common
 from ml_collections import ConfigDict
+
+from dermjax.configs import common
 
 _ARGUMENTS = {
     "run": "",  # folder of a run of ss.py, ss_in.py, in.py or fs.py

@@ -15,8 +15,9 @@ Numbers: the public InputIBA code's configuration for dermatology [authors]; cho
 project [ours].
 """
 
-from dermjax.configs import common
 from ml_collections import ConfigDict
+
+from dermjax.configs import common
 
 _ARGUMENTS = {
     "run": "",  # folder of a finished run of ss.py, ss_in.py, in.py or fs.py

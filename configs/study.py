@@ -16,10 +16,10 @@ the folder share the work. SS-balanced, SS-weights, SS-logit, SS-focal (and the 
 and FS) are strategies with an option for rare classes.
 """
 
-from dermjax.configs import common
 from ml_collections import ConfigDict, config_dict
 
 from dermjax import strategies
+from dermjax.configs import common
 
 ARGUMENTS = {
     "strategies": "SS+IN+FS",  # [paper]; there is SS-IN, too

@@ -1,7 +1,9 @@
 """Eight CPU devices for every test, set before anything imports jax; comparisons that must run."""
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -17,6 +19,14 @@ if _MADE_HERE:
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="dermjax-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[_FOLDER]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+# A tiny network is compiled for longer than it runs: without LLVM's dear passes a run of one takes
+# three quarters of the time.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        os.environ.get("XLA_FLAGS", ""),  # the last one counts
+    ]
+)
 
 
 def pytest_unconfigure():
@@ -57,6 +67,15 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"--require-parity: this comparison was skipped ({report.longrepr[2]})"
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten_programs():
+    """What a file's tests have compiled is let go behind it: it took gigabytes of each worker."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import inspect
 import re
 
 import pytest
+
 from dermjax.configs import common, ss_in
 from dermjax.configs import study as study_file
-
 from dermjax.settings import RunSettings
 from dermjax.steps import optimizer
 

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from dermjax.configs import common, study
 
 from dermjax import stores
+from dermjax.configs import common, study
 from dermjax.data import layouts
 from dermjax.data.problems import ManifestError
 from dermjax.runs import locations

@@ -20,6 +20,7 @@ from PIL import Image
 from dermjax.report import figures, lettering, pages
 from dermjax.report.looks import INK, PLAIN, SMALL, WIDTH, Chart
 from dermjax.report.numbers import number
+from dermjax.report.table import Table, unlinked
 from dermjax.statistics.clustered_mean import LEAST_PATIENTS
 
 STRENGTH = 0.5  # of an overlay, where nobody moves the slider
@@ -76,16 +77,6 @@ class Shown:
 def _answer(one: Shown, named: Callable[[str], str]) -> str:
     said = f"predicted {named(one.predicted)}, {percent(one.probability)}"
     return said if one.target == one.predicted else f"{said}; map of {named(one.target)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Cells are text; the first column is left-aligned and names the row."""
-
-    heading: str
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +251,8 @@ def score_table(
     """
     kept = [s for s in scores if any(s in of and not math.isnan(of[s][0]) for _, of in rows)]
     cells = [[titled(method), *(interval(of.get(score)) for score in kept)] for method, of in rows]
-    return Table(heading, caption, ["method", *(scores[s] for s in kept)], cells)
+    header = unlinked(["method", *(scores[s] for s in kept)])
+    return Table(heading, caption, header, cells)
 
 
 def interval(found: tuple | None) -> str:

@@ -29,6 +29,7 @@ from etils import epath
 from dermjax import models
 from dermjax.report import numbers
 from dermjax.report.numbers import signed, signed_span
+from dermjax.report.table import Table, unlinked
 from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
@@ -213,7 +214,7 @@ def _depth(checked: Checked, row: str) -> int:
     return 0 if row == OTHER_NOISE else checked.layers.index(row) + 1
 
 
-def table(checked: Checked, frame: pd.DataFrame) -> report.Table:
+def table(checked: Checked, frame: pd.DataFrame) -> Table:
     """Layers drawn anew x methods, both measures of each."""
     total, rows = len(checked.layers), []
     for row, part in frame.groupby("row", sort=False):
@@ -238,7 +239,8 @@ def table(checked: Checked, frame: pd.DataFrame) -> report.Table:
         )
     methods = [report.titled(method) for method in checked.found]
     header = [f"{method}, {title}" for method in methods for title in MEASURES.values()]
-    return report.Table("Layers drawn anew", caption, ["layers drawn anew", *header], rows)
+    header = unlinked(["layers drawn anew", *header])
+    return Table("Layers drawn anew", caption, header, rows)
 
 
 def _without_ranks(frame: pd.DataFrame, count: int) -> str:

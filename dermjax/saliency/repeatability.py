@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from dermjax.report import numbers
+from dermjax.report.table import Table, unlinked
 from dermjax.runs.json_numbers import or_none
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
@@ -93,7 +94,7 @@ def summarise(explained: Sequence[Explained], methods: Sequence[str], maps: Maps
     return pd.DataFrame(rows)
 
 
-def table(frame: pd.DataFrame) -> list[report.Table]:
+def table(frame: pd.DataFrame) -> list[Table]:
     """The table of the methods whose maps are means; none where no map is."""
     several = [row for row in frame.to_dict("records") if row["repeats"] > 1]
     rows = [
@@ -111,8 +112,8 @@ def table(frame: pd.DataFrame) -> list[report.Table]:
         f"are the same everywhere). {report.brackets(lows)} The maps themselves are means of all "
         "and have less of the noise."
     )
-    header = ["method", "noises", "n", *MEASURES.values()]
-    return [report.Table("Repeatability", caption, header, rows)] if rows else []
+    header = unlinked(["method", "noises", "n", *MEASURES.values()])
+    return [Table("Repeatability", caption, header, rows)] if rows else []
 
 
 def finding(frame: pd.DataFrame, method: str) -> list[str]:

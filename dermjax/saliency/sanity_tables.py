@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from dermjax.report.table import Table
 from dermjax.runs.files import write_text
-from dermjax.saliency import page as report
 from dermjax.saliency import randomisation, repeatability
 from dermjax.saliency.map_store import Explained, Maps
 
@@ -16,7 +16,7 @@ def write(
     maps: Maps,
     checked: randomisation.Checked | None,
     directory: epath.Path,
-) -> tuple[list[str], list[report.Table]]:
+) -> tuple[list[str], list[Table]]:
     """Findings and tables for the page; writes `repeatability.csv` and `sanity.csv`.
 
     Files of an earlier call that have nothing to say any more are removed.

@@ -12,6 +12,7 @@ from scipy import stats
 
 from dermjax.report import numbers
 from dermjax.report.numbers import signed, signed_span
+from dermjax.report.table import Table, unlinked
 from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import similarity
@@ -64,7 +65,7 @@ def write(
     methods: Sequence[str],
     maps: Maps,
     directory: epath.Path,
-) -> tuple[list[report.Table], list[str]]:
+) -> tuple[list[Table], list[str]]:
     """Writes `images.csv`, `scores.csv`, `sensitivity_n.csv` and `regions.csv`.
 
     Returns:
@@ -85,7 +86,7 @@ def write(
     keep("regions", regions)
     sentence = counting(settings.score.least_probability, len(counted.images), len(every.images))
     if few:
-        tables = [report.Table("Scores", f"{sentence} {TOO_FEW}", [], [])]
+        tables = [Table("Scores", f"{sentence} {TOO_FEW}", [], [])]
     else:
         tables = _score_tables(estimates, methods, sentence)
     if len(regions):
@@ -156,7 +157,7 @@ def _by_n(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "n", "mean", "low", "high", "images"])
 
 
-def _score_tables(estimates: pd.DataFrame, methods, sentence: str) -> list[report.Table]:
+def _score_tables(estimates: pd.DataFrame, methods, sentence: str) -> list[Table]:
     """Method x score, and how alike the maps are."""
     rows = [
         (method, {one.score: (one.mean, one.low, one.high) for one in part.itertuples()})
@@ -276,7 +277,7 @@ def _place(region: str) -> tuple:
     return (region != "lesion", region in ("elsewhere", "background"), region)
 
 
-def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
+def _region_table(scored: Scored, regions: pd.DataFrame) -> Table:
     rows = []
     for region, part in regions.groupby("region", sort=False):
         own = part.set_index("method")
@@ -285,13 +286,13 @@ def _region_table(scored: Scored, regions: pd.DataFrame) -> report.Table:
             one = own.loc[method] if method in own.index else None
             heat = (np.nan,) * 3 if one is None else (one["heat"], one["low"], one["high"])
             rows[-1].append(report.interval(heat))
-    return report.Table(
+    return Table(
         "Heat by region",
         "Share of a map's heat in each part of the photograph, mean over the n images that show "
         f"it, whatever their probability. {report.brackets(regions['low'])} A method that looks "
         "nowhere in particular has as much as the part has of the area. No pixel is in two parts; "
         f"the lesion goes first.{_without_heat(scored)}",
-        ["region", "n", "area", *(report.titled(method) for method in scored.methods)],
+        unlinked(["region", "n", "area", *(report.titled(one) for one in scored.methods)]),
         rows,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from dermjax.report import looks
+from dermjax.report.table import Table
 from dermjax.runs.files import write_text
 from dermjax.saliency import page as report
 from dermjax.saliency import score_tables
@@ -36,7 +37,7 @@ def write(
     context: SaliencyContext,
     facts: Sequence[tuple[str, str]],
     failed: Sequence[str],
-    trust: tuple[Sequence[str], Sequence[report.Table]],
+    trust: tuple[Sequence[str], Sequence[Table]],
 ) -> None:
     """Writes `sheet*.png` and `.pdf`, the tables as CSV, and `saliency.html`.
 

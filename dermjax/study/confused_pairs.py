@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dermjax.report.numbers import number
-from dermjax.study.page import Table
+from dermjax.report.table import Table
 
 _ROWS = 15  # of a strategy
 

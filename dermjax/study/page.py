@@ -8,6 +8,7 @@ import pandas as pd
 
 from dermjax.report import figures, looks, pages
 from dermjax.report.numbers import number, p_value, percent, signed, signed_span
+from dermjax.report.table import Table
 
 # What is printed, by the name of its column.
 TITLES = {
@@ -159,17 +160,6 @@ class Drawn:
     def key(self) -> Mapping[int, str]:
         """Whole names by number, of names that are too long to be drawn."""
         return self.figure.key.entries
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table on the page; cells are text, `best` marks those in bold."""
-
-    heading: str
-    caption: str
-    header: Sequence[tuple[str, str]]  # words and the definition they link to, '' for none
-    rows: Sequence[Sequence[str]]
-    best: Sequence[Sequence[bool]] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,29 +364,6 @@ def spaced(column: str) -> str:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-def as_frame(table: Table) -> pd.DataFrame:
-    """The table as it is printed."""
-    return pd.DataFrame(table.rows, columns=[words for words, _ in table.header])
-
-
-def latex(table: Table) -> str:
-    """The table for a paper (booktabs), the best values in bold."""
-    frame = as_frame(table).map(_escaped)
-    for row, marks in enumerate(table.best):
-        for column, mark in enumerate(marks):
-            if mark:
-                frame.iat[row, column] = rf"\textbf{{{frame.iat[row, column]}}}"
-    frame.columns = [_escaped(words) for words in frame.columns]
-    return frame.to_latex(index=False, escape=False, caption=_escaped(table.heading))
-
-
-def _escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
-    special = {sign: "\\" + sign for sign in "&%#_{}$"}
-    special |= {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "−": "$-$"}
-    return "".join(special.get(sign, sign) for sign in text)
 
 
 def is_best(frame: pd.DataFrame, index: int, name: str, digits: int) -> bool:

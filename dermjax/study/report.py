@@ -7,6 +7,7 @@ import pandas as pd
 from etils import epath
 
 from dermjax.report import numbers
+from dermjax.report.table import as_frame, latex
 from dermjax.runs.files import write_text
 from dermjax.study import feature_maps, figures, methods_text, other_studies, page, tables
 from dermjax.study import sections as study_page
@@ -84,9 +85,9 @@ def _write_tables(
         "table1b": page.table_one(frames["by_class"], "sensitivity", "b"),
     }
     for name, table in printed.items():
-        write_text(folder / f"{name}.tex", page.latex(table))
+        write_text(folder / f"{name}.tex", latex(table))
         if name.startswith("table1"):
-            write_text(folder / f"{name}.csv", page.as_frame(table).to_csv(index=False))
+            write_text(folder / f"{name}.csv", as_frame(table).to_csv(index=False))
 
 
 def _facts(runs: list[Planned], outcomes: Outcomes) -> list[tuple[str, str]]:

@@ -20,7 +20,6 @@ import time
 
 import numpy as np
 from _silent import Silent
-from dermjax.configs import common
 from etils import epath
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -28,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dermjax.cli import command_line
+from dermjax.configs import common
 from dermjax.experiment import networks
 from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import prepare

@@ -3,11 +3,11 @@
 import csv
 
 import numpy as np
-from dermjax.configs import common
 from ml_collections import ConfigDict
 from PIL import Image
 
 from dermjax import models
+from dermjax.configs import common
 from dermjax.settings import RunSettings
 
 CLASSES = {"acne": (200, 60, 60), "eczema": (90, 160, 90), "rosacea": (80, 90, 190)}

@@ -13,16 +13,16 @@ import sys
 
 import numpy as np
 import pytest
-from dermjax.configs import moco_cifar10
-from dermjax.configs import probe as probe_file
-from dermjax.configs import saliency as saliency_file
-from dermjax.configs import study as study_file
 from etils import epath
 from safetensors.numpy import load_file
 
 from dermjax import stores
 from dermjax.cli import audit as audit_command
 from dermjax.cli import task
+from dermjax.configs import moco_cifar10
+from dermjax.configs import probe as probe_file
+from dermjax.configs import saliency as saliency_file
+from dermjax.configs import study as study_file
 from dermjax.experiment import dataset, export
 from dermjax.runs import files as run_files
 from dermjax.runs import lock

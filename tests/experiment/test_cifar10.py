@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from dermjax.configs import common, moco_cifar10
 
 from dermjax.cli import task
+from dermjax.configs import common, moco_cifar10
 from dermjax.data import cifar10
 from dermjax.data.pipeline import Order
 from dermjax.experiment import dataset as prepare

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import optax
 import pytest
-from dermjax.configs import common
 from sklearn.neighbors import KNeighborsClassifier
 
 from dermjax import models
+from dermjax.configs import common
 from dermjax.experiment import dataset as prepare
 from dermjax.experiment import knn_monitor, networks, pretrain
 from dermjax.experiment.context import RunContext

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from dermjax.configs import probe as config_file
 from sklearn.linear_model import LogisticRegression
 
 from dermjax.cli import task
+from dermjax.configs import probe as config_file
 from tests.experiment.test_run import read_csv
 
 

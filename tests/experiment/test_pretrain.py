@@ -5,9 +5,9 @@ import types
 import jax
 import numpy as np
 import pytest
-from dermjax.configs import common
 from etils import epath
 
+from dermjax.configs import common
 from dermjax.experiment import pretrain
 from dermjax.experiment.context import RunContext
 from dermjax.runs.run_folder import RunFolder

@@ -5,12 +5,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from dermjax.configs import probe as probe_file
-from dermjax.configs import study as study_file
 from etils import epath
 
 import dermjax
 from dermjax.cli import task
+from dermjax.configs import probe as probe_file
+from dermjax.configs import study as study_file
 from dermjax.experiment import export, knn_monitor
 from dermjax.experiment.predictor import Predictor
 from dermjax.runs.locations import default_workdir

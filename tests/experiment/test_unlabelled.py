@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from dermjax.configs import probe as probe_config
 from PIL import Image
 
 from dermjax.cli import task
+from dermjax.configs import probe as probe_config
 from dermjax.data.manifest import ManifestError
 from dermjax.experiment import dataset as prepare
 from dermjax.settings import RunSettings

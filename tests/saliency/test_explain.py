@@ -9,11 +9,11 @@ import filelock
 import numpy as np
 import pandas as pd
 import pytest
-from dermjax.configs import saliency as config_file
 from PIL import Image
 
 from dermjax import saliency as methods
 from dermjax.cli import task
+from dermjax.configs import saliency as config_file
 from dermjax.saliency import baselines, explainer, map_store
 from dermjax.saliency.settings import SaliencySettings
 from tests.experiment.clinic import CLASSES, with_fields

@@ -6,9 +6,9 @@ import hashlib
 import jax
 import numpy as np
 import pytest
-from dermjax.configs import saliency as config_file
 
 from dermjax import models
+from dermjax.configs import saliency as config_file
 from dermjax.data import crops
 from dermjax.saliency import repeatability
 from dermjax.saliency.explainer import Explainer

@@ -158,6 +158,6 @@ def test_scores_are_printed_with_their_intervals_and_unknown_ones_left_out():
         ("random", {"insertion": (-0.25, nan, nan)}),
     ]
     table = saliency.score_table("Scores", "Means.", {"insertion": "insertion", "ehr": "EHR"}, rows)
-    assert table.header == ["method", "insertion"]
+    assert [words for words, _ in table.header] == ["method", "insertion"]
     assert table.rows == [["InputIBA", ".500 [.400, .625]"], ["random", "−.250"]]
     assert ".500 [.400, .625]" in Reader(saliency.render(page(tables=[table]), [shown()])).text

@@ -5,8 +5,9 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from dermjax.configs import saliency as config_file
 
+from dermjax.configs import saliency as config_file
+from dermjax.report.table import as_frame
 from dermjax.saliency import score_tables, sheet
 from dermjax.saliency.settings import METHODS, SaliencySettings
 from tests.experiment.clinic import with_fields
@@ -103,8 +104,8 @@ def test_scores_that_are_the_same_for_everyone_have_no_interval_of_no_width(tmp_
     scores["input_iba"]["heat_share"] = scores["random"]["heat_share"] + 0.125
     tables, (line,) = told(tmp_path, "abcdefgh", scores)
     table = tables["Scores"]
-    cells = [row[table.header.index("effective heat ratio ↑")] for row in table.rows]
-    assert cells == [".000", ".000"]
+    cells = as_frame(table)["effective heat ratio ↑"]
+    assert list(cells) == [".000", ".000"]
     assert "In brackets the 95 % interval over patients, where there are 5" in table.caption
     frame = pd.read_csv(tmp_path / "scores.csv")
     assert not (frame["high"] - frame["low"] <= 0).any()

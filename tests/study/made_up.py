@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pandas as pd
-from dermjax.configs import study as config_file
 from etils import epath
 
+from dermjax.configs import study as config_file
 from dermjax.study import plan
 from dermjax.study.settings import StudySettings
 

@@ -5,9 +5,9 @@ import json
 
 import pandas as pd
 import pytest
-from dermjax.configs import study as config_file
 from etils import epath
 
+from dermjax.configs import study as config_file
 from dermjax.report import wording
 from dermjax.study import deviations, methods_text, published
 from dermjax.study import results as outcomes

@@ -1,9 +1,9 @@
 """What a study plans: its runs, and the pretrainings that they share or do not share."""
 
 import pytest
-from dermjax.configs import study as config_file
 from etils import epath
 
+from dermjax.configs import study as config_file
 from dermjax.study import plan
 from dermjax.study.settings import StudySettings, known_strategies
 from tests.experiment.clinic import with_fields

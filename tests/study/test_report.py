@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from dermjax.configs import study as config_file
 from etils import epath
 from sklearn import metrics
 
+from dermjax.configs import study as config_file
 from dermjax.report import lettering, numbers
 from dermjax.statistics import calibration
 from dermjax.study import plan, published, report

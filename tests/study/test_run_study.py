@@ -6,11 +6,11 @@ import sys
 import time
 
 import pytest
-from dermjax.configs import study as config_file
 from etils import epath
 from ml_collections import ConfigDict
 
 from dermjax.cli import task
+from dermjax.configs import study as config_file
 from dermjax.study import plan, run_study
 from dermjax.study.settings import StudySettings
 from tests.experiment.clinic import tiny_config, write_clinic
