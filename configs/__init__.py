@@ -1,1 +1,1 @@
-"""Configs of runs: one file per strategy; `common.py` holds the fields they share."""
+"""Configs of runs: one file per strategy; `scales.py` has their fields and numbers."""

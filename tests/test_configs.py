@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dermjax.configs import common, ss_in
+from dermjax.configs import common, scales, ss_in
 from dermjax.configs import study as study_file
 from dermjax.settings import RunSettings
 from dermjax.steps import optimizer
@@ -108,7 +108,7 @@ def test_no_preset_does_anything_for_rare_classes(scale):
     assert (stage.class_weights, stage.logit_adjustment) == ("none", 0.0)
 
 
-@pytest.mark.parametrize("preset", [common._pretrain, common._small])
+@pytest.mark.parametrize("preset", [scales._pretrain, scales.small])
 def test_every_number_of_pretraining_names_its_source(preset):
     """A comment with [authors], [paper], [moco], [notebook], [byol] or [ours] on or above it."""
     lines = inspect.getsource(preset).splitlines()

@@ -131,9 +131,9 @@ def _resolve(value: str) -> str:
     for candidate in [named, *(folder / relative for folder in folders)]:
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
-    known = sorted(p.name for f in folders for p in f.glob("*.py") if p.name[0] != "_")
-    known = [f"configs/{name}" for name in known if name != "common.py"]
-    raise ValueError(f"--config={path} does not exist; there are {', '.join(known)}")
+    files = (file for folder in folders for file in folder.glob("*.py"))
+    known = {f"configs/{file.name}" for file in files if "def get_config" in file.read_text()}
+    raise ValueError(f"--config={path} does not exist; there are {', '.join(sorted(known))}")
 
 
 def _explain(error: Exception, arguments: list[str]) -> str:

@@ -27,3 +27,9 @@ def index(axis: str | None) -> jax.Array | int:
 def size(axis: str | None) -> int:
     """How many devices the axis has."""
     return 1 if axis is None else jax.lax.axis_size(axis)
+
+
+def own_share(rows: jax.Array, axis: str | None) -> jax.Array:
+    """This device's rows `[b, ...]` of those of all devices `[B, ...]`."""
+    share = rows.shape[0] // size(axis)
+    return jax.lax.dynamic_slice_in_dim(rows, index(axis) * share, share)

@@ -17,6 +17,7 @@ from flax import struct
 
 from dermjax.steps import collectives
 from dermjax.steps.parts import check_parts, in_parts
+from dermjax.steps.shuffle_batch_norm import in_shuffled_groups
 
 # Relative error of a product of embeddings in float32, two units in the last place.
 _ROUNDING = 2e-7
@@ -243,7 +244,7 @@ def train_step(
 
     related = _related(config.subjects, batch["id"], state.queue_ids)
     negatives, masked = _negatives(state, batch["id"], everyone["id"], keys, related, config)
-    positives = [_own_share(made, config.axis) for made in keys]
+    positives = [collectives.own_share(made, config.axis) for made in keys]
     rows = {"batch": batch, "positives": positives, "masked": masked}
     grads, scalars, batch_stats = _gradients(
         state, rows, views=asking, negatives=negatives, **given
@@ -347,12 +348,6 @@ def _related(subjects, ids, other_ids):
     return _same(of[ids], jnp.where(other_ids == NO_ID, NO_ID, of[other_ids]))
 
 
-def _own_share(rows, axis):
-    """This device's rows of those of all devices."""
-    share = rows.shape[0] // collectives.size(axis)
-    return jax.lax.dynamic_slice_in_dim(rows, collectives.index(axis) * share, share)
-
-
 def _gradients(state, rows, **given):
     """Mean gradients, scalars and statistics of this device's queries, part by part.
 
@@ -423,12 +418,7 @@ def _keys(params, batch_stats, everyone, *, apply, views, rngs, config):
 
 
 def _shuffled_keys(variables, everyone, *, apply, view, rngs, config):
-    """Keys `[B, D]` of the global batch, in its order, by way of ShuffleBN; and batch statistics.
-
-    Batch norm groups of the key encoder must not hold the same images as those of the query
-    encoder, or their statistics give the positive away.
-    """
-    permutation = jax.random.permutation(rngs["shuffle"], everyone["id"].shape[0])
+    """Keys `[B, D]` of the global batch, in its order, by ShuffleBN; and batch statistics."""
     shown = view.shown(everyone)
 
     def of_part(part, mine):
@@ -442,8 +432,10 @@ def _shuffled_keys(variables, everyone, *, apply, view, rngs, config):
         )
         return updates["batch_stats"], l2_normalize(output)
 
-    mine = _own_share(permutation, config.axis)
-    batch_stats, made = in_parts(of_part, mine, config.accumulate_steps)
-    shuffled = collectives.all_gather(made, config.axis)
-    keys = jnp.zeros_like(shuffled).at[permutation].set(shuffled, unique_indices=True)
+    batch_stats, keys = in_shuffled_groups(
+        lambda mine: in_parts(of_part, mine, config.accumulate_steps),
+        rngs["shuffle"],
+        everyone["id"].shape[0],
+        config.axis,
+    )
     return jax.lax.stop_gradient(keys), batch_stats

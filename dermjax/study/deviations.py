@@ -1,7 +1,7 @@
 """How a study deviates from the paper: its configuration and records against the authors'.
 
 The paper is Kramer et al., JEADV 2022; of pretraining the authors' public files say more than it.
-The values that are theirs stand in `configs/common.py`, which is compared with.
+The values that are theirs stand in `configs/scales.py`, which is compared with.
 """
 
 from collections.abc import Iterator, Mapping

@@ -51,6 +51,9 @@ def load_config(path: pathlib.Path):
     """The paper's config of SS, read by path: the package may not be installed."""
     if importlib.util.find_spec("ml_collections") is None:
         sys.modules["ml_collections"] = types.SimpleNamespace(ConfigDict=_Fields)
+    if importlib.util.find_spec("dermjax.configs") is None:  # where links do not travel
+        package = sys.modules["dermjax.configs"] = types.ModuleType("dermjax.configs")
+        package.__path__ = [str(path.parent)]
     spec = importlib.util.spec_from_file_location("benchmark_config", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
