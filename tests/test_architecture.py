@@ -16,7 +16,7 @@ FLOORS = (
     {"runs"},
     {"audit"},  # of data
     {"experiment"},  # one run, whose folder gets its audit
-    {"study", "saliency"},  # many runs; what one run's network looks at
+    {"study", "saliency", "prediction"},  # many runs; what one network looks at; new photographs
     {"cli"},
     {"main", "export"},
 )

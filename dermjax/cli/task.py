@@ -63,4 +63,11 @@ def _probe() -> tuple[type[Section], Callable[..., int]]:
     return ProbeSettings, linear_probe.run
 
 
-_TASKS = {"study": _study, "saliency": _saliency, "probe": _probe}
+def _predict() -> tuple[type[Section], Callable[..., int]]:
+    from dermjax.prediction import predict
+    from dermjax.prediction.settings import PredictSettings
+
+    return PredictSettings, predict.run
+
+
+_TASKS = {"study": _study, "saliency": _saliency, "probe": _probe, "predict": _predict}

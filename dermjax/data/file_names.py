@@ -1,5 +1,6 @@
-"""Files that a table names a little otherwise than the disk: same name to a person, other bytes."""
+"""Names of files as people give them: a pattern, or a little otherwise than the disk has them."""
 
+import glob
 import os
 from collections.abc import Iterable
 
@@ -70,3 +71,16 @@ def neighbours(path: str) -> list[str]:
     wanted = identity.key(os.path.splitext(os.path.basename(path))[0])
     names = (name for own in disk.names(folder or "").values() for name in own) if folder else ()
     return sorted(name for name in names if identity.key(os.path.splitext(name)[0]) == wanted)
+
+
+def matching(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted; in it, what is there as it is written is no pattern.
+
+    So `a [1]/*.jpg` finds the photographs of a folder `a [1]`, and `b [2].jpg` that file.
+    """
+    parts = os.path.expanduser(pattern).split("/")
+    there = len(parts)
+    while there and not os.path.lexists("/".join(parts[:there]) or "/"):
+        there -= 1
+    pattern = "/".join([*map(glob.escape, parts[:there]), *parts[there:]])
+    return sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))

@@ -9,56 +9,47 @@ import pandas as pd
 from scipy import special
 
 import dermjax
-from dermjax import models
-from dermjax.experiment import networks
+from dermjax.experiment import reference
+from dermjax.experiment.class_predictor import ClassPredictor
 from dermjax.experiment.context import RunContext
 from dermjax.experiment.dataset import Dataset
-from dermjax.experiment.predictor import Predictor
+from dermjax.runs.files import write_arrays
 from dermjax.runs.json_numbers import or_none
-from dermjax.runs.run_folder import write_features
 from dermjax.statistics import measures
 
 
 def evaluate(run: RunContext, variables: Any) -> dict[str, Any]:
     """Predicts the test set once and returns the measures for the results.
 
-    Writes the predictions of the test and of the validation images (to calibrate on) and, if the
-    settings ask for them, the test images' features.
+    Writes the predictions of the test and of the validation images, what answers on new photographs
+    are judged by and, if the settings ask for them, the test images' features.
 
     Args:
       variables: of the selected network.
     """
     settings, dataset = run.settings, run.dataset
-    classifier = networks.make_classifier(settings, run.devices, len(dataset.classes))
-    encoder, kernel, bias = models.without_classifier(variables, classifier)
-    predictor = Predictor(
-        networks.make_encoder(settings, run.devices),
-        dataset,
+    predictor = ClassPredictor(
+        settings,
         run.devices,
         run.preprocessing,
-        image_size=settings.finetuning.image_size,
+        dataset,
+        variables,
+        classes=len(dataset.classes),
         batch_size=settings.evaluate.batch_size,
     )
-    # The logits are made from the features here, so that one pass gives both.
-    kernel, bias = np.asarray(kernel), np.asarray(bias)
-
-    def predict(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Writes a set's predictions; returns its rows, features and probabilities."""
+    known = {}
+    for split in ("validation", "test"):
         rows = dataset.rows(split, labelled=True)
-        features = predictor(encoder, rows)
-        logits = (features @ kernel + bias).astype(np.float64)
+        known[split] = features, logits = predictor(rows)
         probabilities = special.softmax(logits, axis=-1)
         run.folder.write_predictions(_predictions(dataset, rows, probabilities), split)
-        return rows, features, probabilities
-
-    predict("validation")
-    rows, features, probabilities = predict("test")
     if settings.evaluate.features:
-        write_features(
+        write_arrays(
             run.folder.test_features,
             features=features.astype(np.float16),
             id=dataset.names(rows),
         )
+    reference.write(run.folder, reference.make(predictor, dataset, known))
     predicted = probabilities.argmax(-1)
     measured = measures.measure(dataset.labels[rows], predicted, len(dataset.classes))
     return {

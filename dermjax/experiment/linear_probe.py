@@ -13,11 +13,11 @@ from dermjax.experiment.predictor import Predictor
 from dermjax.experiment.probe_settings import ProbeSettings
 from dermjax.experiment.summary import probe_summary
 from dermjax.experiment.trained_networks import restore
-from dermjax.runs.files import write_text
+from dermjax.runs.files import read_arrays, write_arrays, write_text
 from dermjax.runs.json_numbers import or_none
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
-from dermjax.runs.run_folder import RunFolder, features_of, read_features, write_features
+from dermjax.runs.run_folder import RunFolder, features_of
 from dermjax.settings import RunSettings
 from dermjax.statistics import measures, probe
 from dermjax.training import compile_cache, parallel, processes
@@ -111,7 +111,7 @@ def _features(probed: _Probed) -> np.ndarray:
     features = predictor(variables, rows)
     known = {name: dataset.frame[name].to_numpy(str) for name in ("label", "patient")}
     known |= {"split": dataset.split.astype(str), "mark": np.array(json.dumps(mark))}
-    write_features(path, features=features, id=dataset.names(rows), **known)
+    write_arrays(path, features=features, id=dataset.names(rows), **known)
     shape = f"{features.shape[0]} images x {features.shape[1]}"
     probed.writer.say(f"features: {shape}, written to {path}")
     return features
@@ -119,7 +119,7 @@ def _features(probed: _Probed) -> np.ndarray:
 
 def _read_features(path: epath.Path, mark: str, dataset: Dataset) -> np.ndarray | None:
     """`[rows, F]` of the images by their names; None where they are not there, or not of all."""
-    arrays = read_features(path)
+    arrays = read_arrays(path)
     if arrays is None or str(arrays.get("mark")) != mark:
         return None
     return features_of(arrays, dataset.frame["name"].tolist())

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-import flax.linen as nn
 import numpy as np
 
 from dermjax.data import augment
@@ -23,12 +22,20 @@ class Images(Protocol):
         ...
 
 
+class Network(Protocol):
+    """A module of Flax, or what is made of one."""
+
+    def apply(self, variables: Any, images: Any, train: bool) -> Any:
+        """`[b, S, S, 3]` -> `[b, N]`."""
+        ...
+
+
 class Predictor:
     """A network in evaluation mode; compiled once."""
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         images: Images,
         devices: parallel.Devices,
         preprocessing: Preprocessing,
@@ -58,7 +65,15 @@ class Predictor:
 
     def __call__(self, variables: Any, rows: np.ndarray) -> np.ndarray:
         """`[len(rows), N]` float32, in the order of `rows`."""
-        batches = self._images.evaluation_batches(
+        return predict.predict_all(self._step, variables, self.batches(rows), rows)
+
+    def batches(self, rows: np.ndarray) -> Iterator[Mapping[str, np.ndarray]]:
+        """Batches of these rows, in their order, the last one padded."""
+        return self._images.evaluation_batches(
             rows, size=self._size, interpolation=self._interpolation, batch_size=self._batch
         )
-        return predict.predict_all(self._step, variables, batches, rows)
+
+    def of_batch(self, variables: Any, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`[b, N]` float32 of the b rows of a batch that are not padding."""
+        outputs = self._step(variables, batch)
+        return outputs["output"][outputs["id"] >= 0]

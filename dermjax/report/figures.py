@@ -165,12 +165,17 @@ def describe(panels: Sequence[Panel]) -> str:
     return " ".join(sentences)
 
 
-def photograph(pixels: np.ndarray, side: int) -> bytes:
-    """`[h, w, 3]` uint8 -> a JPEG file of at most `side` pixels a side."""
+def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+    """`[h, w, 3]` uint8, of at most `side` pixels a side; as it is where it has no more."""
     image = Image.fromarray(np.asarray(pixels))
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def photograph(pixels: np.ndarray, side: int) -> bytes:
+    """`[h, w, 3]` uint8 -> a JPEG file of at most `side` pixels a side."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
+    Image.fromarray(shrunk(pixels, side)).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 

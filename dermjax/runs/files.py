@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import numpy as np
 from etils import epath
 
 from dermjax import atomic, stores
@@ -34,3 +35,20 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
         return
     with atomic.replace(path) as beside, beside.open("wb") as file:
         yield file
+
+
+def read_arrays(path: epath.Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file that `write_arrays` wrote; None where there is none, or a torn one."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:
+    """Writes an `.npz` without pickled objects."""
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called `allow_pickle`

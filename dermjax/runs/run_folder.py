@@ -11,7 +11,7 @@ from etils import epath
 
 from dermjax import stores
 from dermjax.runs import claim
-from dermjax.runs.files import whole_file, write_text
+from dermjax.runs.files import write_text
 from dermjax.settings import RunSettings
 from dermjax.strategies import STRATEGIES, VARIANTS, file_name
 from dermjax.training import processes
@@ -47,6 +47,11 @@ class RunFolder:
 
     # config.json
 
+    @property
+    def is_run(self) -> bool:
+        """Whether a run has begun here."""
+        return (self.path / claim.CONFIG).exists()
+
     def settings(self) -> RunSettings:
         """Those of the run; fields that came after it have what it did without them.
 
@@ -54,7 +59,7 @@ class RunFolder:
           ValueError: the folder is not that of a run, or of one that this version cannot read.
         """
         path = self.path / claim.CONFIG
-        if not path.exists():
+        if not self.is_run:
             raise ValueError(f"{self} is not the folder of a run: it has no {claim.CONFIG}")
         config = json.loads(path.read_text())
         if "variant" not in config:
@@ -160,6 +165,10 @@ class RunFolder:
         """The file of all images' features by one of the run's encoders, which a probe writes."""
         return self.path / f"features-{encoder}.npz"
 
+    def reference(self, tta: int = 0) -> epath.Path:
+        """The file of what the selected network makes of the run's own images."""
+        return self.path / f"reference{'-tta' if tta else ''}.npz"
+
     # metrics and checkpoints
 
     def metrics(self) -> MetricsFile:
@@ -189,29 +198,12 @@ def _variant_by_name(name: str, config: Mapping[str, Any]) -> str:
     return variant if all(stage.get(field) == value for field, value in fields.items()) else ""
 
 
-def read_features(path: epath.Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file that `write_features` wrote; None where there is none, or a torn one."""
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def features_of(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray | None:
-    """`[len(names), F]`, the rows of `read_features` by image; None where one is missing."""
+    """`[len(names), F]`, the rows of a file of features by image; None where one is missing."""
     place = {name: i for i, name in enumerate(arrays["id"].tolist())}
     if not place.keys() >= set(names):
         return None
     return arrays["features"][[place[name] for name in names]]
-
-
-def write_features(path: epath.Path, **arrays: np.ndarray) -> None:
-    """`.npz` without pickled objects: `features [B, F]`, `id [B]`, and further arrays."""
-    with whole_file(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called `allow_pickle`
 
 
 def _read_table(path: epath.Path) -> pd.DataFrame:

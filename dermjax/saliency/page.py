@@ -3,9 +3,7 @@
 Letters: H, W px of a photograph; S px side of a map.
 """
 
-import base64
 import dataclasses
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -209,7 +207,6 @@ def render(page: Page, shown: Sequence[Shown], *, left_out: int = 0) -> str:
       shown: as for `sheets`.
       left_out: images whose maps are files only.
     """
-    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     groups = [(name, list(group)) for name, group in itertools.groupby(shown, lambda one: one.true)]
     return pages.render(
         "saliency.html",
@@ -219,7 +216,7 @@ def render(page: Page, shown: Sequence[Shown], *, left_out: int = 0) -> str:
         left_out=left_out,
         strength=round(100 * STRENGTH),
         script=_SCRIPT,
-        digest=digest,
+        digest=pages.digest(_SCRIPT),
         worded=worded,
         photograph=lambda one: figures.data_uri(figures.photograph(one.pixels, _SIDE), "jpeg"),
         heat=lambda one: figures.data_uri(figures.photograph(_small_map(one), _SIDE), "jpeg"),

@@ -1,7 +1,6 @@
 """Which images are explained: test images of a run, or any photographs; what is known of each."""
 
 import dataclasses
-import glob
 import hashlib
 import os
 import pathlib
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dermjax.data import crops, images, masks, pipeline, redactions, synthetic
+from dermjax.data import crops, file_names, images, masks, pipeline, redactions, synthetic
 from dermjax.experiment.dataset import Dataset
 from dermjax.runs.run_folder import RunFolder
 from dermjax.saliency import page as report
@@ -178,7 +177,7 @@ def from_files(
     Raises:
       ValueError: no file, or files that are no images.
     """
-    files = photographs(settings.images)
+    files = file_names.matching(settings.images)
     if not files:
         named = os.path.expanduser(settings.images)
         hint = " is a folder; take" if os.path.isdir(named) else " matches no file; try"
@@ -202,19 +201,6 @@ def from_files(
         more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
         raise ValueError(f"{'; '.join(bad[:_LISTED])}{more}")
     return samples, f"{report.counted(len(samples), 'photograph')}, whole, of {settings.images}."
-
-
-def photographs(pattern: str) -> list[str]:
-    """The files that a pattern names, sorted; in it, what is there as it is written is no pattern.
-
-    So `a [1]/*.jpg` finds the photographs of a folder `a [1]`, and `b [2].jpg` that file.
-    """
-    parts = os.path.expanduser(pattern).split("/")
-    there = len(parts)
-    while there and not os.path.lexists("/".join(parts[:there]) or "/"):
-        there -= 1
-    pattern = "/".join([*map(glob.escape, parts[:there]), *parts[there:]])
-    return sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
 
 
 def _of_file(name: str, dataset: Dataset, own: np.ndarray, prepared: list) -> Sample:

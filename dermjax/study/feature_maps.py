@@ -6,8 +6,8 @@ import os
 import numpy as np
 from etils import epath
 
-from dermjax.runs.files import whole_file
-from dermjax.runs.run_folder import features_of, read_features
+from dermjax.runs.files import read_arrays, whole_file
+from dermjax.runs.run_folder import features_of
 from dermjax.statistics import tsne
 from dermjax.study import figures
 from dermjax.study.results import Outcome, Outcomes
@@ -71,7 +71,7 @@ def _panel(
 def _features(run: Outcome, images: np.ndarray) -> np.ndarray:
     """`[B, F]` float32 in the order of the study's images."""
     path = run.planned.folder.test_features
-    arrays = read_features(path)
+    arrays = read_arrays(path)
     features = None if arrays is None else features_of(arrays, images.tolist())
     if features is None:
         raise ValueError(f"{path} cannot be read any more; --config.report.tsne=False goes without")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dermjax.saliency.samples import photographs
+from dermjax.data.file_names import matching
 
 
 @pytest.mark.parametrize("name", ["a [1]", "st*r", "wh?t", "plain"])
@@ -12,13 +12,13 @@ def test_photographs_in_a_folder_of_any_name_are_found(tmp_path, name):
         for photo in ("x.jpg", "y [2].jpg"):
             (tmp_path / folder).mkdir(exist_ok=True)
             (tmp_path / folder / photo).touch()
-    pattern = photographs(f"{tmp_path}/{name}/*.jpg")
+    pattern = matching(f"{tmp_path}/{name}/*.jpg")
     assert pattern == [f"{tmp_path}/{name}/{photo}" for photo in ("x.jpg", "y [2].jpg")]
-    assert photographs(f"{tmp_path}/{name}/y [2].jpg") == [f"{tmp_path}/{name}/y [2].jpg"]
-    assert photographs(f"{tmp_path}/{name}/[wx].jpg") == [f"{tmp_path}/{name}/x.jpg"]
+    assert matching(f"{tmp_path}/{name}/y [2].jpg") == [f"{tmp_path}/{name}/y [2].jpg"]
+    assert matching(f"{tmp_path}/{name}/[wx].jpg") == [f"{tmp_path}/{name}/x.jpg"]
 
 
 def test_a_pattern_may_begin_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x.jpg").touch()
-    assert photographs("~/*.jpg") == [f"{tmp_path}/x.jpg"]
+    assert matching("~/*.jpg") == [f"{tmp_path}/x.jpg"]

@@ -1,0 +1,106 @@
+"""What a classifier made of its run's own images: answers on new photographs are judged by it.
+
+Letters: M training, V validation and T test images; N classes; F features.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from dermjax.experiment.class_predictor import ClassPredictor
+from dermjax.experiment.dataset import Dataset
+from dermjax.runs.files import read_arrays, write_arrays
+from dermjax.runs.run_folder import RunFolder
+from dermjax.statistics import novelty
+
+METHOD = "knn"  # of novelty
+_MOST = 2_000  # training images whose features are kept
+_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """A labelled set of the run, V or T images."""
+
+    labels: np.ndarray  # [V] int in [0, N)
+    patients: np.ndarray  # [V] str
+    logits: np.ndarray  # [V, N] float64
+    distances: np.ndarray  # [V] float64, of the features to those of the training images
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The run's validation images, which answers are calibrated on, and its test images."""
+
+    validation: Predicted
+    test: Predicted
+    familiar: novelty.Reference  # of the labelled training images
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The reference in a file's arrays."""
+        sets = [
+            Predicted(**{field: arrays[f"{name}_{field}"] for field in _FIELDS})
+            for name in ("validation", "test")
+        ]
+        prefix = "familiar_"
+        own = {name.removeprefix(prefix): a for name, a in arrays.items() if prefix in name}
+        return cls(sets[0], sets[1], novelty.from_arrays(own))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of a file, none of them an object."""
+        arrays = {f"familiar_{name}": a for name, a in self.familiar.to_arrays().items()}
+        for name in ("validation", "test"):
+            own = getattr(self, name)
+            arrays |= {f"{name}_{field}": np.asarray(getattr(own, field)) for field in _FIELDS}
+        return arrays
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Predicted))
+
+
+def make(
+    predictor: ClassPredictor,
+    dataset: Dataset,
+    known: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Reference:
+    """Predicts the labelled images of all three sets.
+
+    Of many training images some are drawn: distances to 2,000 tell as much as to all.
+
+    Args:
+      predictor: of the run's selected network.
+      dataset: of the run.
+      known: features and logits of a set that was predicted already.
+    """
+    known = known or {}
+    rows = dataset.rows("train", labelled=True)
+    if len(rows) > _MOST:
+        rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MOST, replace=False))
+    features, _ = predictor(rows)
+    familiar = novelty.fit(features, dataset.labels[rows], method=METHOD)
+
+    def predicted(split: str) -> Predicted:
+        rows = dataset.rows(split, labelled=True)
+        features, logits = known[split] if split in known else predictor(rows)
+        return Predicted(
+            labels=dataset.labels[rows],
+            patients=dataset.frame["patient"].to_numpy(str)[rows],
+            logits=logits,
+            distances=novelty.distances(familiar, features),
+        )
+
+    return Reference(predicted("validation"), predicted("test"), familiar)
+
+
+def write(folder: RunFolder, reference: Reference, *, tta: int = 0) -> None:
+    """Keeps it in the run's folder."""
+    write_arrays(folder.reference(tta), **reference.to_arrays())
+
+
+def read(folder: RunFolder, *, tta: int = 0) -> Reference | None:
+    """The one that the run's folder has; None where it has none."""
+    arrays = read_arrays(folder.reference(tta))
+    return None if arrays is None else Reference.from_arrays(arrays)
