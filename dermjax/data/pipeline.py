@@ -13,10 +13,10 @@ from typing import Protocol
 
 import grain
 import numpy as np
-from PIL import Image
 
 from dermjax.data import images
 from dermjax.data.partners import Partners
+from dermjax.models.preprocessing import resized
 
 PADDING_ID = -1  # id of the images that only fill the last batch of an evaluation
 SAMPLINGS = ("uniform", "balanced")
@@ -210,12 +210,11 @@ class _ToInput(grain.transforms.Map):
 
     def __init__(self, source: Source, size: int, interpolation: str):
         self._source, self._size = source, size
-        self._filter = Image.Resampling[interpolation.upper()]
+        self._interpolation = interpolation
 
     def map(self, row: int) -> dict:
-        image = Image.fromarray(to_pixels(self._source[int(row)]))
-        image = image.resize((self._size, self._size), self._filter)
-        return {"image": np.asarray(image), "id": np.int32(row)}
+        pixels = to_pixels(self._source[int(row)])
+        return {"image": resized(pixels, self._size, self._interpolation), "id": np.int32(row)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Predicted:
     """A labelled set of the run, V or T images."""
 
     labels: np.ndarray  # [V] int in [0, N)
-    patients: np.ndarray  # [V] str
+    patients: np.ndarray  # [V] int, numbers that only tell them apart: the file may be handed on
     logits: np.ndarray  # [V, N] float64
     distances: np.ndarray  # [V] float64, of the features to those of the training images
 
@@ -82,12 +82,14 @@ def make(
     features, _ = predictor(rows)
     familiar = novelty.fit(features, dataset.labels[rows], method=METHOD)
 
+    patients = dataset.frame["patient"].to_numpy(str)
+
     def predicted(split: str) -> Predicted:
         rows = dataset.rows(split, labelled=True)
         features, logits = known[split] if split in known else predictor(rows)
         return Predicted(
             labels=dataset.labels[rows],
-            patients=dataset.frame["patient"].to_numpy(str)[rows],
+            patients=np.unique(patients[rows], return_inverse=True)[1],
             logits=logits,
             distances=novelty.distances(familiar, features),
         )

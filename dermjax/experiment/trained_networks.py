@@ -1,9 +1,11 @@
 """The networks in a finished run's folder, for what comes after it: probe, export, saliency."""
 
+import os
 from typing import Any
 
 from dermjax import models
 from dermjax.experiment.pretrain import restore_encoder
+from dermjax.models import timm
 from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
 from dermjax.training import parallel
@@ -30,6 +32,8 @@ def restore(
         )
     if stage == "finetune" and settings.task == "pretrain":
         raise ValueError(f"the run in {run} is a pretraining alone: nothing is fine-tuned")
+    if stage == "finetune" and run.classifier.exists():
+        return _exported(settings, run, classes), run.results()["best_step"]
     step = settings.pretraining.steps if stage == "pretrain" else _selected_step(run)
     folder = run.checkpoints(stage)
     if stage == "pretrain" and not folder.exists():  # where there are no links
@@ -43,6 +47,16 @@ def restore(
         return restore_encoder(settings, devices, folder), step
     shapes = models.shapes_of(models.create(settings.model.name, num_classes=classes))
     return restore_subtree(folder, step, devices.abstract(shapes)), step
+
+
+def _exported(settings: RunSettings, run: RunFolder, classes: int) -> dict[str, Any]:
+    """The network in an exported folder, under this project's names.
+
+    Raises:
+      ValueError: the file is damaged or of another network.
+    """
+    model = models.create(settings.model.name, num_classes=classes)
+    return timm.load(models.read_weights(os.fspath(run.classifier)), model).variables
 
 
 def _pretraining(run: RunFolder) -> RunFolder:

@@ -73,3 +73,13 @@ class Preprocessing:
         left, top = (round((n - side) / 2) for n in image.size)
         pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+
+def resized(pixels: np.ndarray, size: int, interpolation: str) -> np.ndarray:
+    """`[h, w, 3]` uint8 -> `[size, size, 3]` uint8, squeezed and antialiased.
+
+    Args:
+        interpolation: `bilinear` or `bicubic`.
+    """
+    method = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(pixels).resize((size, size), method))

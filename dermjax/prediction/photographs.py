@@ -21,6 +21,8 @@ from dermjax.settings import DataSettings
 from dermjax.training.writer import Writer
 
 _LISTED = "photographs.csv"  # what a pattern found, in the folder of the predictions
+# Of what is noted of a table those that matter to answers, not to training.
+_WORTH_KNOWING = ("left out", "all the same", "several frames", "another form", "redact", "box")
 
 
 class _Crops:
@@ -109,7 +111,7 @@ def named(
         frame=frame[["name", "path", *BOX, "content", "redact"]],
         source=_Crops(make_crops(frame), data),
         reading=pipeline.Reading(threads=settings.read_threads),
-        notes=manifest.notes,
+        notes=tuple(n for n in manifest.notes if any(words in n for words in _WORTH_KNOWING)),
     )
 
 

@@ -169,6 +169,11 @@ class RunFolder:
         """The file of what the selected network makes of the run's own images."""
         return self.path / f"reference{'-tta' if tta else ''}.npz"
 
+    @property
+    def classifier(self) -> epath.Path:
+        """The file of the selected network where the folder is an export, without checkpoints."""
+        return self.path / "classifier.safetensors"
+
     # metrics and checkpoints
 
     def metrics(self) -> MetricsFile:

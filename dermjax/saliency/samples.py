@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from dermjax.data import crops, file_names, images, masks, pipeline, redactions, synthetic
 from dermjax.experiment.dataset import Dataset
+from dermjax.models.preprocessing import resized
 from dermjax.runs.run_folder import RunFolder
 from dermjax.saliency import page as report
 from dermjax.saliency.settings import SaliencySettings
@@ -48,8 +48,7 @@ class Sample:
 
     def input(self, size: int, interpolation: str) -> np.ndarray:
         """`[size, size, 3]` uint8, squeezed as in evaluation."""
-        method = Image.Resampling[interpolation.upper()]
-        return np.asarray(Image.fromarray(self.pixels()).resize((size, size), method))
+        return resized(self.pixels(), size, interpolation)
 
     def regions(self, size: int) -> dict[str, np.ndarray]:
         """What is where in the network's input: name -> `[size, size]` bool, no pixel in two.

@@ -7,6 +7,7 @@ from typing import Any
 import flax
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
@@ -19,9 +20,12 @@ _SHOWN = 3  # leaves that a refusal names
 
 # By default Orbax lets every device write a slice of each replicated array: on eight devices a
 # program is compiled for nearly every leaf's slice, and a small network's save takes 1.5 s.
+_verbosity = logging.get_verbosity()
+logging.set_verbosity(logging.ERROR)  # it warns of what is done on purpose
 ocp.type_handlers.register_type_handler(
     jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False), override=True
 )
+logging.set_verbosity(_verbosity)
 _SCORE = "score"
 # Orbax would keep every checkpoint without a score for ever: unscored ones get one below all.
 _UNSCORED = -1e30

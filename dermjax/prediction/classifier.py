@@ -1,0 +1,182 @@
+"""A trained classifier for notebooks: a photograph in, an answer out."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from dermjax.data import crops, images, pipeline
+from dermjax.experiment import reference
+from dermjax.experiment.reference import Reference
+from dermjax.models.preprocessing import resized
+from dermjax.prediction.calibration import Answers, Calibration, same_images
+from dermjax.prediction.ensemble import Member, members
+from dermjax.prediction.table import UNFAMILIAR
+from dermjax.statistics import novelty
+from dermjax.training import parallel
+
+Photograph = str | os.PathLike | Image.Image | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What is said of one photograph.
+
+    Attributes:
+      predicted: The likeliest class.
+      probabilities: Calibrated, by class, the likeliest first.
+      set: The classes of the prediction set, the likeliest first.
+      flags: `unfamiliar`, or nothing.
+      distance: Of the photograph to the training photographs, cosine, in [0, 2].
+    """
+
+    predicted: str
+    probabilities: dict[str, float]
+    set: tuple[str, ...]
+    flags: tuple[str, ...]
+    distance: float
+
+
+class Classifier:
+    """Networks that answer together, and what their answers are calibrated by.
+
+    Attributes:
+      classes: Names, in the order of the networks' logits.
+      calibration: Fitted on the runs' validation images.
+    """
+
+    def __init__(
+        self, networks: Sequence[Member], references: Sequence[Reference], calibration: Calibration
+    ):
+        self.classes = networks[0].classes
+        self.calibration = calibration
+        self._networks, self._references = networks, references
+        self._devices = parallel.all_devices()
+        nobody = _Nothing()
+        self._predictors = [one.predictor(self._devices, nobody, batch_size=1) for one in networks]
+
+    def __call__(self, photograph: Photograph, box: images.Box | None = None) -> Answer:
+        """The answer on a photograph, or on a lesion in it.
+
+        Args:
+          photograph: a path, a Pillow image, or `[H, W, 3]` uint8.
+          box: (x, y, w, h) in px of the upright photograph; None for all of it.
+
+        Raises:
+          ValueError: it cannot be read, or the box lies outside.
+          FileNotFoundError: no such file.
+        """
+        return self.answers([photograph], None if box is None else [box])[0]
+
+    def answers(
+        self, photographs: Sequence[Photograph], boxes: Sequence[images.Box | None] | None = None
+    ) -> list[Answer]:
+        """The answers on several, in one batch: as many as fit the memory.
+
+        Raises:
+          ValueError, FileNotFoundError: as for one.
+        """
+        if not len(photographs):
+            return []
+        given = [None] * len(photographs) if boxes is None else boxes
+        pixels = [self._input(one, box) for one, box in zip(photographs, given, strict=True)]
+        found = self._asked(np.stack(pixels))
+        return [self._worded(found, row) for row in range(len(pixels))]
+
+    def _input(self, photograph: Photograph, box: images.Box | None) -> np.ndarray:
+        """`[S, S, 3]` uint8, by the way that the training images went."""
+        member = self._networks[0]
+        data = member.settings.data
+        if not isinstance(photograph, str | os.PathLike):
+            photograph = _file(photograph)
+        crop = images.read_crop(photograph, box, data.max_side)
+        encoded = crops.ENCODERS[data.records](crop)
+        return resized(
+            pipeline.to_pixels(encoded), member.image_size, member.preprocessing.interpolation
+        )
+
+    def _asked(self, pixels: np.ndarray) -> Answers:
+        """`[b, S, S, 3]` -> answers."""
+        filled = -len(pixels) % self._devices.count
+        batch = {
+            "image": np.concatenate([pixels, np.zeros((filled, *pixels.shape[1:]), np.uint8)]),
+            "id": np.array([*range(len(pixels)), *[pipeline.PADDING_ID] * filled], np.int32),
+        }
+        outputs = [predictor.of_batch(batch) for predictor in self._predictors]
+        distances = [
+            novelty.distances(one.familiar, features)
+            for one, (features, _) in zip(self._references, outputs, strict=True)
+        ]
+        return self.calibration.answers([logits for _, logits in outputs], distances)
+
+    def _worded(self, found: Answers, row: int) -> Answer:
+        shares = found.probabilities[row]
+        order = np.argsort(-shares, kind="stable").tolist()
+        return Answer(
+            predicted=self.classes[order[0]],
+            probabilities={self.classes[c]: float(shares[c]) for c in order},
+            set=tuple(self.classes[c] for c in order if found.sets[row, c]),
+            flags=(UNFAMILIAR,) if found.unfamiliar[row] else (),
+            distance=float(found.distances[row]),
+        )
+
+
+def load(
+    folder: str | os.PathLike,
+    *,
+    coverage: float = 0.9,
+    unfamiliar: float = 0.05,
+    sensitivity: float = 0.9,
+) -> Classifier:
+    """The classifier in the folder of a finished run, or in one that was exported.
+
+    Args:
+      folder: of a run or an export; or what the folders of a study's trials begin with, whose
+        answers are averaged.
+      coverage: share of new patients whose disease is to be in the prediction set, in (0, 1).
+      unfamiliar: share of new patients like those of validation that may be flagged, in (0, 1).
+      sensitivity: of each class, that `calibration.points` are for, in (0, 1).
+
+    Raises:
+      ValueError: there is no finished run with a classifier, or it is older than calibration.
+    """
+    networks = members(os.fspath(folder))
+    references = []
+    for member in networks:
+        found = reference.read(member.folder)
+        if found is None:
+            raise ValueError(
+                f"the run in {member.folder} was made before answers were calibrated: it has no "
+                f"{member.folder.reference().name}; predict with it once, which makes it: "
+                f"--config=configs/predict.py:run={member.folder},images=..."
+            )
+        references.append(found)
+    if not same_images(references):
+        raise ValueError("the runs' validation images differ: name trials of one study")
+    calibration = Calibration.fit(
+        references, coverage=coverage, unfamiliar=unfamiliar, sensitivity=sensitivity
+    )
+    return Classifier(networks, references, calibration)
+
+
+class _Nothing:
+    """Images of a predictor that is given its batches."""
+
+    def evaluation_batches(self, rows, *, size, interpolation, batch_size):
+        raise NotImplementedError
+
+
+def _file(photograph: Image.Image | np.ndarray) -> bytes:
+    """An image in memory as a file without loss, which is then read by the same rules as others."""
+    if not isinstance(photograph, Image.Image):
+        photograph = Image.fromarray(np.asarray(photograph))
+    file = io.BytesIO()
+    kept = photograph if photograph.mode in _PNG_MODES else photograph.convert("RGB")
+    kept.save(file, "PNG", exif=photograph.getexif(), compress_level=0)
+    return file.getvalue()
+
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")

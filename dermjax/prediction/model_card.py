@@ -1,0 +1,150 @@
+"""The model card: who made the network, of what, how good it is, and what it must not be used for.
+
+Every number is read from the run's files.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+import dermjax
+from dermjax.experiment.reference import Reference
+from dermjax.prediction.calibration import Calibration
+from dermjax.prediction.ensemble import Member
+from dermjax.prediction.quality import Quality
+from dermjax.report.numbers import number, percent
+from dermjax.report.table import Table
+
+_FRONT = """---
+library_name: dermjax
+pipeline_tag: image-classification
+tags: [dermatology, jax, flax, self-supervised]
+license: other
+---
+"""
+_USES = """
+## Use
+
+```python
+import dermjax  # {dermjax}
+
+classifier = dermjax.load("FOLDER")  # this folder
+answer = classifier("photograph.jpg", box=None)  # or box=(x, y, w, h) of the lesion, px
+print(answer.predicted, answer.probabilities, answer.set, answer.flags)
+```
+
+## What it must not be used for
+
+- It is not a medical device. It must not diagnose, exclude a disease, or decide on a treatment.
+- It knows {count} classes and gives one of them to any photograph, healthy skin and cats included.
+  Answers flagged `unfamiliar` should not be used; photographs can be unsuited without a flag.
+- What is measured below holds for patients and photographs like those of the test set: not for
+  other cameras, clinics, skin tones or age groups than were in it.
+"""
+
+
+def write(member: Member, reference: Reference, calibration: Calibration) -> str:
+    """The card as Markdown, with the front matter of the Hugging Face hub."""
+    results, settings = member.folder.results(), member.settings
+    quality = Quality.of(calibration, [reference], member.classes)
+    versions = {**results["versions"], "dermjax": results["versions"].get("dermjax", "")}
+    return "\n".join(
+        [
+            _FRONT,
+            f"# {settings.model.name}, {len(member.classes)} skin diseases\n",
+            _lines(_facts(member, results)),
+            _USES.format(count=len(member.classes), dermjax=dermjax.__version__),
+            "## Data\n",
+            _markdown(_counts(member, reference)),
+            "\nSets are made by patient. Classes: " + ", ".join(member.classes) + ".\n",
+            "## Measured\n",
+            *(_table(one) for one in quality.tables(calibration)),
+            *_subgroups(),
+            "## Versions\n",
+            ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "\n",
+            "## Licence\n",
+            "The licence of the weights is that of the photographs: fill it in here and above. "
+            "dermjax itself is under Apache 2.0.\n",
+        ]
+    )
+
+
+def _facts(member: Member, results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    settings, n = member.settings, results["n"]
+    stage = settings.finetuning
+    facts = [
+        ("strategy", f"{settings.strategy}: {_STRATEGIES[settings.strategy]}"),
+        ("first weights", str(results["weights"]["source"])),
+        (
+            "fine-tuning",
+            f"{stage.steps:,} steps of {stage.batch_size} images of {stage.image_size} px on "
+            f"{n['train_labelled']:,} labelled of {n['train']:,} training images "
+            f"({percent(results['alpha'])} of the labels)",
+        ),
+        (
+            "selected",
+            f"at step {results['best_step']:,} by {stage.select.replace('_', ' ')} on "
+            f"{n['validation']:,} validation images",
+        ),
+    ]
+    if settings.pretrain is not None:
+        first = settings.pretrain
+        text = (
+            f"MoCo-v2, {first.steps:,} steps of {first.batch_size} pairs at {first.image_size} px"
+        )
+        facts.insert(1, ("pretraining", text))
+    return facts
+
+
+_STRATEGIES = {
+    "SS": "self-supervised on its own training photographs, then fine-tuned",
+    "SS-IN": "self-supervised from ImageNet weights, then fine-tuned",
+    "IN": "fine-tuned from ImageNet weights",
+    "FS": "trained from scratch",
+}
+
+
+def _counts(member: Member, reference: Reference) -> pd.DataFrame:
+    """Images and patients by class: of the test and validation sets, without who they are."""
+    rows = []
+    for c, name in enumerate(member.classes):
+        row: dict[str, Any] = {"class": name}
+        for split in ("validation", "test"):
+            one = getattr(reference, split)
+            own = one.labels == c
+            row[f"{split} images"] = int(own.sum())
+            row[f"{split} patients"] = len(set(one.patients[own].tolist()))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _subgroups() -> list[str]:
+    """What is not measured here is said, not left out in silence."""
+    return [
+        "### Subgroups\n",
+        "Not measured for this card. A study's report (`configs/study.py`) measures the subgroups "
+        "(age, sex, skin tone, site) that the table of photographs has columns for.\n",
+    ]
+
+
+def _lines(facts: list[tuple[str, str]]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts) + "\n"
+
+
+def _table(one: Table) -> str:
+    header = [words for words, _ in one.header]
+    frame = pd.DataFrame(one.rows, columns=header)
+    return f"### {one.heading}\n\n{one.caption}\n\n{_markdown(frame)}\n"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """A table; a class may have a bar in its name."""
+    rows = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
+    rows += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    text = number(value, 3) if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
