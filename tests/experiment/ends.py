@@ -36,6 +36,8 @@ def end_of(workdir: pathlib.Path) -> dict[str, object]:
         end |= {f"{stage}{name}": leaf for name, leaf in leaves.items()}
     with np.load(workdir / "test_features.npz") as arrays:
         end |= {f"features: {name}": array for name, array in arrays.items()}
+    with np.load(workdir / "reference.npz") as arrays:
+        end |= {f"reference: {name}": array for name, array in arrays.items()}
     results = json.loads((workdir / "results.json").read_text())
     del results["seconds"], results["pretraining"]
     end |= {f"results: {name}": value for name, value in results.items()}

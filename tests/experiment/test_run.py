@@ -16,7 +16,7 @@ from PIL import Image
 
 from dermjax import models
 from dermjax.cli import task
-from dermjax.experiment import control, evaluate, export, finetune, knn_monitor
+from dermjax.experiment import class_predictor, control, evaluate, export, finetune, knn_monitor
 from dermjax.experiment import dataset as prepare
 from dermjax.experiment.predictor import Predictor
 from dermjax.steps import classify, moco
@@ -69,6 +69,9 @@ def test_the_workdir_keeps_its_contract(base):
     with np.load(ss / "test_features.npz") as kept:  # no pickled objects
         assert kept["id"].tolist() == [row["image"] for row in test_rows]
         assert kept["features"].dtype == np.float16 and len(kept["features"]) == len(test_rows)
+    with np.load(ss / "reference.npz") as kept:  # nobody's name is in it
+        assert all(array.dtype.kind in "if" for name, array in kept.items() if "method" not in name)
+        assert len(kept["test_logits"]) == len(test_rows)
     for row in predictions:
         shares = {name: float(row[f"p_{name}"]) for name in CLASSES}
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
@@ -448,7 +451,7 @@ def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
     for module, told in (
         (knn_monitor, "pretrain: stopped at step 4, which is saved; the same command continues it"),
         (finetune, "finetune: stopped at step 4, which is saved; the same command continues it"),
-        (evaluate, "stopped; the same command continues it"),
+        (class_predictor, "stopped; the same command continues it"),
     ):
         monkeypatch.setattr(module, "Predictor", StoppedByASignal)
         assert task.start(config, str(folder)) == 0

@@ -1,0 +1,105 @@
+"""A classifier in a notebook, and one that was handed on without its run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dermjax
+from dermjax.prediction import export_folder
+from tests.prediction.test_predict import predicted, probabilities
+
+
+@pytest.fixture(scope="module")
+def classifier(base):
+    return dermjax.load(base / "runs" / "ss")
+
+
+def test_it_says_what_the_command_says(base, classifier, tmp_path):
+    photo = base / "photos" / "rosacea-3-1.png"
+    table = predicted(base / "runs" / "ss", photo, tmp_path)
+    with Image.open(photo) as image:
+        pixels = np.asarray(image.convert("RGB"))
+        answers = [classifier(photo), classifier(str(photo)), classifier(image), classifier(pixels)]
+    for answer in answers:
+        assert answer.predicted == table["predicted"][0]
+        assert " | ".join(answer.set) == table["set"][0]
+        by_class = [answer.probabilities[name] for name in classifier.classes]
+        np.testing.assert_allclose(by_class, probabilities(table)[0], atol=1e-6)
+        assert answer.distance == pytest.approx(float(table["distance"][0]), abs=1e-5)
+    assert answers[0].probabilities[answers[0].predicted] == max(by_class)
+
+
+def test_several_photographs_and_boxes_have_the_answers_of_each(base, classifier):
+    photos = [base / "photos" / f"acne-{n}-0.png" for n in range(3)]
+    boxes = [None, (2, 3, 20, 20), None]
+    together = classifier.answers(photos, boxes)
+    for photo, box, answer in zip(photos, boxes, together, strict=True):
+        alone = classifier(photo, box)
+        assert alone.predicted == answer.predicted
+        assert alone.distance == pytest.approx(answer.distance, abs=1e-5)
+    with pytest.raises(ValueError, match="lies outside the image"):
+        classifier(photos[0], (100, 100, 5, 5))
+
+
+def test_a_grey_photograph_and_one_on_its_side_are_read_as_from_their_files(
+    base, classifier, tmp_path
+):
+    with Image.open(base / "photos" / "acne-0-0.png") as image:
+        turned = image.convert("RGB")
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned
+        turned.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+        image.convert("L").save(tmp_path / "grey.png")
+    for name in ("turned.jpg", "grey.png"):
+        with Image.open(tmp_path / name) as opened:
+            from_memory = classifier(opened)
+        from_file = classifier(tmp_path / name)
+        assert from_memory.distance == pytest.approx(from_file.distance, abs=2e-3), name
+
+
+def test_an_exported_folder_answers_alike_and_names_no_patient(base, classifier, tmp_path):
+    said = export_folder.export(str(base / "runs" / "ss"), str(tmp_path / "mine"))
+    assert "efficientnet_tiny, 3 classes" in said
+    photo = base / "photos" / "eczema-2-0.png"
+    moved = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "mine", moved)
+    answer, expected = dermjax.load(moved)(photo), classifier(photo)
+    assert answer.predicted == expected.predicted and answer.set == expected.set
+    assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    table = predicted(moved, base / "photos", tmp_path / "out")
+    assert len(table) == 54
+
+    names = {file.name for file in moved.iterdir()}
+    assert {"config.json", "results.json", "weights.json", "reference.npz", "card.md"} <= names
+    for file in moved.iterdir():
+        content = file.read_bytes() if file.is_file() else b""
+        for private in ("acne0", "photos/", str(base)):
+            assert private.encode() not in content, (file.name, private)
+    with pytest.raises(ValueError, match="not empty"):
+        export_folder.export(str(base / "runs" / "ss"), str(moved))
+
+
+def test_the_card_has_the_runs_own_numbers(base, tmp_path):
+    export_folder.export(str(base / "runs" / "ss"), str(tmp_path / "mine"))
+    card = (tmp_path / "mine" / "card.md").read_text()
+    results = json.loads((base / "runs" / "ss" / "results.json").read_text())
+    assert card.startswith("---\n") and "pipeline_tag: image-classification" in card
+    n = results["n"]
+    assert f"{n['train_labelled']} labelled of {n['train']} training images" in card
+    assert f"{results['accuracy']:.3f}".replace("0.", ".") in card
+    for words in ("acne, eczema, rosacea", "not a medical device", "MoCo-v2, 6 steps of 16 pairs"):
+        assert words in card
+
+
+def test_a_run_without_its_reference_says_how_to_get_one(base, tmp_path):
+    shutil.copytree(base / "runs" / "ss", tmp_path / "old", symlinks=True)
+    (tmp_path / "old" / "reference.npz").unlink()
+    with pytest.raises(ValueError, match="predict with it once"):
+        dermjax.load(tmp_path / "old")
+    expected = predicted(base / "runs" / "ss", base / "photos", tmp_path / "a")
+    table = predicted(tmp_path / "old", base / "photos", tmp_path / "b")
+    np.testing.assert_allclose(probabilities(table), probabilities(expected), atol=1e-6)
+    dermjax.load(tmp_path / "old")
