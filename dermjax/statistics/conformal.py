@@ -1,11 +1,11 @@
 """Prediction sets that hold the true class of a new patient's image with a wished probability.
 
-Split conformal prediction by class (Vovk 2012, section 4; Sadinle, Lei & Wasserman 2019): a class
-is in the set if its score is at most the quantile of the scores that validation images of the class
-have. Patients, not images, are taken as exchangeable (see `patientwise`). A class of so few
-validation patients that no finite quantile exists takes the quantile pooled over all classes, the
-"null cluster" of Ding et al. 2023 ("Class-conditional conformal prediction with many classes",
-section 2.2): of such a class nothing is guaranteed.
+Split conformal prediction by class (Vovk 2012; Sadinle, Lei & Wasserman 2019): a class is in the
+set if its score is at most the quantile of the scores that validation images of the class have.
+Patients, not images, are taken as exchangeable (see `patientwise`). A class of so few validation
+patients that no finite quantile exists takes the quantile pooled over all classes, the "null
+cluster" of Ding et al. 2023 ("Class-conditional conformal prediction with many classes"): of such a
+class nothing is guaranteed.
 
 The score of a class is 1 - its probability, and 0 for the likeliest class [ours]. So the likeliest
 class is in every set, no set is empty, and sets are never larger than those that calibrate
@@ -18,7 +18,7 @@ checkpoint or temperature that was chosen on the same patients makes it approxim
 7 classes and 60 patients, a temperature fitted to them changed the coverage by less than .001). It
 says nothing about patients of another clinic.
 
-Letters: B images, N classes, K patients.
+Letters: B images, N classes, G patients.
 """
 
 import dataclasses
@@ -86,7 +86,7 @@ class SetMeasures:
 
     patients: int
     images: int
-    coverage: Estimate  # in [0, 1], mean over patients of the share of their images covered
+    coverage: Estimate  # in [0, 1], mean over patients of the fraction of their images covered
     size: float  # in [1, N], mean over patients of their sets' mean number of classes
 
 
@@ -102,6 +102,9 @@ def fit(
     labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, coverage: float = 0.9
 ) -> SetRule:
     """Fits the rule to VALIDATION images, which were not trained on.
+
+    A higher coverage asks for more patients. A class that loses its guarantee by it takes the
+    pooled quantile, which may be lower than its own was.
 
     Args:
       labels: `[B]` int in [0, N).

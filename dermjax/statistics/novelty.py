@@ -10,9 +10,9 @@ Three distances, the larger the less alike:
   than there often are (Ledoit & Wolf 2004).
 - `relative_mahalanobis`: the same less the squared Mahalanobis distance to the mean of all images
   with the covariance of all, so that what is unusual in any image does not count (Ren et al. 2021,
-  equation 2). It may be negative.
+  "A simple fix to Mahalanobis distance for improving near-OOD detection"). It may be negative.
 
-Letters: B images, M training images, F dimensions, N classes, k neighbours, K patients.
+Letters: B images, M training images, F dimensions, N classes, k neighbours, G patients.
 """
 
 import dataclasses
@@ -251,7 +251,7 @@ def _gaussian(features: np.ndarray, labels: np.ndarray) -> Gaussian:
 
 
 def _shrunk(covariance: np.ndarray, fourth: float, size: int) -> np.ndarray:
-    """The covariance drawn to a multiple of the identity (Ledoit & Wolf 2004, section 3.3).
+    """The covariance drawn to a multiple of the identity (Ledoit & Wolf 2004).
 
     Args:
       covariance: `[F, F]` of the residuals.

@@ -7,7 +7,7 @@ quantile in which every patient weighs the same (see `patientwise`). That holds 
 draws of the validation patients, and for patients like them. Sensitivity and specificity are means
 over patients too.
 
-Letters: B images, N classes, K patients.
+Letters: B images, N classes, G patients.
 """
 
 import dataclasses
@@ -76,10 +76,10 @@ class OperatingMeasures:
     threshold: float
     patients: int  # who have images of the class
     images: int  # of the class
-    sensitivity: Estimate  # share of the images of the class that are positive
+    sensitivity: Estimate  # fraction of the images of the class that are positive
     other_patients: int  # who have images of other classes
     other_images: int
-    specificity: Estimate  # share of the images of other classes that are negative
+    specificity: Estimate  # fraction of the images of other classes that are negative
 
 
 def fit(

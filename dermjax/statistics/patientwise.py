@@ -2,11 +2,11 @@
 
 Images of one patient resemble each other, and some patients have many more of them than others. A
 quantile of all images is therefore one of fewer observations than it seems, and one of the patients
-with many images. Lee, Barber & Willett (2023, "Distribution-free inference with hierarchical data",
-section 3) give each of K patients the weight 1 / (K + 1), spread evenly over the patient's images,
-and the remaining 1 / (K + 1) to infinity, which stands for the patient who is still to come.
+with many images. Lee, Barber & Willett (2023, "Distribution-free inference with hierarchical data")
+give each of G patients the weight 1 / (G + 1), spread evenly over the patient's images, and the
+remaining 1 / (G + 1) to infinity, which stands for the patient who is still to come.
 
-Letters: B images, K patients.
+Letters: B images, G patients.
 """
 
 import math
@@ -20,13 +20,14 @@ _ROUNDING = 1e-9  # of the number of patients: sums of their weights are exact t
 
 
 def upper_quantile(values: np.ndarray, patients: np.ndarray, level: float) -> float:
-    """The least of the values that a new patient's random image exceeds with at most 1 - level.
+    """The value that a new patient's random image does not exceed with a chance of `level`.
 
-    This holds on average over draws of these K patients, if they and the new one are exchangeable,
-    whatever the distribution of the values and of the numbers of images (Lee, Barber & Willett
-    2023, theorem 1). After a single draw of patients with one image each, the share of new patients
-    at or below the quantile has about the standard deviation (level (1 - level) / (K + 2)) ** .5
-    (Vovk 2012, proposition 2a): .03 of 100 patients at .9.
+    The chance is at least that on average over draws of these G patients, if they and the new one
+    are exchangeable, whatever the distributions of the values and of the numbers of images
+    (hierarchical conformal prediction, Lee, Barber & Willett 2023). It varies from draw to draw:
+    with one image each, the fraction of new patients at or below the quantile has about the
+    standard deviation (level (1 - level) / (G + 2)) ** .5 (Angelopoulos & Bates 2021, section 3.2),
+    .03 of 100 patients at .9.
 
     Args:
       values: `[B]`, finite.
@@ -34,7 +35,7 @@ def upper_quantile(values: np.ndarray, patients: np.ndarray, level: float) -> fl
       level: in (0, 1).
 
     Returns:
-      One of the values; infinity where K < `least_patients(level)`, also without any image.
+      One of the values; infinity where G < `least_patients(level)`, also without any image.
 
     Raises:
       ValueError: not as many patients as values, a value that is not finite, or the level is
@@ -57,7 +58,7 @@ def upper_quantile(values: np.ndarray, patients: np.ndarray, level: float) -> fl
 
 
 def least_patients(level: float) -> int:
-    """The fewest patients K of whom the `upper_quantile` is finite: K / (K + 1) >= level.
+    """The fewest patients G of whom the `upper_quantile` is finite: G / (G + 1) >= level.
 
     Args:
       level: in (0, 1); of .9 it is 9, of .95 it is 19.
@@ -96,7 +97,7 @@ def mean(values: np.ndarray, patients: np.ndarray, level: float = 0.95) -> Estim
 
 
 def patient_means(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """The mean over each patient's images, `[K]` float64 in the order of `np.unique(patients)`.
+    """The mean over each patient's images, `[G]` float64 in the order of `np.unique(patients)`.
 
     Args:
       values: `[B]` numbers, or bool.
