@@ -130,7 +130,7 @@ def test_turned_photographs_have_the_same_answers_with_augmentation(base, clinic
     table = predicted(clinic / "ss", tmp_path / "*.png", tmp_path / "out", tta=8)
     assert table["image"].str.endswith(("a.png", "b.png")).all()
     a, b = probabilities(table)
-    np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_allclose(a, b, atol=2e-4)
     assert (clinic / "ss" / "reference-tta.npz").exists()
 
 
