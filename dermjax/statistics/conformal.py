@@ -43,7 +43,7 @@ class SetRule:
       quantiles: The largest score in [0, 1] with which a class is in the set. It is 0 for a class
         that is in the set only as the likeliest, and infinity for one that is in every set.
       patients: The number of validation patients (int) who have images of the class.
-      guaranteed: Whether the quantile is that of the class itself (bool), not one of a class of few patients.
+      guaranteed: Whether the class has patients enough for a quantile of its own (bool).
     """
 
     coverage: float

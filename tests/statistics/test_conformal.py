@@ -134,7 +134,7 @@ def test_a_class_of_few_patients_takes_a_quantile_that_is_not_guaranteed():
 
     Where all others are found more easily than they are, their own largest score counts.
     """
-    labels, probabilities, patients = clinic(3, 60)
+    labels, probabilities, patients = clinic(3, 120)
     labels = np.append(labels, np.full(160, 3))
     theirs = np.tile([0.3, 0.25, 0.25, 0.05, 0.15], (160, 1))
     probabilities = np.append(np.pad(probabilities, ((0, 0), (0, 2))), theirs, 0)
