@@ -1,8 +1,10 @@
-"""Export a finished run's network under timm's names, for PyTorch or as a start of other runs.
+"""Hand on a finished run's network: a folder to load, or its weights under timm's names.
 
+    python -m dermjax.export runs/mine exported                     # a folder, with a model card
     python -m dermjax.export runs/mine classifier.safetensors
     python -m dermjax.export runs/mine encoder.safetensors --stage=pretrain
 
+`dermjax.load("exported")` answers on photographs.
 In PyTorch: `timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`. In dermjax:
 `dermjax.create_model(NAME, num_classes=N, weights=FILE)`, or `--config.init.weights=FILE` of a run.
 """

@@ -11,6 +11,7 @@
                           data=synthetic|manifest.csv|folder, or gs://...
                           model=efficientnet_b0 ... b7, resnet18, resnet50
                           configs/study.py:alphas=0.1+1.0,trials=3, all of them and the report
+                          configs/predict.py:run=FOLDER,images=FOLDER, answers on photographs
                           configs/probe.py:run=FOLDER, a linear probe of a run's features
                           configs/saliency.py:run=FOLDER, where a run's network looks
                           configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check

@@ -25,7 +25,7 @@ _LISTED = "photographs.csv"  # what a pattern found, in the folder of the predic
 _WORTH_KNOWING = ("left out", "all the same", "several frames", "another form", "redact", "box")
 
 
-class _Crops:
+class CropsOfFiles:
     """A source of crops that are cut when they are read."""
 
     def __init__(self, wanted: list[crops.Crop], data: DataSettings):
@@ -109,7 +109,7 @@ def named(
         raise ValueError(f"config.images = {settings.images!r}: no photograph is left to predict")
     return Photographs(
         frame=frame[["name", "path", *BOX, "content", "redact"]],
-        source=_Crops(make_crops(frame), data),
+        source=CropsOfFiles(make_crops(frame), data),
         reading=pipeline.Reading(threads=settings.read_threads),
         notes=tuple(n for n in manifest.notes if any(words in n for words in _WORTH_KNOWING)),
     )

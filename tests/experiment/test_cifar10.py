@@ -60,6 +60,7 @@ def test_the_bank_is_the_training_set_and_the_queries_are_the_test_batch(folder)
     np.testing.assert_array_equal(batch["image"], files.images[batch["id"]])
 
 
+@pytest.mark.slow
 def test_it_trains_and_reports_by_the_command_of_the_config(folder, tmp_path, capsys):
     config = moco_cifar10.get_config(f"data={folder}")
     config.model.name = "efficientnet_tiny"  # ResNet-18 takes a minute to compile

@@ -25,6 +25,7 @@ def moved(a, b):
     return max(float(np.abs(x - y).max()) for x, y in leaves)
 
 
+@pytest.mark.slow
 def test_the_encoder_keeps_what_it_knows_and_the_classifier_learns(base, tmp_path):
     import dermjax
 
@@ -41,6 +42,7 @@ def test_the_encoder_keeps_what_it_knows_and_the_classifier_learns(base, tmp_pat
         assert np.abs(classifier["bias"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_random_encoder_has_the_full_rate(base, tmp_path):
     assert trained("FS", base, tmp_path / "a") == trained(
         "FS", base, tmp_path / "b", finetune__encoder_rate=0.1

@@ -47,6 +47,7 @@ def trained(manifest, folder, **options):
     return [line["loss"] for line in lines], json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_run_with_the_option_trains_otherwise(name, unequal, plain, tmp_path):
     losses, results = trained(unequal, tmp_path / "run", **OPTIONS[name])

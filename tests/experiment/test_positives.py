@@ -183,6 +183,7 @@ def saved(folder):
     return [int(path.name) for path in folder.glob("checkpoints/pretrain/*") if path.name.isdigit()]
 
 
+@pytest.mark.slow
 def test_a_killed_pretraining_ends_as_one_left_alone(clinic):
     """kill -9 in the middle; then the last state and every metric, bit for bit."""
     quiet = start(clinic, "quiet")

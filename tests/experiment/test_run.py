@@ -439,6 +439,7 @@ class StoppedByASignal(Predictor):
         return super().__call__(variables, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [6, 4])
 def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
     base, capsys, monkeypatch, steps
