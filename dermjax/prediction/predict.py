@@ -1,24 +1,27 @@
 """Answers on photographs: read once, given to every network, written as a table and a page."""
 
-import dataclasses
+import collections
+import concurrent.futures
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
 from dermjax import stores
 from dermjax.experiment import reference
+from dermjax.experiment.class_predictor import ClassPredictor
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
 from dermjax.experiment.reference import Reference
-from dermjax.prediction import photographs, table
+from dermjax.prediction import parts, photographs, table
 from dermjax.prediction.calibration import Calibration, same_images
 from dermjax.prediction.ensemble import Member, members
+from dermjax.prediction.parts import Parts
 from dermjax.prediction.photographs import Photographs
 from dermjax.prediction.settings import PredictSettings
 from dermjax.prediction.sheet import Shown, write_page
-from dermjax.runs.files import read_arrays, write_arrays, write_text
+from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
 from dermjax.statistics import novelty
@@ -26,7 +29,7 @@ from dermjax.training import compile_cache, parallel, processes, stop
 from dermjax.training.writer import Writer
 
 FOLDER = "predictions"
-_PART = 512  # images after which what is done is kept
+_AHEAD = 2  # batches whose distances are being computed
 
 
 def run(settings: PredictSettings, workdir: str = "") -> int:
@@ -72,7 +75,7 @@ def run(settings: PredictSettings, workdir: str = "") -> int:
         )
         shown = Shown(settings, networks, references, calibration, wanted, answers)
         page = write_page(shown, directory)
-        _remove_parts(directory)
+        parts.remove_all(directory)
     writer.say(f"\n{table.summary(named, answers)}\n{directory / 'predictions.csv'}\n{page}")
     return 0
 
@@ -129,21 +132,6 @@ def _references(
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parts:
-    """Files with what the networks made of runs of images, kept until all is done."""
-
-    folder: epath.Path
-
-    def path(self, first: int) -> epath.Path:
-        """Of the images from this one on."""
-        return self.folder / f"{first:08d}.npz"
-
-    def read(self, first: int) -> dict[str, np.ndarray] | None:
-        """`logits [T, b, N]` and `distances [T, b]`; None where they are not there."""
-        return read_arrays(self.path(first))
-
-
 def _predicted(
     settings: PredictSettings,
     networks: Sequence[Member],
@@ -157,46 +145,48 @@ def _predicted(
     Raises:
       stop.Interrupted: a signal came; whole parts are kept.
     """
-    parts = _Parts(directory / "parts" / _key(settings, networks, wanted))
-    parts.folder.mkdir(parents=True, exist_ok=True)
-    firsts = range(0, len(wanted), _PART)
-    missing = [first for first in firsts if parts.read(first) is None]
-    rows = np.concatenate(
-        [np.arange(first, min(first + _PART, len(wanted))) for first in missing] or [np.array([])]
-    ).astype(int)
+    kept = Parts(directory, _key(settings, networks, wanted), len(wanted))
+    rows = kept.rows
     devices = parallel.all_devices()
     predictors = [
         member.predictor(devices, wanted, batch_size=settings.batch_size, tta=settings.tta)
         for member in networks
     ]
-    held: list[tuple[np.ndarray, np.ndarray]] = []  # of a batch: logits [T, b, N], distances [T, b]
+    # Networks that answer together have the same input: each batch is read once for all.
+    batches = predictors[0].batches(rows) if len(rows) else iter(())
     with writer.bar(len(wanted), "predict", done=len(wanted) - len(rows)) as bar:
-        for batch in predictors[0].batches(rows) if len(rows) else ():
+        for logits, distances in _outputs(predictors, references, batches):
+            kept.add(logits, distances)
+            bar.update(logits.shape[1])
+    return kept.all()
+
+
+def _outputs(
+    predictors: Sequence[ClassPredictor],
+    references: Sequence[Reference],
+    batches: Iterator[Mapping[str, np.ndarray]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Logits `[T, b, N]` and distances `[T, b]` of each batch.
+
+    Distances are computed beside the networks' next batch, which an accelerator would wait for.
+    """
+
+    def judged(outputs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        distances = [
+            novelty.distances(one.familiar, features)
+            for one, (features, _) in zip(references, outputs, strict=True)
+        ]
+        return np.stack([logits for _, logits in outputs]), np.stack(distances)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pending: collections.deque[concurrent.futures.Future] = collections.deque()
+        for batch in batches:
             stop.check()
-            outputs = [predictor.of_batch(batch) for predictor in predictors]
-            far = [
-                novelty.distances(one.familiar, features)
-                for one, (features, _) in zip(references, outputs, strict=True)
-            ]
-            held.append((np.stack([logits for _, logits in outputs]), np.stack(far)))
-            bar.update(held[-1][1].shape[1])
-            held = _keep(parts, missing, held, len(wanted))
-    found = [parts.read(first) for first in firsts]
-    whole = [one for one in found if one is not None]
-    return (
-        np.concatenate([one["logits"] for one in whole], axis=1),
-        np.concatenate([one["distances"] for one in whole], axis=1),
-    )
-
-
-def _keep(parts: _Parts, missing: list[int], held: list, count: int) -> list:
-    """Writes the parts that are whole; returns what is left over."""
-    logits = np.concatenate([one for one, _ in held], axis=1)
-    far = np.concatenate([one for _, one in held], axis=1)
-    while missing and logits.shape[1] >= (size := min(_PART, count - missing[0])):
-        write_arrays(parts.path(missing.pop(0)), logits=logits[:, :size], distances=far[:, :size])
-        logits, far = logits[:, size:], far[:, size:]
-    return [(logits, far)]
+            pending.append(pool.submit(judged, [one.of_batch(batch) for one in predictors]))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _key(settings: PredictSettings, networks: Sequence[Member], wanted: Photographs) -> str:
@@ -206,10 +196,3 @@ def _key(settings: PredictSettings, networks: Sequence[Member], wanted: Photogra
         results = member.folder.results()
         lines.append(json.dumps([str(member.folder), results["best_step"], results["seconds"]]))
     return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
-
-
-def _remove_parts(directory: epath.Path) -> None:
-    """All of them, also those of other photographs that were never finished."""
-    folder = directory / "parts"
-    if folder.exists():
-        folder.rmtree()

@@ -20,6 +20,7 @@ from dermjax.prediction.settings import PredictSettings
 from dermjax.report.numbers import percent
 from dermjax.report.table import Table, unlinked
 from dermjax.runs.files import write_text
+from dermjax.statistics import patientwise
 
 _UNFAMILIAR = "unlike the training photographs"
 _NAME = "predictions.html"
@@ -70,7 +71,7 @@ def _facts(shown: Shown) -> list[tuple[str, str]]:
         ("networks", f"{runs} ({first.settings.strategy}, {first.settings.model.name})"),
         ("photographs", f"{len(shown.wanted):,}, of {shown.settings.images or 'the run itself'}"),
         ("test-time augmentation", "flips and quarter turns" if shown.settings.tta else "none"),
-        ("temperature", f"{shown.calibration.temperature:.2f}"),
+        ("temperature of calibration", f"{shown.calibration.temperature:.2f}"),
         ("dermjax", dermjax.__version__),
     ]
     return facts
@@ -114,6 +115,13 @@ def _promises(shown: Shown) -> list[str]:
             f"Too few validation patients have {few}: for these nothing is promised, and they "
             "are in a set by the rule of all classes together."
         )
+    if not np.isfinite(shown.calibration.farthest):
+        needed = patientwise.least_patients(1 - shown.settings.unfamiliar)
+        sentences.append(
+            f"With fewer than {needed} validation patients it cannot be said which photographs are "
+            "unlike the training photographs: nothing is marked."
+        )
+        return sentences
     sentences.append(
         f"“{_UNFAMILIAR.capitalize()}” marks photographs farther from the training photographs "
         f"than those of {percent(1 - shown.settings.unfamiliar)} of the validation patients. Such "

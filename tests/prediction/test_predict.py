@@ -12,7 +12,7 @@ from scipy import special
 
 from dermjax.cli import task
 from dermjax.configs import predict as config_file
-from dermjax.prediction import predict
+from dermjax.prediction import parts, predict
 from dermjax.training import stop
 from tests.experiment.clinic import tiny_config, with_fields
 
@@ -75,27 +75,26 @@ def test_boxes_are_cut_out_and_stand_in_the_table(base, clinic, tmp_path):
 
 def test_killed_and_started_again_it_ends_alike(base, clinic, tmp_path, monkeypatch, capsys):
     whole = predicted(clinic / "ss", base / "photos", tmp_path / "whole")
-    monkeypatch.setattr(predict, "_PART", 10)
-    keep, seen = predict._keep, []
+    monkeypatch.setattr(parts, "_PART", 10)
+    add, seen = parts.Parts.add, []
 
     def killed(*args):
-        held = keep(*args)
+        add(*args)
         seen.append(1)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return held
 
-    monkeypatch.setattr(predict, "_keep", killed)
+    monkeypatch.setattr(parts.Parts, "add", killed)
     fields = dict(batch_size=8)
     with pytest.raises(KeyboardInterrupt):
         predicted(clinic / "ss", base / "photos", tmp_path / "cut", **fields)
-    (parts,) = (tmp_path / "cut" / "predictions" / "parts").iterdir()
-    assert [file.name for file in parts.iterdir()] == ["00000000.npz"]
+    (kept,) = (tmp_path / "cut" / "predictions" / "parts").iterdir()
+    assert [file.name for file in kept.iterdir()] == ["00000000.npz"]
     capsys.readouterr()
     again = predicted(clinic / "ss", base / "photos", tmp_path / "cut", **fields)
     np.testing.assert_allclose(probabilities(again), probabilities(whole), atol=1e-5)
     assert again["image"].tolist() == whole["image"].tolist()
-    assert not parts.exists()
+    assert not kept.exists()
 
 
 def test_a_signal_stops_it_and_says_so(base, clinic, tmp_path, monkeypatch, capsys):
