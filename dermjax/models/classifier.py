@@ -1,0 +1,47 @@
+"""A trained network with all that is needed to turn images into probabilities."""
+
+import dataclasses
+import math
+from typing import Any
+
+from dermjax.models.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """What is written into one file for those who have neither a run nor dermjax.
+
+    Attributes:
+        model: Of `create`; its `preprocessing` squeezes the whole image to `test_size`.
+        variables: `{'params', 'batch_stats'}` of the model.
+        classes: Names of the N logits, in order.
+        temperature: The logits are divided by it before the softmax; 1 leaves them as they are.
+
+    Raises:
+        ValueError: When it is built with another number of names than logits, with a preprocessing
+            that crops, or with a temperature that is not a number above 0.
+    """
+
+    model: Network
+    variables: dict[str, Any]
+    classes: tuple[str, ...]
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if not self.classes or len(self.classes) != self.model.num_classes:
+            raise ValueError(
+                f"{len(self.classes)} classes are named, but the network has "
+                f"{self.model.num_classes} logits: name each of them"
+            )
+        if self.model.preprocessing.test_crop != 1:
+            raise ValueError(
+                f"the preprocessing crops to {self.model.preprocessing.test_crop} of the image; "
+                "only test_crop = 1, which takes the whole image, can be exported"
+            )
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature {self.temperature} must be a finite number above 0")
+
+    @property
+    def size(self) -> int:
+        """S, the side of the network's input, px."""
+        return self.model.preprocessing.test_size
