@@ -1,10 +1,19 @@
-"""Export a finished run's network under timm's names, for PyTorch or as a start of other runs.
+"""Export a finished run's network, in the format that the file's ending names.
 
-    python -m dermjax.export runs/mine classifier.safetensors
+    python -m dermjax.export runs/mine mine.safetensors
+    python -m dermjax.export runs/mine mine.onnx
+    python -m dermjax.export runs/mine mine.stablehlo
     python -m dermjax.export runs/mine encoder.safetensors --stage=pretrain
 
-In PyTorch: `timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`. In dermjax:
-`dermjax.create_model(NAME, num_classes=N, weights=FILE)`, or `--config.init.weights=FILE` of a run.
+.safetensors holds the weights under timm's names, for PyTorch and as a start of other runs:
+`timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`, or here
+`dermjax.create_model(NAME, num_classes=N, weights=FILE)` and `--config.init.weights=FILE`.
+
+.onnx turns photographs of any size into probabilities, by onnxruntime without JAX or dermjax; the
+names of the classes are in its metadata. Writing it needs `pip install -e '.[onnx]'`.
+
+.stablehlo does so with images of the network's size, by JAX without dermjax, on CPUs, GPUs and
+TPUs; releases of JAX up to 6 months newer than the one that wrote it can read it.
 """
 
 import argparse
@@ -21,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", help="folder of a finished run")
-    parser.add_argument("file", help="what to write, ends in .safetensors")
+    parser.add_argument("file", help="what to write: ends in .safetensors, .onnx or .stablehlo")
     parser.add_argument("--stage", choices=("finetune", "pretrain"), default="finetune")
     given = parser.parse_args(arguments)
     from dermjax.experiment import export  # imports jax: help need not wait for it

@@ -12,7 +12,8 @@ class Classifier:
     """What is written into one file for those who have neither a run nor dermjax.
 
     Attributes:
-        model: Of `create`; its `preprocessing` squeezes the whole image to `test_size`.
+        model: Of `create`, for whole images that are squeezed to its preprocessing's `test_size` as
+            in a run's evaluation: `test_crop` is 1.
         variables: `{'params', 'batch_stats'}` of the model.
         classes: Names of the N logits, in order.
         temperature: The logits are divided by it before the softmax; 1 leaves them as they are.
@@ -35,8 +36,8 @@ class Classifier:
             )
         if self.model.preprocessing.test_crop != 1:
             raise ValueError(
-                f"the preprocessing crops to {self.model.preprocessing.test_crop} of the image; "
-                "only test_crop = 1, which takes the whole image, can be exported"
+                f"the network is for the central {self.model.preprocessing.test_crop} of an image "
+                "(its preprocessing's test_crop); only one for whole images, 1, can be handed on"
             )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature {self.temperature} must be a finite number above 0")
