@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from dermjax.models.network import Network
+import flax.linen as nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Classifier:
             that crops, or with a temperature that is not a number above 0.
     """
 
-    model: Network
+    model: nn.Module
     variables: dict[str, Any]
     classes: tuple[str, ...]
     temperature: float = 1.0

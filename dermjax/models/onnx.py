@@ -19,7 +19,6 @@ import dermjax
 from dermjax.models.classifier import Classifier
 from dermjax.models.efficientnet import EfficientNet
 from dermjax.models.layers import Padding, symmetric_padding
-from dermjax.models.network import Network
 from dermjax.models.preprocessing import Preprocessing
 from dermjax.models.resnet import ResNet
 
@@ -180,18 +179,19 @@ class _Graph:
 def _preprocessed(graph: _Graph, preprocessing: Preprocessing) -> _Maps:
     """`images` `[B, H, W, 3]` -> resized as Pillow does, normalised, channels first."""
     size = preprocessing.test_size
-    how = {"bilinear": {"mode": "linear"}, "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5}}
-    # On uint8 the runtime rounds as Pillow does. Pillow gives pixels outside no weight.
+    # On uint8 the runtime rounds as Pillow does. As in Pillow, pixels outside have no weight, and
+    # the cubic's coefficient is -0.5.
     images = graph.node(
         "Resize",
         "images",
         "",
         "",
         graph.constant("size", [size, size], np.int64),
+        mode={"bilinear": "linear", "bicubic": "cubic"}[preprocessing.interpolation],
+        cubic_coeff_a=-0.5,
         axes=[1, 2],
         antialias=1,
         exclude_outside=1,
-        **how[preprocessing.interpolation],
     )
     images = graph.node("Cast", images, to=onnx.TensorProto.FLOAT)
     maps = _Maps(graph.node("Transpose", images, perm=[0, 3, 1, 2]), 3, size)
@@ -245,7 +245,7 @@ def _resnet(graph: _Graph, x: _Maps, model: ResNet) -> _Maps:
     return x
 
 
-def _classified(graph: _Graph, x: _Maps, model: Network, temperature: float) -> None:
+def _classified(graph: _Graph, x: _Maps, model: nn.Module, temperature: float) -> None:
     """Pooling and the linear classifier: `logits` and `probabilities`, `[B, N]`."""
     head = model.CLASSIFIER
     features = graph.node("Flatten", graph.node("GlobalAveragePool", x.name))

@@ -32,9 +32,9 @@ def to_bytes(classifier: Classifier) -> bytes:
     preprocessing = classifier.model.preprocessing
     mean, std = (jnp.asarray(v, jnp.float32) for v in (preprocessing.mean, preprocessing.std))
 
-    def classify(images: jax.Array) -> dict[str, Any]:
+    def classify(images: jax.Array) -> dict[str, jax.Array]:
         pixels = (images.astype(jnp.float32) / 255 - mean) / std
-        logits = classifier.model.apply(classifier.variables, pixels, train=False)
+        logits: Any = classifier.model.apply(classifier.variables, pixels, train=False)
         return {
             "logits": logits,
             "probabilities": jax.nn.softmax(logits / classifier.temperature),
