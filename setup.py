@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "dermjax/__init__.py").read_text()).group(1)
 GCS = "gcsfs>=2026.4"
+ONNX = "onnx>=1.20"
 
 setup(
     name="dermjax",
@@ -75,6 +76,7 @@ setup(
         "tpu": ["jax[tpu]>=0.10,<0.13", GCS],
         "heic": ["pillow-heif>=0.18"],  # photographs as phones save them
         "gcs": [GCS],  # gs:// folders of runs and of data
+        "onnx": [ONNX],  # writing .onnx files; onnxruntime alone runs them
         # The versions that were found to work together on CPU; only comparisons need them. The last
         # two bring real ImageNet weights and two photographs that every reader of them knows; maps
         # are enlarged by the last one, too, as InputIBA's authors do.
@@ -89,6 +91,8 @@ setup(
             GCS,
             "hypothesis>=6.100",
             "mypy>=2",
+            ONNX,
+            "onnxruntime>=1.23",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",

@@ -1,12 +1,24 @@
-"""Hand on a finished run's network: a folder to load, or its weights under timm's names.
+"""Hand on a finished run's network, in the form that the path's ending names.
 
-    python -m dermjax.export runs/mine exported                     # a folder, with a model card
-    python -m dermjax.export runs/mine classifier.safetensors
+    python -m dermjax.export runs/mine exported            # a folder
+    python -m dermjax.export runs/mine mine.safetensors
+    python -m dermjax.export runs/mine mine.onnx
+    python -m dermjax.export runs/mine mine.stablehlo
     python -m dermjax.export runs/mine encoder.safetensors --stage=pretrain
 
-`dermjax.load("exported")` answers on photographs.
-In PyTorch: `timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`. In dermjax:
-`dermjax.create_model(NAME, num_classes=N, weights=FILE)`, or `--config.init.weights=FILE` of a run.
+A folder answers like the run: `dermjax.load("exported")`, and configs/predict.py:run=exported. It
+holds the network, its calibration and `card.md`, and nothing of a patient. Files get their model
+card beside: mine.card.md.
+
+.safetensors holds the weights under timm's names, for PyTorch and as a start of other runs:
+`timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`, or here
+`dermjax.create_model(NAME, num_classes=N, weights=FILE)` and `--config.init.weights=FILE`.
+
+.onnx turns photographs of any size into probabilities, by onnxruntime without JAX or dermjax; the
+names of the classes are in its metadata. Writing it needs `pip install -e '.[onnx]'`.
+
+.stablehlo does so with images of the network's size, by JAX without dermjax, on CPUs, GPUs and
+TPUs; releases of JAX up to 6 months newer than the one that wrote it can read it.
 """
 
 import argparse
@@ -23,10 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", help="folder of a finished run")
-    parser.add_argument("file", help="what to write, ends in .safetensors")
+    parser.add_argument(
+        "file",
+        help="a new folder, or a file that ends in .safetensors, .onnx or .stablehlo",
+    )
     parser.add_argument("--stage", choices=("finetune", "pretrain"), default="finetune")
     given = parser.parse_args(arguments)
-    from dermjax.experiment import export  # imports jax: help need not wait for it
+    from dermjax.prediction import export  # imports jax: help need not wait for it
 
     try:
         print(export.export(given.run, given.file, given.stage))

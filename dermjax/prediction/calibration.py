@@ -110,6 +110,15 @@ class Calibration:
         )
 
 
+def usual(references: Sequence[Reference]) -> Calibration:
+    """The calibration that nobody has asked otherwise for.
+
+    Raises:
+      ValueError: there are no validation images.
+    """
+    return Calibration.fit(references, coverage=0.9, unfamiliar=0.05, sensitivity=0.9)
+
+
 def mean_probabilities(logits: Sequence[np.ndarray]) -> np.ndarray:
     """`[B, N]`, the mean of the networks' probabilities."""
     return np.mean([special.softmax(one, axis=-1) for one in logits], axis=0)

@@ -8,7 +8,7 @@ from etils import epath
 from dermjax import models, stores
 from dermjax.experiment import reference
 from dermjax.prediction import model_card
-from dermjax.prediction.calibration import Calibration
+from dermjax.prediction.calibration import usual
 from dermjax.prediction.ensemble import Member
 from dermjax.runs.files import write_text
 from dermjax.runs.run_folder import RunFolder
@@ -52,8 +52,7 @@ def export(workdir: str, path: str) -> str:
         os.fspath(folder.classifier), model, member.variables, classes=member.classes
     )
     reference.write(folder, found)
-    calibration = Calibration.fit([found], coverage=0.9, unfamiliar=0.05, sensitivity=0.9)
-    write_text(folder.path / CARD, model_card.write(member, found, calibration))
+    write_text(folder.path / CARD, model_card.write(member, found, usual([found])))
     results = member.folder.results()
     # The mark of a whole folder is written last.
     folder.write_results({name: one for name, one in results.items() if name not in _LOCAL})

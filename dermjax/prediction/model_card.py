@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-import dermjax
 from dermjax.experiment.reference import Reference
 from dermjax.prediction.calibration import Calibration
 from dermjax.prediction.ensemble import Member
@@ -23,29 +22,49 @@ tags: [dermatology, jax, flax, self-supervised]
 license: other
 ---
 """
-_USES = """
-## Use
-
-```python
-import dermjax  # {dermjax}
+_CODE = {
+    "": """```python
+import dermjax
 
 classifier = dermjax.load("FOLDER")  # this folder
 answer = classifier("photograph.jpg", box=None)  # or box=(x, y, w, h) of the lesion, px
 print(answer.predicted, answer.probabilities, answer.set, answer.flags)
 ```
+""",
+    ".safetensors": """```python
+import timm
 
+model = timm.create_model("MODEL", num_classes=COUNT, checkpoint_path="FILE")
+```
+
+The file's metadata have the classes and how photographs are resized and normalised.
+""",
+    ".stablehlo": """```python
+import jax
+
+program = jax.export.deserialize(bytearray(open("FILE", "rb").read()))
+answers = program.call(images)  # [B, SIZE, SIZE, 3] uint8, whole photographs or lesions, squeezed
+```
+""",
+}
+_LIMITS = """
 ## What it must not be used for
 
 - It is not a medical device. It must not diagnose, exclude a disease, or decide on a treatment.
 - It knows {count} classes and gives one of them to any photograph, healthy skin and cats included.
-  Answers flagged `unfamiliar` should not be used; photographs can be unsuited without a flag.
+  Answers flagged `unfamiliar` should not be used; photographs can be unsuited without a flag, and
+  files other than the folder do not flag.
 - What is measured below holds for patients and photographs like those of the test set: not for
   other cameras, clinics, skin tones or age groups than were in it.
 """
 
 
-def write(member: Member, reference: Reference, calibration: Calibration) -> str:
-    """The card as Markdown, with the front matter of the Hugging Face hub."""
+def write(member: Member, reference: Reference, calibration: Calibration, suffix: str = "") -> str:
+    """The card as Markdown, with the front matter of the Hugging Face hub.
+
+    Args:
+      suffix: of the file that it goes with; '' for a folder.
+    """
     results, settings = member.folder.results(), member.settings
     quality = Quality.of(calibration, [reference], member.classes)
     versions = {**results["versions"], "dermjax": results["versions"].get("dermjax", "")}
@@ -54,7 +73,9 @@ def write(member: Member, reference: Reference, calibration: Calibration) -> str
             _FRONT,
             f"# {settings.model.name}, {len(member.classes)} skin diseases\n",
             _lines(_facts(member, results)),
-            _USES.format(count=len(member.classes), dermjax=dermjax.__version__),
+            "\n## Use\n",
+            _code(member, suffix),
+            _LIMITS.format(count=len(member.classes)),
             "## Data\n",
             _markdown(_counts(member, reference)),
             "\nSets are made by patient. Classes: " + ", ".join(member.classes) + ".\n",
@@ -68,6 +89,24 @@ def write(member: Member, reference: Reference, calibration: Calibration) -> str
             "dermjax itself is under Apache 2.0.\n",
         ]
     )
+
+
+def _code(member: Member, suffix: str) -> str:
+    """The lines that use the file."""
+    if suffix == ".onnx":
+        from dermjax.models import onnx  # of an extra
+
+        intro = "`python use.py FILE photograph.jpg`, with onnxruntime and Pillow alone; use.py:"
+        return f"{intro}\n\n```python\n{onnx.EXAMPLE}```\n"
+    known = {
+        "MODEL": member.settings.model.name,
+        "COUNT": str(len(member.classes)),
+        "SIZE": str(member.image_size),
+    }
+    code = _CODE[suffix]
+    for name, value in known.items():
+        code = code.replace(name, value)
+    return code
 
 
 def _facts(member: Member, results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -426,7 +426,7 @@ def test_what_cannot_be_exported_is_said(base, tmp_path):
     (tmp_path / "config.json").write_text((base / "runs" / "fs" / "config.json").read_text())
     with pytest.raises(ValueError, match="is not finished: it has no results.json"):
         export.export(str(tmp_path), target, "finetune")
-    with pytest.raises(ValueError, match="must end in .safetensors"):
+    with pytest.raises(ValueError, match="must end in .safetensors, .onnx or .stablehlo"):
         export.export(str(base / "runs" / "ss"), str(tmp_path / "x.pth"), "finetune")
     assert not list(tmp_path.glob("x.*"))
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import dermjax
+from dermjax import export as command
 from dermjax.prediction import export_folder
 from tests.prediction.test_predict import predicted, probabilities
 
@@ -103,3 +104,26 @@ def test_a_run_without_its_reference_says_how_to_get_one(base, tmp_path):
     table = predicted(tmp_path / "old", base / "photos", tmp_path / "b")
     np.testing.assert_allclose(probabilities(table), probabilities(expected), atol=1e-6)
     dermjax.load(tmp_path / "old")
+
+
+def test_a_program_has_its_runs_temperature_and_a_card_that_shows_how_to_use_it(base, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="of the extra `test`")
+    run = base / "runs" / "ss"
+    assert command.main([str(run), str(tmp_path / "mine.onnx")]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "mine.onnx")
+    kept = session.get_modelmeta().custom_metadata_map
+    temperature = dermjax.load(run).calibration.temperature
+    assert float(kept["temperature"]) == pytest.approx(temperature)
+    card = (tmp_path / "mine.card.md").read_text()
+    assert "onnxruntime.InferenceSession" in card and "not a medical device" in card
+    for ending in ("safetensors", "stablehlo"):
+        assert command.main([str(run), str(tmp_path / f"b.{ending}")]) == 0
+        assert (tmp_path / "b.card.md").read_text().count("```") == 2
+    assert command.main([str(run), str(tmp_path / "folder")]) == 0
+    assert (tmp_path / "folder" / "card.md").exists()
+
+
+def test_an_encoder_has_no_card(base, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    assert command.main([str(base / "runs" / "ss"), str(path), "--stage=pretrain"]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["encoder.safetensors"]
