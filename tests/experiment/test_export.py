@@ -72,7 +72,8 @@ def test_the_command_writes_a_program_for_jax(base, tmp_path, photograph, capsys
     assert command.main([str(run), str(path)]) == 0
     assert "mine.stablehlo: efficientnet_tiny, classes acne, eczema" in capsys.readouterr().out
     program = jax.export.deserialize(bytearray(path.read_bytes()))
-    image, expected = answer_of_the_weights(run, photograph)
+    temperature = dermjax.load(run).calibration.temperature
+    image, expected = answer_of_the_weights(run, photograph, temperature)
     found = program.call(image[None])["probabilities"][0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
