@@ -8,13 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from dermjax.data import subgroup_values
 from dermjax.experiment.reference import Reference
 from dermjax.prediction.calibration import Calibration
 from dermjax.prediction.ensemble import Member
-from dermjax.prediction.quality import Quality
+from dermjax.prediction.quality import Quality, with_interval
 from dermjax.report.numbers import number, percent
-from dermjax.report.table import Table
+from dermjax.report.table import Table, unlinked
+from dermjax.statistics import subgroups
 
+_COLUMNS = ("skin_type", "sex", "age", "site")
+_LEAST = 20  # images of a subgroup
 _FRONT = """---
 library_name: dermjax
 pipeline_tag: image-classification
@@ -81,7 +85,7 @@ def write(member: Member, reference: Reference, calibration: Calibration, suffix
             "\nSets are made by patient. Classes: " + ", ".join(member.classes) + ".\n",
             "## Measured\n",
             *(_table(one) for one in quality.tables(calibration)),
-            *_subgroups(),
+            *_subgroups(member),
             "## Versions\n",
             ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "\n",
             "## Licence\n",
@@ -158,13 +162,49 @@ def _counts(member: Member, reference: Reference) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _subgroups() -> list[str]:
-    """What is not measured here is said, not left out in silence."""
-    return [
-        "### Subgroups\n",
-        "Not measured for this card. A study's report (`configs/study.py`) measures the subgroups "
-        "(age, sex, skin tone, site) that the table of photographs has columns for.\n",
-    ]
+def _subgroups(member: Member) -> list[str]:
+    """For whom it works worse, of the columns that are there; uncalibrated, as the run answered."""
+    table = member.folder.predictions("test").merge(
+        member.folder.splits().drop(columns=["patient", "label"]), on="image"
+    )
+    columns = [name for name in _COLUMNS if name in table]
+    if not columns:
+        return [
+            "### Subgroups\n",
+            f"Not measured: the table of photographs has no column {', '.join(_COLUMNS[:-1])} or "
+            f"{_COLUMNS[-1]}.\n",
+        ]
+    number_of = {name: c for c, name in enumerate(member.classes)}
+    labels, predicted = (table[name].map(number_of).to_numpy() for name in ("label", "predicted"))
+    rows = []
+    for column in columns:
+        grouped = subgroup_values.group(table[column].to_numpy(str))
+        found = subgroups.break_down(
+            grouped.names,
+            grouped.order,
+            labels,
+            predicted,
+            table["patient"].to_numpy(str),
+            len(member.classes),
+            minimum=_LEAST,
+        )
+        rows += [_subgroup(column, one) for one in found.subgroups]
+    header = unlinked(["column", "value", "images", "patients", "accuracy", "macro sensitivity"])
+    caption = (
+        f"Of test photographs, with the 95 % interval over patients; of fewer than {_LEAST} "
+        "nothing is shown. Many small subgroups differ by chance alone."
+    )
+    return [_table(Table("Subgroups", caption, header, rows))]
+
+
+def _subgroup(column: str, one: subgroups.Subgroup) -> list[str]:
+    shares = (
+        None if m is None else m.networks(0.95) for m in (one.accuracy, one.macro_sensitivity)
+    )
+    written = ["–" if share is None else with_interval(share) for share in shares]
+    if one.n < _LEAST:  # small numbers can point at a person
+        return [column, one.value, f"fewer than {_LEAST}", "–", *written]
+    return [column, one.value, f"{one.n:,}", f"{one.patients:,}", *written]
 
 
 def _lines(facts: list[tuple[str, str]]) -> str:

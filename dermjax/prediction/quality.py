@@ -57,7 +57,7 @@ class Quality:
             [row["answers"], *(number(row[name], 3) for name in names)]
             for _, row in self.whole.iterrows()
         ]
-        flagged = _written(self.unfamiliar)
+        flagged = with_interval(self.unfamiliar)
         return Table(
             "Measured on the test photographs",
             "Of the run's own test photographs, on which nothing was chosen. Flagged as unlike the "
@@ -73,7 +73,7 @@ class Quality:
                 f"{row['validation_patients']:,}" if row["class"] != _ALL else "",
                 {True: "yes", False: "no"}.get(row["guaranteed"], ""),
                 f"{row['patients']:,}",
-                _written(Estimate(row["coverage"], row["low"], row["high"])),
+                with_interval(Estimate(row["coverage"], row["low"], row["high"])),
                 number(row["size"], 2),
             ]
             for _, row in self.sets.iterrows()
@@ -102,8 +102,8 @@ class Quality:
                 row["class"],
                 number(row["threshold"], 3),
                 f"{row['patients']:,}",
-                _written(Estimate(*(row[f"sensitivity{end}"] for end in _ENDS))),
-                _written(Estimate(*(row[f"specificity{end}"] for end in _ENDS))),
+                with_interval(Estimate(*(row[f"sensitivity{end}"] for end in _ENDS))),
+                with_interval(Estimate(*(row[f"specificity{end}"] for end in _ENDS))),
             ]
             for _, row in self.points.iterrows()
         ]
@@ -187,7 +187,7 @@ def _points(fitted, labels, patients, answers: Answers, classes) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _written(found: Estimate) -> str:
+def with_interval(found: Estimate) -> str:
     """`.91 [.85, .95]`, or a dash."""
     value = number(found.value, 2)
     if np.isnan(found.low):
