@@ -45,6 +45,17 @@ class Member:
         return self.settings.finetuning.image_size
 
     @functools.cached_property
+    def without_patient(self) -> str:
+        """What is to be known of the patients in the run's data, in words; '' where all are."""
+        count = self.folder.results().get("without_patient", 0)
+        if not count:
+            return ""
+        return (
+            f"{count:,} of the run's images came without a patient: each lesion or photograph of "
+            "them counts as a patient of its own, and what is said of patients is said of these."
+        )
+
+    @functools.cached_property
     def preprocessing(self) -> models.Preprocessing:
         """What the network was trained on."""
         return networks.recorded_preprocessing(self.folder)

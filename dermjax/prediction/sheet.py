@@ -88,6 +88,8 @@ def _warnings(shown: Shown) -> list[str]:
             "at most: another camera, another way of cutting or other patients. What is promised "
             "below need not hold for them."
         )
+    if without := shown.networks[0].without_patient:
+        found.append(without)
     return found + list(shown.wanted.notes)
 
 
