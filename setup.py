@@ -49,6 +49,7 @@ setup(
         "absl-py>=2.1",
         "etils[epath]>=1.9",
         "filelock>=3.24",
+        "flatbuffers>=24.3",  # jax.export needs it to write and does not say so
         "flax>=0.12.4,<0.13",
         "grain>=0.2.15",
         "huggingface_hub>=0.30",

@@ -17,8 +17,8 @@ card beside: mine.card.md.
 .onnx turns photographs of any size into probabilities, by onnxruntime without JAX or dermjax; the
 names of the classes are in its metadata. Writing it needs `pip install -e '.[onnx]'`.
 
-.stablehlo does so with images of the network's size, by JAX without dermjax, on CPUs, GPUs and
-TPUs; releases of JAX up to 6 months newer than the one that wrote it can read it.
+.stablehlo does so with images of the network's size, by JAX and flatbuffers without dermjax, on
+CPUs, GPUs and TPUs; releases of JAX up to 6 months newer than the one that wrote it can read it.
 """
 
 import argparse

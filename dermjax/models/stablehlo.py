@@ -13,7 +13,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def to_bytes(classifier: CalibratedNetwork) -> bytes:
     """A classifier as the content of a .stablehlo file, in the format of `jax.export`.
 
-    In a process with JAX alone:
+    In a process with JAX and flatbuffers alone:
 
         program = jax.export.deserialize(bytearray(open("mine.stablehlo", "rb").read()))
         answers = program.call(images)
