@@ -42,7 +42,7 @@ for name, probability in zip(classes, probabilities[0].tolist()):
 
 
 def to_bytes(classifier: CalibratedNetwork) -> bytes:
-    """A classifier as the content of an .onnx file.
+    """A classifier as the content of an .onnx file, for onnxruntime 1.15 and newer.
 
     The graph takes `images` `[B, H, W, 3]`, uint8 RGB of any one size. It resizes them to the
     network's input as Pillow does, normalises them, and gives `logits` `[B, N]`, which are the
