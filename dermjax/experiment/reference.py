@@ -15,8 +15,7 @@ from dermjax.runs.files import read_arrays, write_arrays
 from dermjax.runs.run_folder import RunFolder
 from dermjax.statistics import novelty
 
-METHOD = "knn"  # of novelty
-_MOST = 2_000  # training images whose features are kept
+_MOST = 10_000  # training images whose features are looked at
 _SEED = 0
 
 
@@ -68,7 +67,7 @@ def make(
 ) -> Reference:
     """Predicts the labelled images of all three sets.
 
-    Of many training images some are drawn: distances to 2,000 tell as much as to all.
+    Of many training images 10,000 are drawn, enough for the covariance of their features.
 
     Args:
       predictor: of the run's selected network.
@@ -80,7 +79,7 @@ def make(
     if len(rows) > _MOST:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MOST, replace=False))
     features, _ = predictor(rows)
-    familiar = novelty.fit(features, dataset.labels[rows], method=METHOD)
+    familiar = _familiar(features, dataset.labels[rows])
 
     patients = dataset.frame["patient"].to_numpy(str)
 
@@ -95,6 +94,19 @@ def make(
         )
 
     return Reference(predicted("validation"), predicted("test"), familiar)
+
+
+def _familiar(features: np.ndarray, labels: np.ndarray) -> novelty.Reference:
+    """What an image's distance is taken to.
+
+    Mahalanobis' distance told HAM10000's photographs from PAD-UFES-20's and from blurred ones
+    better than the cosine distance to neighbours did: area under the ROC curve .91 and .90 instead
+    of .85 and .64 (tests/benchmarks/predictions.py). It needs classes whose images vary.
+    """
+    try:
+        return novelty.fit(features, labels, "mahalanobis")
+    except ValueError:
+        return novelty.fit(features, labels, "knn", k=min(novelty.NEIGHBOURS, len(features)))
 
 
 def write(folder: RunFolder, reference: Reference, *, tta: int = 0) -> None:

@@ -30,7 +30,7 @@ class Answer:
       probabilities: Calibrated, by class, the likeliest first.
       set: The classes of the prediction set, the likeliest first.
       flags: `unfamiliar`, or nothing.
-      distance: Of the photograph to the training photographs, cosine, in [0, 2].
+      distance: Of the photograph's features to the training photographs' (Mahalanobis, squared).
     """
 
     predicted: str
