@@ -77,5 +77,10 @@ def _preprocessing(weights: dict[str, Any], size: int) -> models.Preprocessing:
     """What the run fed its network: the whole crop, squeezed to `size` px."""
     how = {name: weights[name] for name in ("mean", "std", "interpolation")}
     return models.Preprocessing(
-        **how, train_size=size, train_crop=1.0, test_size=size, test_crop=1.0
+        **how,
+        train_size=size,
+        train_crop=1.0,
+        test_size=size,
+        test_crop=1.0,
+        crop_mode="squash",
     )

@@ -13,7 +13,7 @@ class CalibratedNetwork:
 
     Attributes:
         model: Of `create`, for whole images that are squeezed to its preprocessing's `test_size` as
-            in a run's evaluation: `test_crop` is 1.
+            in a run's evaluation: its `crop_mode` is `squash`.
         variables: `{'params', 'batch_stats'}` of the model.
         classes: Names of the N logits, in order.
         temperature: The logits are divided by it before the softmax; 1 leaves them as they are.
@@ -34,10 +34,11 @@ class CalibratedNetwork:
                 f"{len(self.classes)} classes are named, but the network has "
                 f"{self.model.num_classes} logits: name each of them"
             )
-        if self.model.preprocessing.test_crop != 1:
+        if self.model.preprocessing.crop_mode != "squash":
             raise ValueError(
-                f"the network is for the central {self.model.preprocessing.test_crop} of an image "
-                "(its preprocessing's test_crop); only one for whole images, 1, can be handed on"
+                "the network is for a part of an image (its preprocessing's crop_mode is "
+                f"{self.model.preprocessing.crop_mode!r}); only one for whole images, squash, can "
+                "be handed on"
             )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature {self.temperature} must be a finite number above 0")

@@ -9,6 +9,7 @@ from PIL import Image
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+CROP_MODES = ("center", "squash")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Preprocessing:
         train_crop: Share of the shorter side that a central crop of `train_size` keeps, in (0, 1].
         test_size: Side at which the weights are best tested, px.
         test_crop: The share that goes with it.
+        crop_mode: `center`: the square at the centre of an image that keeps its proportions;
+            `squash`: the whole image, squeezed to the square, as a run of this project does.
 
     Raises:
         ValueError: When it is built with a value out of range.
@@ -35,6 +38,7 @@ class Preprocessing:
     train_crop: float = 0.875
     test_size: int = 224
     test_crop: float = 0.875
+    crop_mode: str = "center"
 
     def __post_init__(self):
         for name in ("mean", "std"):
@@ -48,6 +52,8 @@ class Preprocessing:
             raise ValueError(
                 f"interpolation {self.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}"
             )
+        if self.crop_mode not in CROP_MODES:
+            raise ValueError(f"crop_mode {self.crop_mode!r} is not one of {', '.join(CROP_MODES)}")
         for name in ("train", "test"):
             size, crop = getattr(self, f"{name}_size"), getattr(self, f"{name}_crop")
             if size < 1 or not 0 < crop <= 1:
@@ -56,7 +62,7 @@ class Preprocessing:
                 )
 
     def __call__(self, image) -> np.ndarray:
-        """A photograph as the network is tested on it: resized, cropped at the centre, normalised.
+        """A photograph as the network is tested on it: resized, cropped or squeezed, normalised.
 
         Args:
             image: A Pillow image, or `[H, W, 3]` uint8.
@@ -67,11 +73,16 @@ class Preprocessing:
         if not isinstance(image, Image.Image):
             image = Image.fromarray(np.asarray(image))
         image, side = image.convert("RGB"), self.test_size
+        if self.crop_mode == "squash":
+            return self._normalised(resized(np.asarray(image), side, self.interpolation))
         shorter = math.floor(side / self.test_crop)
         size = [int(shorter * n / min(image.size)) for n in image.size]
         image = image.resize(size, Image.Resampling[self.interpolation.upper()])
         left, top = (round((n - side) / 2) for n in image.size)
-        pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32) / 255
+        return self._normalised(np.asarray(image.crop((left, top, left + side, top + side))))
+
+    def _normalised(self, image: np.ndarray) -> np.ndarray:
+        pixels = image.astype(np.float32) / 255
         return (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
 

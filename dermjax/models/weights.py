@@ -149,6 +149,7 @@ def _described(config) -> tuple[str, Preprocessing | None]:
             train_crop=crop,
             test_size=(how.get("test_input_size") or [train])[-1],
             test_crop=how.get("test_crop_pct") or crop,
+            crop_mode="squash" if how.get("crop_mode") == "squash" else "center",
         )
     except (KeyError, TypeError, AttributeError):
         return "", None

@@ -5,7 +5,7 @@ import pytest
 from dermjax import models
 from dermjax.models.calibrated import CalibratedNetwork
 
-WHOLE = models.Preprocessing(test_size=48, test_crop=1.0)
+WHOLE = models.Preprocessing(test_size=48, crop_mode="squash")
 
 
 def classifier_of(preprocessing=WHOLE, classes=("acne", "eczema"), temperature=1.0):
@@ -21,7 +21,10 @@ def test_its_size_is_the_networks():
     ("fields", "message"),
     [
         ({"classes": ("acne",)}, "1 classes are named, but the network has 2 logits"),
-        ({"preprocessing": models.Preprocessing()}, "is for the central 0.875 of an image"),
+        (
+            {"preprocessing": models.Preprocessing()},
+            "is for a part of an image .its preprocessing.s crop_mode is .center..",
+        ),
         ({"temperature": 0.0}, "temperature 0.0 must be a finite number above 0"),
         ({"temperature": float("nan")}, "temperature nan must be"),
     ],

@@ -27,7 +27,7 @@ TEMPERATURE = 1.7
 def classifier_of(name, size=40, interpolation="bicubic"):
     """A network whose maps stay within reach of 1, with no special value anywhere."""
     how = models.Preprocessing(
-        (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), interpolation, test_size=size, test_crop=1.0
+        (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), interpolation, test_size=size, crop_mode="squash"
     )
     model = models.create(name, num_classes=len(CLASSES)).clone(preprocessing=how)
     draw = np.random.default_rng(0)

@@ -21,6 +21,15 @@ def test_a_square_at_its_own_size_is_only_normalised(form):
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+def test_a_whole_photograph_is_squeezed_where_the_network_was_trained_so():
+    """As a run does; the centre alone would leave out its ends."""
+    how = models.Preprocessing(test_size=20, crop_mode="squash", interpolation="bilinear")
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 80, 3), np.uint8)
+    small = Image.fromarray(pixels).resize((20, 20), Image.Resampling.BILINEAR)
+    expected = (np.asarray(small) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(how(pixels), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -28,6 +37,7 @@ def test_a_square_at_its_own_size_is_only_normalised(form):
         ({"std": (0.2, 0.0, 0.2)}, "above 0"),
         ({"interpolation": "lanczos"}, "'lanczos' is not one of bilinear, bicubic"),
         ({"test_size": 0}, "at least 1 px"),
+        ({"crop_mode": "border"}, "'border' is not one of center, squash"),
         ({"train_crop": 1.2}, "train_crop 1.2 in"),
     ],
 )

@@ -14,7 +14,7 @@ CLASSES = ("acne", "eczema", "rosacea")
 
 @pytest.mark.parametrize("name", ["efficientnet_tiny", "resnet18_cifar"])
 def test_a_program_read_again_gives_the_networks_logits(name):
-    how = models.Preprocessing((0.5, 0.4, 0.3), (0.1, 0.2, 0.3), test_size=17, test_crop=1.0)
+    how = models.Preprocessing((0.5, 0.4, 0.3), (0.1, 0.2, 0.3), test_size=17, crop_mode="squash")
     model = models.create(name, num_classes=3).clone(preprocessing=how)
     classifier = CalibratedNetwork(model, random_variables(name), CLASSES, temperature=2.0)
     program = jax.export.deserialize(bytearray(stablehlo.to_bytes(classifier)))
