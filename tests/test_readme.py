@@ -82,7 +82,7 @@ def test_every_training_command_is_understood(words, folder):
 OTHERS = {
     "dermjax.data.audit": ["audit/audit.html"],
     "dermjax.data.manifest": ["photos.csv"],
-    "dermjax.export": ["exported/card.md", "mine.safetensors"],
+    "dermjax.export": ["exported/card.md", "mine.onnx", "mine.safetensors"],
 }
 
 

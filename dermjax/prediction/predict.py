@@ -155,13 +155,13 @@ def _predicted(
     # Networks that answer together have the same input: each batch is read once for all.
     batches = predictors[0].batches(rows) if len(rows) else iter(())
     with writer.bar(len(wanted), "predict", done=len(wanted) - len(rows)) as bar:
-        for logits, distances in _outputs(predictors, references, batches):
+        for logits, distances in outputs(predictors, references, batches):
             kept.add(logits, distances)
             bar.update(logits.shape[1])
     return kept.all()
 
 
-def _outputs(
+def outputs(
     predictors: Sequence[ClassPredictor],
     references: Sequence[Reference],
     batches: Iterator[Mapping[str, np.ndarray]],
@@ -171,12 +171,12 @@ def _outputs(
     Distances are computed beside the networks' next batch, which an accelerator would wait for.
     """
 
-    def judged(outputs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    def judged(made: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         distances = [
             novelty.distances(one.familiar, features)
-            for one, (features, _) in zip(references, outputs, strict=True)
+            for one, (features, _) in zip(references, made, strict=True)
         ]
-        return np.stack([logits for _, logits in outputs]), np.stack(distances)
+        return np.stack([logits for _, logits in made]), np.stack(distances)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pending: collections.deque[concurrent.futures.Future] = collections.deque()

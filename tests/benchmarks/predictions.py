@@ -2,6 +2,11 @@
 
     python tests/benchmarks/predictions.py study/ss-alpha1 [--other=FOLDER] [--ordinary=FOLDER]
 
+    python tests/benchmarks/predictions.py runs/mine --rate=FOLDER
+
+With --rate: photographs a second of a folder, read, predicted and judged, as a share of what the
+network alone does in the same minutes.
+
 Reads a study's trials; their data must still be there. Prints, of the runs' own test images, each
 way of answering (one network: means over trials; the ensemble; with and without test-time
 augmentation), and the area under the ROC curve by which ways of judging novelty tell the test
@@ -10,6 +15,7 @@ images from another data set's photographs, from ordinary ones, and from frames 
 
 import argparse
 import dataclasses
+import time
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +25,7 @@ from dermjax.data import layouts, pipeline
 from dermjax.data.manifest import make_crops
 from dermjax.experiment import reference
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
+from dermjax.prediction import predict
 from dermjax.prediction.calibration import Calibration
 from dermjax.prediction.ensemble import Member, members
 from dermjax.prediction.photographs import CropsOfFiles
@@ -39,11 +46,41 @@ def main() -> None:
     parser.add_argument("runs", help="what the folders of a study's trials begin with")
     parser.add_argument("--other", default="", help="another data set: a folder or a table")
     parser.add_argument("--ordinary", default="", help="a folder of photographs of anything else")
+    parser.add_argument("--rate", default="", help="a folder of photographs: measure speed alone")
     given = parser.parse_args()
     networks = members(given.runs)
+    if given.rate:
+        return show_rate(networks[0], given.rate)
     dataset = as_recorded(prepare(networks[0].settings, Writer(active=False)), networks[0].folder)
     show_answers(networks, dataset)
     show_flags(networks[0], dataset, given)
+
+
+def show_rate(member: Member, folder: str) -> None:
+    """Windows of the network alone and of the whole way, in turns."""
+    source = _photographs(folder, member)
+    images, batch_size = Pixels(source), 32
+    predictor = member.predictor(parallel.all_devices(), images, batch_size=batch_size)
+    known = reference.read(member.folder)
+    size = member.image_size
+    batch = {
+        "image": np.zeros((batch_size, size, size, 3), np.uint8),
+        "id": np.arange(batch_size, dtype=np.int32),
+    }
+    predictor.of_batch(batch)  # compiles
+    shares = []
+    for _ in range(5):
+        began, count = time.perf_counter(), max(len(source) // batch_size, 1)
+        for _ in range(count):
+            predictor.of_batch(batch)
+        alone = count * batch_size / (time.perf_counter() - began)
+        began = time.perf_counter()
+        batches = predictor.batches(np.arange(len(source)))
+        found = sum(far.shape[1] for _, far in predict.outputs([predictor], [known], batches))
+        whole = found / (time.perf_counter() - began)
+        shares.append(whole / alone)
+        print(f"network {alone:.1f}/s, all {whole:.1f}/s: {shares[-1]:.2f}", flush=True)
+    print(f"median {np.median(shares):.2f}")
 
 
 def show_answers(networks: list[Member], dataset: Dataset) -> None:
