@@ -8,7 +8,7 @@
 
 A folder answers like the run: `dermjax.load("exported")`, and configs/predict.py:run=exported. It
 holds the network, its calibration and `card.md`, and nothing of a patient. Files get their model
-card beside: mine.card.md.
+card beside: mine.onnx.card.md.
 
 .safetensors holds the weights under timm's names, for PyTorch and as a start of other runs:
 `timm.create_model(NAME, num_classes=N, checkpoint_path=FILE)`, or here

@@ -60,6 +60,7 @@ def examine(
     allow: Sequence[str] = (),
     cache_dir,
     work: Work = WORK,
+    few: float = _FEW,
     **of_table,
 ) -> tuple[Manifest, list[str]]:
     """Reads and checks a data set: the table, every file, boxes, groups and classes.
@@ -76,6 +77,7 @@ def examine(
         allow: Leaks of a given split that are accepted, as `links.excepted` reads them.
         cache_dir: Folder for the scan's results.
         work: By how many processes, and who shows the progress.
+        few: Share of the photographs, of which more are too many to skip.
         **of_table: layout, official_split and redact, as `read` takes them.
 
     Returns:
@@ -92,7 +94,7 @@ def examine(
     )
     frame, seen = _scanned(manifest.frame, cache_dir, work)
     frame, seen, more, renamed = _spelled_otherwise(frame, seen, cache_dir, work)
-    frame, left_out, bad = _bad_files(frame, seen, on_bad_image)
+    frame, left_out, bad = _bad_files(frame, seen, on_bad_image, few)
     seen = seen.loc[frame.index]
     frame, undrawn, turned = orientation.turn_boxes(frame, seen["orientation"].to_numpy(int))
     frame["name"] = tables.names(frame)
@@ -295,7 +297,7 @@ def _neighbours(paths) -> str:
     return f" (in their folders there are {quoted(near)}: is that meant?)" if near else ""
 
 
-def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
+def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str, few: float):
     """The frame without missing, unreadable and damaged photographs where they may be skipped; then
     they are notes, else problems, one line per reason."""
     damaged = (seen["damage"] != "").to_numpy()
@@ -314,8 +316,8 @@ def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str):
             (used if is_used else bad).append(line)
     if on_bad_image != "skip":
         return frame, [f"used all the same: {line}" for line in used], bad
-    if (error != "").sum() > _FEW * (frame["exclude"] != "all").sum():
-        many = f" (more than {_FEW:.0%} in all: too many to skip)"
+    if (error != "").sum() > few * (frame["exclude"] != "all").sum():
+        many = f" (more than {few:.0%} in all: too many to skip)"
         return frame, [], [line + many for line in bad]
     kept = frame.assign(exclude=frame["exclude"].mask(error != "", "all"))
     return kept, [f"left out: {line}" for line in bad], []

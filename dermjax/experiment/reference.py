@@ -115,6 +115,9 @@ def write(folder: RunFolder, reference: Reference, *, tta: int = 0) -> None:
 
 
 def read(folder: RunFolder, *, tta: int = 0) -> Reference | None:
-    """The one that the run's folder has; None where it has none."""
+    """The one that the run's folder has; None where it has none, or a damaged one."""
     arrays = read_arrays(folder.reference(tta))
-    return None if arrays is None else Reference.from_arrays(arrays)
+    try:
+        return None if arrays is None else Reference.from_arrays(arrays)
+    except (KeyError, ValueError):
+        return None

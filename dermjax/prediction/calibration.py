@@ -125,12 +125,17 @@ def mean_probabilities(logits: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def same_images(references: Sequence[Reference]) -> bool:
-    """Whether the networks' sets hold the same images, as far as labels and patients tell."""
+    """Whether the networks' sets hold the same images, as far as labels and patients tell.
+
+    And their distances are of one kind, so that they can be averaged.
+    """
 
     def key(one: Predicted) -> tuple:
         return one.labels.tolist(), one.patients.tolist()
 
     first = references[0]
+    if len({type(one.familiar) for one in references}) > 1:
+        return False
     return all(
         key(getattr(other, name)) == key(getattr(first, name))
         for other in references

@@ -30,7 +30,8 @@ class Answer:
       probabilities: Calibrated, by class, the likeliest first.
       set: The classes of the prediction set, the likeliest first.
       flags: `unfamiliar`, or nothing.
-      distance: Of the photograph's features to the training photographs' (Mahalanobis, squared).
+      distance: Of the photograph's features to the training photographs' (Mahalanobis,
+        squared; cosine, of a handful of training images).
     """
 
     predicted: str
@@ -58,11 +59,14 @@ class Classifier:
         nobody = _Nothing()
         self._predictors = [one.predictor(self._devices, nobody, batch_size=1) for one in networks]
 
-    def __call__(self, photograph: Photograph, box: images.Box | None = None) -> Answer:
+    def __call__(self, photograph: Photograph, box: Sequence[float] | None = None) -> Answer:
         """The answer on a photograph, or on a lesion in it.
 
+        A file is read as those of training were. Of a large JPEG that is opened before, more is
+        decoded than of the file, and probabilities may differ by some hundredths.
+
         Args:
-          photograph: a path, a Pillow image, or `[H, W, 3]` uint8.
+          photograph: a path, a Pillow image, or `[H, W, 3]` or `[H, W]` uint8.
           box: (x, y, w, h) in px of the upright photograph; None for all of it.
 
         Raises:
@@ -72,27 +76,45 @@ class Classifier:
         return self.answers([photograph], None if box is None else [box])[0]
 
     def answers(
-        self, photographs: Sequence[Photograph], boxes: Sequence[images.Box | None] | None = None
+        self,
+        photographs: Sequence[Photograph],
+        boxes: Sequence[Sequence[float] | None] | None = None,
     ) -> list[Answer]:
         """The answers on several, in one batch: as many as fit the memory.
 
         Raises:
           ValueError, FileNotFoundError: as for one.
         """
+        if isinstance(photographs, str | os.PathLike | Image.Image):
+            raise ValueError(
+                "answers() takes a list of photographs; of one: classifier(photograph)"
+            )
         if not len(photographs):
             return []
-        given = [None] * len(photographs) if boxes is None else boxes
+        given = [None] * len(photographs) if boxes is None else list(boxes)
+        if len(given) != len(photographs):
+            raise ValueError(
+                f"{len(given)} boxes of {len(photographs)} photographs; each needs one, or None"
+            )
         pixels = [self._input(one, box) for one, box in zip(photographs, given, strict=True)]
         found = self._asked(np.stack(pixels))
         return [self._worded(found, row) for row in range(len(pixels))]
 
-    def _input(self, photograph: Photograph, box: images.Box | None) -> np.ndarray:
+    def _input(self, photograph: Photograph, box: Sequence[float] | None) -> np.ndarray:
         """`[S, S, 3]` uint8, by the way that the training images went."""
         member = self._networks[0]
         data = member.settings.data
-        if not isinstance(photograph, str | os.PathLike):
-            photograph = _file(photograph)
-        crop = images.read_crop(photograph, box, data.max_side)
+        if isinstance(photograph, str | os.PathLike):
+            photograph = os.path.expanduser(photograph)
+            with open(photograph, "rb") as file:
+                content = file.read()
+        else:
+            content = _file(photograph)
+        try:
+            crop = images.read_crop(content, _checked(box), data.max_side)
+        except ValueError as error:
+            named = f"{photograph}: " if isinstance(photograph, str) else ""
+            raise ValueError(f"{named}{error}") from None
         encoded = crops.ENCODERS[data.records](crop)
         return resized(
             pipeline.to_pixels(encoded), member.image_size, member.preprocessing.interpolation
@@ -147,6 +169,11 @@ def load(
     references = []
     for member in networks:
         found = reference.read(member.folder)
+        if found is None and member.is_export:
+            raise ValueError(
+                f"the export in {member.folder} is damaged: {member.folder.reference().name} "
+                "cannot be read; copy the folder again"
+            )
         if found is None:
             raise ValueError(
                 f"the run in {member.folder} was made before answers were calibrated: it has no "
@@ -170,13 +197,46 @@ class _Nothing:
 
 
 def _file(photograph: Image.Image | np.ndarray) -> bytes:
-    """An image in memory as a file without loss, which is then read by the same rules as others."""
+    """An image in memory as a file without loss, which is then read by the same rules as others.
+
+    Raises:
+      ValueError: it is no image of 8 or 16 bits.
+    """
     if not isinstance(photograph, Image.Image):
-        photograph = Image.fromarray(np.asarray(photograph))
+        pixels = np.asarray(photograph)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)) or pixels.ndim < 2:
+            raise ValueError(
+                f"an array of {pixels.dtype} {list(pixels.shape)} is no photograph: give "
+                "[H, W, 3] uint8, or a path"
+            )
+        photograph = Image.fromarray(pixels)
+    if photograph.mode in ("F", "I"):
+        raise ValueError(f"pixels of mode {photograph.mode} have no known range: save it as RGB")
+    if photograph.mode.startswith("I;16"):
+        photograph = Image.fromarray(np.asarray(photograph).astype(np.uint16))
+    elif photograph.mode not in _PNG_MODES:
+        has_alpha = photograph.mode in ("RGBa", "La", "PA")
+        photograph = photograph.convert("RGBA" if has_alpha else "RGB")
     file = io.BytesIO()
-    kept = photograph if photograph.mode in _PNG_MODES else photograph.convert("RGB")
-    kept.save(file, "PNG", exif=photograph.getexif(), compress_level=0)
+    photograph.save(file, "PNG", exif=photograph.getexif(), compress_level=0)
     return file.getvalue()
 
 
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+def _checked(box: Sequence[float] | None) -> images.Box | None:
+    """A box that lies in its photograph.
+
+    Raises:
+      ValueError: it does not, or is no box.
+    """
+    if box is None:
+        return None
+    sides = tuple(float(side) for side in box)
+    if len(sides) != 4 or not np.isfinite(sides).all() or min(sides[2:]) <= 0:
+        raise ValueError(f"box {sides} must be x, y, w, h in px, finite, with w and h above 0")
+    x, y, w, h = sides
+    if x + w <= 0 or y + h <= 0:
+        raise ValueError(f"box x={x:g} y={y:g} w={w:g} h={h:g} lies outside the image")
+    return x, y, w, h
+
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")

@@ -37,7 +37,20 @@ class Member:
             raise ValueError(
                 f"the run in {folder} is a pretraining alone: it knows no classes to predict"
             )
-        return cls(folder, settings, tuple(results["classes"]))
+        if "classes" not in results or "best_step" not in results:
+            raise ValueError(f"the results in {folder} are damaged: they name no classes")
+        member = cls(folder, settings, tuple(results["classes"]))
+        if member.is_export and not folder.classifier.exists():
+            raise ValueError(
+                f"the export in {folder} is damaged: it has no {folder.classifier.name}; copy the "
+                "folder again"
+            )
+        return member
+
+    @property
+    def is_export(self) -> bool:
+        """Whether it is a folder that was handed on, without the run's data."""
+        return bool(self.folder.results().get("exported"))
 
     @property
     def image_size(self) -> int:
@@ -98,6 +111,7 @@ def members(name: str) -> list[Member]:
     if folder.is_run:
         return [Member.of(folder)]
     trials = _trials(folder)
+    name = str(folder)
     if not trials:
         raise ValueError(
             f"{name} is not the folder of a run: it has no config.json, and there are no folders "
@@ -126,6 +140,11 @@ def _check_alike(found: Sequence[Member]) -> None:
         one that another was trained on.
     """
     first = found[0]
+    if exported := [str(one.folder) for one in found if one.is_export]:
+        raise ValueError(
+            f"{exported[0]} is an export, of which it is not known on which images it was trained: "
+            "exports cannot answer together; name the runs' own folders"
+        )
     for other in found[1:]:
         pair = f"{first.folder} and {other.folder} cannot answer together: their"
         if other.classes != first.classes:

@@ -13,7 +13,7 @@ from dermjax.stores import expanded, folder
 
 
 def export(workdir: str, path: str, stage: str) -> str:
-    """Writes what the path's ending names; a classifier gets its card beside, `NAME.card.md`.
+    """Writes what the path's ending names; a classifier gets its card beside, `FILE.card.md`.
 
     Args:
       workdir: folder of a finished run.
@@ -32,13 +32,24 @@ def export(workdir: str, path: str, stage: str) -> str:
         return files.export(workdir, path, stage)
     if not suffix:
         return export_folder.export(workdir, path)
-    found = reference.read(RunFolder.named(workdir))
+    if suffix not in files.SUFFIXES:
+        raise ValueError(
+            f"{path} must end in {', '.join(files.SUFFIXES)}, or be the name of a new folder "
+            "without a dot"
+        )
+    parent = pathlib.Path(expanded(path)).parent
+    if not parent.is_dir():
+        raise ValueError(f"there is no folder {parent}: make it first, or name another")
+    member = Member.of(RunFolder.named(workdir))
+    found = reference.read(member.folder)
     if found is None:
         said = files.export(workdir, path, stage)
         return f"{said}\nwithout calibration and card, as the run is older than these: predict once"
     calibration = usual([found])
     said = files.export(workdir, path, stage, temperature=calibration.temperature)
-    card = pathlib.Path(expanded(path)).with_suffix(".card.md")
-    text = model_card.write(Member.of(RunFolder.named(workdir)), found, calibration, suffix)
+    card = pathlib.Path(f"{expanded(path)}.card.md")
+    text = model_card.write(member, found, calibration, suffix)
+    if card.exists() and card.read_text() != text:  # somebody has filled in the licence
+        return f"{said}\n{card} is there and stays as it is"
     write_text(folder(card), text)
     return f"{said}\n{card}: its model card"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
@@ -35,6 +37,8 @@ def export(workdir: str, path: str) -> str:
     if stores.is_remote(path):
         raise ValueError(f"{path}: name a folder of this disk, and copy it from there")
     member = Member.of(RunFolder.named(workdir))
+    if member.is_export:
+        raise ValueError(f"{workdir} is an export already: copy the folder")
     folder = RunFolder(epath.Path(stores.expanded(path)))
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise ValueError(f"{path} is there and not empty: name a new folder")
@@ -46,7 +50,7 @@ def export(workdir: str, path: str) -> str:
         )
     folder.path.mkdir(parents=True, exist_ok=True)
     _write_settings(member, folder)
-    folder.write_weights(member.folder.weights())
+    folder.write_weights(_named_only(member.folder.weights()))
     model = models.create(member.settings.model.name, num_classes=len(member.classes))
     models.save_weights(
         os.fspath(folder.classifier), model, member.variables, classes=member.classes
@@ -55,8 +59,16 @@ def export(workdir: str, path: str) -> str:
     write_text(folder.path / CARD, model_card.write(member, found, usual([found])))
     results = member.folder.results()
     # The mark of a whole folder is written last.
-    folder.write_results({name: one for name, one in results.items() if name not in _LOCAL})
+    kept = {name: one for name, one in results.items() if name not in _LOCAL}
+    kept |= {"exported": True, "weights": _named_only(results["weights"])}
+    folder.write_results(kept)
     return f"{path}: {member.settings.model.name}, {len(member.classes)} classes, and {CARD}"
+
+
+def _named_only(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of the first weights, their file without its place on this machine."""
+    source = str(weights["source"])
+    return {**weights, "source": os.path.basename(source) if os.path.isabs(source) else source}
 
 
 def _write_settings(member: Member, folder: RunFolder) -> None:

@@ -3,6 +3,7 @@
 Every number is read from the run's files.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ from dermjax.report.numbers import number, percent
 from dermjax.report.table import Table, unlinked
 from dermjax.statistics import subgroups
 
+_SETS = {
+    "made": "Sets were made by patient.",
+    "given": "Sets came with the data.",
+    "given without validation": "Sets came with the data; validation was made by patient.",
+}
 _COLUMNS = ("skin_type", "sex", "age", "site")
 _LEAST = 20  # images of a subgroup
 _FRONT = """---
@@ -82,7 +88,7 @@ def write(member: Member, reference: Reference, calibration: Calibration, suffix
             _LIMITS.format(count=len(member.classes)),
             "## Data\n",
             _markdown(_counts(member, reference)),
-            "\nSets are made by patient. Classes: " + ", ".join(member.classes) + ".",
+            f"\n{_SETS.get(results.get('sets', ''), '')} Classes: {', '.join(member.classes)}.",
             f"{member.without_patient}\n",
             "## Measured\n",
             *(_table(one) for one in quality.tables(calibration)),
@@ -119,7 +125,7 @@ def _facts(member: Member, results: Mapping[str, Any]) -> list[tuple[str, str]]:
     stage = settings.finetuning
     facts = [
         ("strategy", f"{settings.strategy}: {_STRATEGIES[settings.strategy]}"),
-        ("first weights", str(results["weights"]["source"])),
+        ("first weights", os.path.basename(str(results["weights"]["source"]))),
         (
             "fine-tuning",
             f"{stage.steps:,} steps of {stage.batch_size} images of {stage.image_size} px on "
@@ -165,6 +171,8 @@ def _counts(member: Member, reference: Reference) -> pd.DataFrame:
 
 def _subgroups(member: Member) -> list[str]:
     """For whom it works worse, of the columns that are there; uncalibrated, as the run answered."""
+    if member.is_export:
+        return ["### Subgroups\n", "Known where the network was exported: see that card.\n"]
     table = member.folder.predictions("test").merge(
         member.folder.splits().drop(columns=["patient", "label"]), on="image"
     )

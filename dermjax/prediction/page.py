@@ -89,6 +89,13 @@ def _frame(pixels, left, top, right, bottom, line, colour) -> None:
     pixels[top:bottom, right - line : right] = colour
 
 
+def share_in_words(share: float) -> str:
+    """`34 %`; no answer is `0 %` or `100 %`."""
+    if share > 0.995:
+        return "> 99 %"
+    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
+
+
 def render(page: Page, cards: Sequence[Card], *, left_out: int = 0) -> str:
     """The page as HTML, a file that needs nothing else.
 
@@ -104,5 +111,5 @@ def render(page: Page, cards: Sequence[Card], *, left_out: int = 0) -> str:
         left_out=left_out,
         script=_SCRIPT,
         digest=pages.digest(_SCRIPT),
-        percent=lambda share: f"{100 * share:.0f} %",
+        percent=share_in_words,
     )

@@ -10,9 +10,10 @@ import pandas as pd
 from etils import epath
 
 from dermjax import stores
-from dermjax.data import crops, file_names, layouts, pipeline
+from dermjax.data import crops, file_names, layouts, links, pipeline
 from dermjax.data.importers.folders import PHOTOS
 from dermjax.data.manifest import BOX, make_crops
+from dermjax.data.problems import ManifestError
 from dermjax.data.work import Work
 from dermjax.experiment.dataset import Dataset
 from dermjax.prediction.settings import PredictSettings
@@ -20,6 +21,9 @@ from dermjax.runs.files import write_text
 from dermjax.settings import DataSettings
 from dermjax.training.writer import Writer
 
+_COLUMNS = ["name", "image", "path", "patient", *BOX, "content", "redact"]
+_ALL_LEAKS = tuple(links.LINKS.values())  # sets do not matter where nothing is trained
+_OF_A_RUN = "--config.data."
 _LISTED = "photographs.csv"  # what a pattern found, in the folder of the predictions
 # Of what is noted of a table those that matter to answers, not to training.
 _WORTH_KNOWING = ("left out", "all the same", "several frames", "another form", "redact", "box")
@@ -44,7 +48,7 @@ class CropsOfFiles:
 class Photographs:
     """B photographs or lesions, in the order of their table."""
 
-    frame: pd.DataFrame  # name, path, x, y, w, h (NaN: the whole photograph), content
+    frame: pd.DataFrame  # _COLUMNS; x, y, w, h are NaN for a whole photograph
     source: pipeline.Source
     reading: pipeline.Reading
     notes: tuple[str, ...] = ()  # what was left out, or is worth knowing
@@ -93,25 +97,35 @@ def named(
     if not stores.is_remote(source) and (not path.exists() or path.suffix.lower() in PHOTOS):
         source = _listed(settings.images, folder)
     workers = settings.workers or os.cpu_count() or 1
-    manifest = layouts.load(
-        source,
-        labelled=False,
-        layout=settings.layout,
-        on_bad_image=settings.on_bad_image,
-        redact=settings.redact,
-        near=0,
-        cache_dir=cache,
-        work=Work(workers, writer.track),
-    )
+    try:
+        manifest = layouts.load(
+            source,
+            labelled=False,
+            layout=settings.layout,
+            on_bad_image=settings.on_bad_image,
+            redact=settings.redact,
+            near=0,
+            allow=_ALL_LEAKS,
+            few=1.0,
+            cache_dir=cache,
+            work=Work(workers, writer.track),
+        )
+    except ManifestError as error:  # the options have other names here
+        problems = [line.replace(_OF_A_RUN, "--config.") for line in error.problems]
+        raise ManifestError(error.source, problems) from None
     frame = manifest.frame
     frame = frame[frame["exclude"] != "all"].reset_index(drop=True)
     if not len(frame):
         raise ValueError(f"config.images = {settings.images!r}: no photograph is left to predict")
     return Photographs(
-        frame=frame[["name", "path", *BOX, "content", "redact"]],
+        frame=frame[_COLUMNS],
         source=CropsOfFiles(make_crops(frame), data),
         reading=pipeline.Reading(threads=settings.read_threads),
-        notes=tuple(n for n in manifest.notes if any(words in n for words in _WORTH_KNOWING)),
+        notes=tuple(
+            note.replace(_OF_A_RUN, "--config.")
+            for note in manifest.notes
+            if any(words in note for words in _WORTH_KNOWING)
+        ),
     )
 
 
@@ -146,11 +160,11 @@ def unlabelled(settings: PredictSettings, dataset: Dataset) -> Photographs:
         )
     frame = dataset.frame.iloc[rows].reset_index(drop=True)
     frame = frame.assign(
-        **{name: "" for name in ("path", "content", "redact") if name not in frame},
+        **{name: "" for name in _COLUMNS if name not in frame and name not in BOX},
         **{side: np.nan for side in BOX if side not in frame},
     )
     return Photographs(
-        frame=frame[["name", "path", *BOX, "content", "redact"]],
+        frame=frame[_COLUMNS],
         source=_Rows(dataset.source, rows),
         reading=pipeline.Reading(threads=settings.read_threads),
         notes=(),

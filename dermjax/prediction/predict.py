@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -24,11 +25,13 @@ from dermjax.prediction.sheet import Shown, write_page
 from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
+from dermjax.runs.run_folder import RunFolder
 from dermjax.statistics import novelty
 from dermjax.training import compile_cache, parallel, processes, stop
 from dermjax.training.writer import Writer
 
 FOLDER = "predictions"
+_QUESTION = "question.json"  # who was asked about what
 _AHEAD = 2  # batches whose distances are being computed
 
 
@@ -37,7 +40,7 @@ def run(settings: PredictSettings, workdir: str = "") -> int:
 
     Args:
       workdir: where `predictions/` goes; by default the run's own folder, of several runs
-        `NAME-ensemble`.
+        `NAME-ensemble`, of an export `NAME-predictions`, so that no photograph is handed on.
 
     Raises:
       ValueError: a user's mistake, in words.
@@ -49,18 +52,19 @@ def run(settings: PredictSettings, workdir: str = "") -> int:
     directory = _home(networks, settings.run, workdir) / FOLDER
     writer = Writer()
     with exclusive(directory, writer, wait=False):
+        _check_question(settings, networks, directory)
         wanted = _wanted(settings, networks[0], directory, writer)
         for note in wanted.notes:
             writer.say(f"images: {note}")
-        references = _references(settings, networks, writer)
-        calibration = Calibration.fit(
-            references,
-            coverage=settings.coverage,
-            unfamiliar=settings.unfamiliar,
-            sensitivity=settings.sensitivity,
-        )
         try:
             with stop.deferred_signals():
+                references = _references(settings, networks, writer)
+                calibration = Calibration.fit(
+                    references,
+                    coverage=settings.coverage,
+                    unfamiliar=settings.unfamiliar,
+                    sensitivity=settings.sensitivity,
+                )
                 logits, distances = _predicted(
                     settings, networks, references, wanted, directory, writer
                 )
@@ -84,8 +88,34 @@ def _home(networks: Sequence[Member], name: str, workdir: str) -> epath.Path:
     """The folder that gets the predictions."""
     if workdir:
         return stores.folder(workdir)
-    first = networks[0].folder.path
-    return first if len(networks) == 1 else stores.folder(f"{name}-ensemble")
+    if len(networks) == 1 and not networks[0].is_export:
+        return networks[0].folder.path
+    path = RunFolder.named(name).path
+    return path.parent / f"{path.name}-{'predictions' if len(networks) == 1 else 'ensemble'}"
+
+
+def _check_question(
+    settings: PredictSettings, networks: Sequence[Member], directory: epath.Path
+) -> None:
+    """Keeps the answers to another question from being replaced.
+
+    The same folder or table again, with more in it by now, is the same question.
+
+    Raises:
+      ValueError: there are answers of other networks or about other photographs.
+    """
+    images = settings.images
+    place = os.path.abspath(stores.expanded(images)) if images else ""
+    question = {"runs": [str(one.folder) for one in networks], "images": place}
+    path = directory / _QUESTION
+    if path.exists() and (directory / "predictions.csv").exists():
+        asked = json.loads(path.read_text())
+        if asked != question:
+            raise ValueError(
+                f"{directory} has answers about {asked['images'] or 'unlabelled images'}, which "
+                "would be lost: name another folder by --workdir, or move these away"
+            )
+    write_text(path, json.dumps(question, indent=2) + "\n")
 
 
 def _wanted(
@@ -102,9 +132,20 @@ def _dataset(member: Member, writer: Writer) -> Dataset:
     """The run's own data.
 
     Raises:
-      ValueError: they are not there any more, or have changed.
+      ValueError: they are not there any more, have changed, or were not handed on.
     """
-    return as_recorded(prepare(member.settings, writer), member.folder)
+    if member.is_export:
+        raise ValueError(
+            f"{member.folder} is an export, which has no photographs of its own: name some, as in "
+            "images=new/, and leave tta at 0; the run itself can do both"
+        )
+    dataset = as_recorded(prepare(member.settings, writer), member.folder)
+    if dataset.classes != member.classes:
+        raise ValueError(
+            f"the data have the classes {', '.join(dataset.classes)}, the run in {member.folder} "
+            f"has {', '.join(member.classes)}: the data have changed since"
+        )
+    return dataset
 
 
 def _references(
@@ -118,6 +159,11 @@ def _references(
     devices, found = parallel.all_devices(), []
     for member in networks:
         one = reference.read(member.folder, tta=settings.tta)
+        if one is None and member.is_export and not settings.tta:
+            raise ValueError(
+                f"the export in {member.folder} is damaged: {member.folder.reference().name} "
+                "cannot be read; copy the folder again"
+            )
         if one is None:
             writer.say(f"calibration: the images of the run in {member.folder} are predicted once")
             dataset = _dataset(member, writer)
@@ -145,7 +191,7 @@ def _predicted(
     Raises:
       stop.Interrupted: a signal came; whole parts are kept.
     """
-    kept = Parts(directory, _key(settings, networks, wanted), len(wanted))
+    kept = Parts(directory, _key(settings, networks, references, wanted), len(wanted))
     rows = kept.rows
     devices = parallel.all_devices()
     predictors = [
@@ -189,10 +235,16 @@ def outputs(
             yield pending.popleft().result()
 
 
-def _key(settings: PredictSettings, networks: Sequence[Member], wanted: Photographs) -> str:
+def _key(
+    settings: PredictSettings,
+    networks: Sequence[Member],
+    references: Sequence[Reference],
+    wanted: Photographs,
+) -> str:
     """Names the parts by all that they depend on."""
     lines = [*wanted.keys(), *wanted.frame["name"], *wanted.frame["redact"], str(settings.tta)]
-    for member in networks:
-        results = member.folder.results()
-        lines.append(json.dumps([str(member.folder), results["best_step"], results["seconds"]]))
+    for member, one in zip(networks, references, strict=True):
+        lines.append(f"{member.folder} {member.folder.results()['best_step']}")
+        for array in (one.validation.logits, one.validation.distances):
+            lines.append(hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
     return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dermjax.experiment.reference import Reference
 from dermjax.prediction.calibration import Answers, Calibration, mean_probabilities
-from dermjax.report.numbers import number
+from dermjax.report.numbers import number, percent
 from dermjax.report.table import Table, unlinked
 from dermjax.statistics import calibration as calibrations
 from dermjax.statistics import conformal, measures, operating_point, patientwise
@@ -96,7 +96,7 @@ class Quality:
         )
 
     def _point_table(self, fitted: Calibration) -> Table:
-        wished = number(fitted.points.sensitivity, 2)
+        wished = percent(fitted.points.sensitivity)
         rows = [
             [
                 row["class"],

@@ -48,8 +48,9 @@ def write_page(shown: Shown, directory: epath.Path) -> epath.Path:
     quality = Quality.of(shown.calibration, shown.references, shown.classes)
     for name, frame in quality.frames().items():
         write_text(directory / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"))
+    # Flagged ones first: the surest of their answers may be the most dangerous ones.
     certainty = shown.answers.probabilities.max(1)
-    order = np.argsort(certainty, kind="stable")[: shown.settings.shown]
+    order = np.lexsort((certainty, ~shown.answers.unfamiliar))[: shown.settings.shown]
     content = page.Page(
         title="Predictions",
         facts=_facts(shown),
@@ -80,12 +81,12 @@ def _facts(shown: Shown) -> list[tuple[str, str]]:
 def _warnings(shown: Shown) -> list[str]:
     """What a reader must know before the answers."""
     found = ["Not a medical device: an answer is a hint, never a diagnosis."]
-    share = float(shown.answers.unfamiliar.mean())
-    if share > 2 * shown.settings.unfamiliar:
+    share, expected = float(shown.answers.unfamiliar.mean()), shown.settings.unfamiliar
+    if share > 2 * expected:
         found.append(
             f"{percent(round(share, 3))} of these photographs are unlike those that the network "
-            f"was trained on, of the validation photographs {percent(shown.settings.unfamiliar)} "
-            "at most: another camera, another way of cutting or other patients. What is promised "
+            f"was trained on; of patients like those of validation {percent(expected)} would be "
+            "expected. Another camera, another way of cutting, or other patients: what is promised "
             "below need not hold for them."
         )
     if without := shown.networks[0].without_patient:
@@ -114,8 +115,14 @@ def _promises(shown: Shown) -> list[str]:
             if not rule.guaranteed[i]
         )
         sentences.append(
-            f"Too few validation patients have {few}: for these nothing is promised, and they "
-            "are in a set by the rule of all classes together."
+            f"Too few validation patients have {few}: for these nothing is promised. They are in a "
+            "set by the rule of all classes together, or of their own few patients where that "
+            "takes them in more often"
+            + (
+                "; as there are too few patients altogether, every set has them."
+                if np.isinf(rule.quantiles[~rule.guaranteed]).all()
+                else "."
+            )
         )
     if not np.isfinite(shown.calibration.farthest):
         needed = patientwise.least_patients(1 - shown.settings.unfamiliar)

@@ -17,12 +17,14 @@ def make(wanted: Photographs, answers: Answers, classes: Sequence[str]) -> pd.Da
     """The columns of `predictions.csv`.
 
     Returns:
-      image, x, y, w, h (px, blank for a whole photograph; left out where none has a box),
-      predicted, set (classes, the likeliest first), flags (blank, or `unfamiliar`), distance, and
-      p_CLASS, calibrated, for each class.
+      image; patient, where any is known; x, y, w, h in px, where any has a box; predicted; set
+      (classes, the likeliest first); flags (blank, or `unfamiliar`); distance; and p_CLASS,
+      calibrated, for each class.
     """
     frame, probabilities = wanted.frame, answers.probabilities
-    columns = {"image": frame["name"]}
+    columns = {"image": frame["image"].where(frame["image"] != "", frame["name"])}
+    if (frame["patient"] != "").any():
+        columns["patient"] = frame["patient"]
     if frame["x"].notna().any():
         columns |= {side: frame[side] for side in BOX}
     names = np.array(classes, object)

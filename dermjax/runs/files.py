@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -44,7 +46,7 @@ def read_arrays(path: epath.Path) -> dict[str, np.ndarray] | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -61,7 +61,7 @@ class RunFolder:
         path = self.path / claim.CONFIG
         if not self.is_run:
             raise ValueError(f"{self} is not the folder of a run: it has no {claim.CONFIG}")
-        config = json.loads(path.read_text())
+        config = _read_json(path)
         if "variant" not in config:
             config["variant"] = _variant_by_name(self.path.name, config)
         return RunSettings.from_config(config)
@@ -92,7 +92,7 @@ class RunFolder:
                 f"the run in {self} is not finished: it has no {RESULTS}; the same command as "
                 "before continues it"
             )
-        return json.loads((self.path / RESULTS).read_text())
+        return _read_json(self.path / RESULTS)
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Finishes the run."""
@@ -109,7 +109,7 @@ class RunFolder:
         path = self.path / "weights.json"
         if not path.exists():
             raise ValueError(f"{self} has no {path.name}: it is not the whole folder of a run")
-        return json.loads(path.read_text())
+        return _read_json(path)
 
     def write_weights(self, record: Mapping[str, Any]) -> None:
         """Writes the record of the first weights.
@@ -209,6 +209,18 @@ def features_of(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> np.nd
     if not place.keys() >= set(names):
         return None
     return arrays["features"][[place[name] for name in names]]
+
+
+def _read_json(path: epath.Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+      ValueError: it is cut short or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): copy it again") from None
 
 
 def _read_table(path: epath.Path) -> pd.DataFrame:

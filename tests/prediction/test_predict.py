@@ -1,5 +1,6 @@
 """Answers on photographs: those of the run itself, whole after a kill, calibrated, and refused."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -192,3 +193,48 @@ def test_fields_out_of_bounds_are_refused(field, value):
     config = with_fields(config_file.get_config("run=x,images=y"), {field: value})
     with pytest.raises(ValueError, match=f"config.{field} = .*must be"):
         task.settings_of(config)
+
+
+def test_answers_to_another_question_are_not_replaced(base, clinic, tmp_path):
+    """Monday's, then Tuesday's; the same folder with more in it is the same question."""
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        shutil.copy(base / "photos" / "acne-0-0.png", tmp_path / day / "a.png")
+    predicted(clinic / "ss", tmp_path / "monday", tmp_path / "out")
+    shutil.copy(base / "photos" / "acne-0-1.png", tmp_path / "monday" / "b.png")
+    assert len(predicted(clinic / "ss", tmp_path / "monday", tmp_path / "out")) == 2
+    with pytest.raises(ValueError, match="monday, which would be lost: name another folder"):
+        predicted(clinic / "ss", tmp_path / "tuesday", tmp_path / "out")
+    assert len(table_of(tmp_path / "out")) == 2
+
+
+def test_a_split_and_few_readable_files_do_not_stand_in_the_way(base, clinic, tmp_path):
+    """Neither matters where nothing is trained; messages name the options that there are."""
+    shutil.copy(base / "photos" / "acne-0-0.png", tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(b"no photograph")
+    (tmp_path / "new.csv").write_text("image,patient,split\na.png,p1,train\nb.jpg,p1,test\n")
+    with pytest.raises(ValueError) as refused:
+        predicted(clinic / "ss", tmp_path / "new.csv", tmp_path / "out")
+    assert not any(word in line for line in refused.value.problems for word in ("data.", "split"))
+    table = predicted(clinic / "ss", tmp_path / "new.csv", tmp_path / "out", on_bad_image="skip")
+    assert table[["image", "patient"]].values.tolist() == [["a.png", "p1"]]
+
+
+def test_flagged_photographs_are_on_the_page_before_all_others(base, clinic, tmp_path):
+    shutil.copytree(base / "photos", tmp_path / "new")
+    Image.new("RGB", (40, 40), (0, 255, 0)).save(tmp_path / "new" / "z-green.png")
+    calibration = predict.Calibration.fit
+
+    def strict(*args, **given):
+        return dataclasses.replace(calibration(*args, **given), farthest=kept[0])
+
+    table = predicted(clinic / "ss", tmp_path / "new", tmp_path / "a")
+    kept = [table["distance"].astype(float).drop(table.index[-1]).max()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict.Calibration, "fit", strict)
+        table = predicted(clinic / "ss", tmp_path / "new", tmp_path / "b", shown=1)
+    flagged = table.loc[table["flags"] == "unfamiliar", "image"].tolist()
+    page = (tmp_path / "b" / "predictions" / "predictions.html").read_text()
+    if flagged:  # whether the green one lies farthest is the network's affair
+        assert f"Photograph {flagged[0]}" in page and page.count("<figure") == 1
+    assert "54 more photographs are in predictions.csv" in page
