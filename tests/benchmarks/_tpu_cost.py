@@ -160,7 +160,7 @@ def _walk(name: str, parts: dict, times: int, unknown: list[str]) -> Iterator[In
 
 
 def stored_bytes(shapes: str) -> int:
-    """Bytes that arrays take in the chip's memory with their tiles' padding; `S(1)` is elsewhere."""
+    """Bytes of arrays in the chip's memory, with their tiles' padding; `S(1)` is elsewhere."""
     total = 0
     for dtype, dims, layout in re.findall(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?", shapes):
         if "S(" in layout or dtype == "token":

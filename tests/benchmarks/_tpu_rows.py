@@ -8,12 +8,10 @@ batch on four chips; `-x32` takes 32 images on each chip instead, `-p2` computes
 import dataclasses
 import functools
 import importlib.util
-import os
 import pathlib
 import re
 import time
 
-import _collectives
 import _programs
 import _tpu_cost
 import jax
@@ -28,7 +26,8 @@ from dermjax.settings.devices import check_division
 from dermjax.training import parallel
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
-# Of the machine that the compiler believes to be on; several processes may load it at a time.
+# What a process that compiles needs from its start: the compiler takes its machine for a TPU's, and
+# several processes may load it at a time.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -39,7 +38,7 @@ ENVIRONMENT = {
 }
 PROGRAMS = ("finetune", "pretrain", "predict")
 ALL_PROGRAMS = (*PROGRAMS, *(f"small-{name}" for name in PROGRAMS), "explain")
-EXPLAINED = 8  # images that InputIBA explains at once; each is drawn `draws` times
+EXPLAINED = 2  # images that InputIBA explains at once, each of which is drawn ten times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,26 +114,29 @@ def default_rows() -> list[Row]:
     """What is compiled unless rows are named, the cheapest first: what can be spread at all."""
     rows = [Row(program, chip, 1) for program in ("predict", "explain") for chip in CHIPS]
     for program in ("small-finetune", "small-pretrain", "finetune", "pretrain"):
-        for chip, count in ((chip, count) for chip in CHIPS for count in CHIPS[chip].shapes):
-            rows += [Row(program, chip, count)] if _can_be_spread(Row(program, chip, count)) else []
+        spread = [Row(program, chip, count) for chip in CHIPS for count in CHIPS[chip].shapes]
+        rows += filter(_can_be_spread, spread)
         rows += [Row(program, chip, 4, images=32) for chip in CHIPS]
     return rows
 
 
 def _can_be_spread(row: Row) -> bool:
+    """Whether the config has as many images, and groups of batch norm, as the chips need."""
     stage = load_config(row)[row.kind]
-    groups = stage.bn_groups
     try:
-        check_division(stage.batch_size, groups, row.count, field=row.kind)
+        check_division(stage.batch_size, stage.bn_groups, row.count, field=row.kind)
     except ValueError:
         return False
-    return groups % (row.count * row.parts) == 0 or row.parts == 1
+    return True
 
 
-def load_config(row: Row):
-    """The config of the row's scale, with its parts."""
+def load_config(row: Row, model: str = "", size: int = 0):
+    """The config of the row's scale and parts, with another network and image size if asked."""
     config = _programs.load_config(CONFIGS / "common.py", row.scale)
     config.finetune.accumulate_steps = config.pretrain.accumulate_steps = row.parts
+    config.model.name = model or config.model.name
+    if size:
+        config.data.max_side = config.finetune.image_size = config.pretrain.image_size = size
     return config
 
 
@@ -158,7 +160,6 @@ def slice_of(chip: str, count: int) -> parallel.Devices:
 
     The two cores of a v4 or v5p chip work as one device, as they do on Cloud TPU VMs.
     """
-    os.environ |= ENVIRONMENT  # read when the compiler is loaded
     given = {"chips_per_host_bounds": (1, 1, 1)} if count == 1 else {}
     if CHIPS[chip].shapes is _CUBIC:
         given["chip_config_name"] = "megacore"
@@ -232,15 +233,15 @@ def _explanation(config, devices: parallel.Devices, batch: int):
     return jax.jit(mapped), variables, given
 
 
-def compile_row(row: Row, config=None) -> dict:
+def compile_row(row: Row, model: str = "", size: int = 0) -> dict:
     """All that the table says of a row; `error` where the compiler refuses the program.
 
     Args:
-      config: instead of the row's own, as `load_config` makes it.
+      model, size: as for `load_config`.
     """
-    devices = slice_of(row.chip, row.count)
-    config = config or load_config(row)
-    found = {"row": row.name, "batch": global_batch(row, config), "jax": jax.__version__}
+    devices, config = slice_of(row.chip, row.count), load_config(row, model, size)
+    found = {"row": row.name, "model": model, "size": size, "batch": global_batch(row, config)}
+    found["jax"] = jax.__version__
     start = time.process_time()
     lowered = lower(row, devices, config)
     found["lower_seconds"] = round(time.process_time() - start, 1)

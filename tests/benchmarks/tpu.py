@@ -24,10 +24,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import _tpu_rows  # noqa: E402
 
-STUDY = (
-    90  # runs: three strategies, ten shares of the labels, three trials; SS's share a pretraining
-)
-ROUND = 2**30
+STUDY = 90  # runs: 3 strategies, 10 shares of the labels, 3 trials; SS's have one pretraining
+GB = 2**30
 
 
 def main() -> None:
@@ -36,34 +34,36 @@ def main() -> None:
     add("--rows", default="", help="names with commas between them; by default all of --list")
     add("--list", action="store_true", help="names of all rows")
     add("--out", type=pathlib.Path, default=pathlib.Path("tpu.jsonl"), help="where rows are kept")
-    add("--one", help=argparse.SUPPRESS)  # compile a row in this process and print it
+    add("--model", default="", help="another network than the config's")
+    add("--size", type=int, default=0, help="px of all images, instead of the config's")
+    add("--one", action="store_true", help=argparse.SUPPRESS)  # in this process, printed as JSON
     args = parser.parse_args()
     try:
         rows = [_tpu_rows.parse_row(name) for name in filter(None, args.rows.split(","))]
-        rows = rows or _tpu_rows.default_rows()
-        if args.one:
-            print(json.dumps(_tpu_rows.compile_row(_tpu_rows.parse_row(args.one))))
-            return
     except ValueError as error:
         parser.error(str(error))
+    rows = rows or _tpu_rows.default_rows()
     if args.list:
         print("\n".join(row.name for row in rows))
         return
     if lacking := _tpu_rows.missing():
         parser.error(lacking)
+    if args.one:
+        print(json.dumps(_tpu_rows.compile_row(rows[0], args.model, args.size)))
+        return
     for row in rows:
-        if row.name not in read(args.out):
-            keep(args.out, compiled(row))
-        print_row(row, read(args.out)[row.name])
-    print_costs(list(read(args.out).values()))
+        if row.name not in read(args.out, args.model, args.size):
+            keep(args.out, compiled(row, args.model, args.size))
+        print_row(row, read(args.out, args.model, args.size)[row.name])
+    print_costs(read(args.out, args.model, args.size))
 
 
-def read(path: pathlib.Path) -> dict[str, dict]:
-    """Rows that are there, by name; of two with one name the later."""
+def read(path: pathlib.Path, model: str = "", size: int = 0) -> dict[str, dict]:
+    """The rows of a network and image size that are there, by name; of two the later."""
     if not path.exists():
         return {}
     rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return {row["row"]: row for row in rows}
+    return {row["row"]: row for row in rows if (row["model"], row["size"]) == (model, size)}
 
 
 def keep(path: pathlib.Path, found: dict) -> None:
@@ -73,11 +73,18 @@ def keep(path: pathlib.Path, found: dict) -> None:
         file.write("\n" * cut + json.dumps(found) + "\n")
 
 
-def compiled(row: _tpu_rows.Row) -> dict:
-    """The row, compiled in a process of its own: a large program leaves much memory behind."""
+def compiled(row: _tpu_rows.Row, model: str = "", size: int = 0) -> dict:
+    """The row, compiled in a process of its own: a large program leaves much memory behind.
+
+    Raises:
+      SystemExit: that process failed, for another reason than that the compiler refused a program.
+    """
     print(f"{row.name}: compiling", file=sys.stderr, flush=True)
-    command = [sys.executable, __file__, f"--one={row.name}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, __file__, "--one", f"--rows={row.name}"]
+    command += [f"--model={model}", f"--size={size}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | _tpu_rows.ENVIRONMENT
+    )
     if done.returncode:
         raise SystemExit(f"{row.name}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -96,17 +103,15 @@ def print_row(row: _tpu_rows.Row, found: dict) -> None:
         print(f"  does not compile: {found['error']}", flush=True)
         return
     used, most = used_bytes(found), largest_batch(row, found)
-    print(f"  memory of a chip: {used / ROUND:.2f} of {chip.memory:g} GB, of it", end=" ")
-    print(", ".join(f"{name} {size / ROUND:.2f}" for name, size in found["bytes"].items()))
+    print(f"  memory of a chip: {used / GB:.2f} of {chip.memory:g} GB, of it", end=" ")
+    print(", ".join(f"{name} {size / GB:.2f}" for name, size in found["bytes"].items()))
     print(f"  largest batch, if temporaries grow with it: about {most} images on a chip")
     time = seconds(row, found)
-    share = found["flops"] / time / chip.tflops / 1e12
     print(f"  estimated {1e3 * time:.1f} ms ({found['cycles'] / 1e6:.1f} M cycles)", end=", ")
-    print(f"{found['batch'] / time:,.0f} images/s, {share:.1%} of the peak")
+    print(f"{found['batch'] / time:,.0f} images/s")
     by_bytes = found["traffic"] / (1e9 * chip.bandwidth)
     print(
-        f"  {found['traffic'] / 1e9:.2f} GB through a chip's memory: {1e3 * by_bytes:.1f} ms",
-        end=", ",
+        f"  {found['traffic'] / 1e9:.2f} GB through its memory: {1e3 * by_bytes:.1f} ms", end=", "
     )
     print(f"{found['batch'] / by_bytes:,.0f} images/s if nothing else took time")
     print(f"  copies between layouts: {found['copied']:.1%} of the cycles")
@@ -130,17 +135,16 @@ def largest_batch(row: _tpu_rows.Row, found: dict) -> int:
     """Images of a chip at which its memory would be full."""
     images = found["batch"] // row.count
     fixed = used_bytes(found) - found["bytes"]["temp"]
-    free = _tpu_rows.CHIPS[row.chip].memory * ROUND - fixed
+    free = _tpu_rows.CHIPS[row.chip].memory * GB - fixed
     return int(images * free / max(1, found["bytes"]["temp"]))
 
 
-def print_costs(rows: list[dict]) -> None:
-    """Chip-hours of the paper's trainings, by every pair of rows that there is for a slice."""
-    there = {row["row"]: row for row in rows if "error" not in row}
+def print_costs(rows: dict[str, dict]) -> None:
+    """Chip-hours of whole trainings; of a study, with the cheapest pretraining on the same chip."""
     hours = {}
-    for name, found in there.items():
+    for name, found in rows.items():
         row = _tpu_rows.parse_row(name)
-        if row.kind in ("finetune", "pretrain"):
+        if row.kind in ("finetune", "pretrain") and "error" not in found:
             stage = _tpu_rows.load_config(row)[row.kind]
             steps = stage.steps * stage.batch_size / found["batch"]
             hours[row] = steps * seconds(row, found) * row.count / 3600
