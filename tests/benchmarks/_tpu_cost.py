@@ -18,6 +18,10 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.<>-]+) \(.*\{$")
 # A tuple's shape contains spaces, and its layouts parentheses: the kind is the first lower-case
 # word in front of a parenthesis behind a space.
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][\w-]*)\((.*)$")
+# As networks name their parts, and not as JAX names its operations (conv_general_dilated).
+_LAYER = re.compile(
+    r"blocks_|layer\d|conv\d|conv_(?!general|transpose)|bn\d|se$|fc|classifier|head"
+)
 _COLLECTIVES = {kind.replace("_", "-") for kind in _collectives.KINDS}
 # These move nothing: they name a part of something, or wait for what another one has started.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional"}
@@ -221,5 +225,5 @@ def _place(rest: str) -> tuple[str, bool]:
     found = re.search(r'op_name="([^"]*)"', rest)
     name = found[1] if found else ""
     words = [re.sub(r"^(?:\w+\()+|\)+$", "", word) for word in name.split("/")]
-    layers = [w for w in words if re.match(r"(blocks_|layer|conv|bn\d|se$|fc|classifier|head)", w)]
+    layers = [word for word in words if _LAYER.match(word)]
     return "/".join(layers[:3]), "transpose(" in name
