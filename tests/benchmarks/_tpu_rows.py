@@ -21,7 +21,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dermjax import models, saliency
-from dermjax.saliency import input_iba
+from dermjax.saliency.input_iba import input_bottleneck
 from dermjax.settings.devices import check_division
 from dermjax.training import parallel
 
@@ -205,7 +205,7 @@ def _explanation(config, devices: parallel.Devices, batch: int):
     variables = jax.eval_shape(init, jax.random.key(0), image)
 
     def step(variables, batch):
-        found = input_iba.input_bottleneck(
+        found = input_bottleneck(
             model,
             variables,
             batch["image"],
