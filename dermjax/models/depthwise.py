@@ -2,7 +2,8 @@
 
 On CPUs the output is a sum of k * k shifted copies of the padded input, each times one row of the
 kernel, and both gradients are written out the same way (https://github.com/jax-ml/jax/issues/23713).
-Everywhere else XLA's grouped convolution runs. Both forms agree to rounding.
+On TPUs large images of few channels are summed alike, with the padding inside of each summand.
+Everywhere else XLA's grouped convolution runs. All forms agree to rounding.
 """
 
 import functools
@@ -38,7 +39,10 @@ def depthwise_conv(x, kernel, stride: int, pads: Pads):
 def _depthwise(x, kernel, stride, pads):
     shifted = functools.partial(shifted_forward, stride=stride, pads=pads)
     native = functools.partial(native_forward, stride=stride, pads=pads)
-    return lax.platform_dependent(x, kernel, cpu=shifted, default=native)
+    tpu = native
+    if is_summed_on_tpu(x.shape, kernel.shape[0], stride):
+        tpu = functools.partial(tapped_forward, pads=pads)
+    return lax.platform_dependent(x, kernel, cpu=shifted, tpu=tpu, default=native)
 
 
 def _forward(x, kernel, stride, pads):
@@ -54,7 +58,13 @@ def _backward(stride, pads, residuals, grad):
         forward = functools.partial(native_forward, stride=stride, pads=pads)
         return jax.vjp(forward, x, kernel)[1](grad)
 
-    return lax.platform_dependent(*residuals, grad, cpu=cpu, default=native)
+    def tapped(x, kernel, grad):
+        grad_x = tapped_forward(grad, *transposed(kernel, pads))
+        return grad_x, tapped_grad_kernel(x, grad, kernel, pads)
+
+    summed = is_summed_on_tpu(residuals[0].shape, residuals[1].shape[0], stride)
+    tpu = tapped if summed else native
+    return lax.platform_dependent(*residuals, grad, cpu=cpu, tpu=tpu, default=native)
 
 
 _depthwise.defvjp(_forward, _backward)
@@ -134,6 +144,46 @@ def reduced_grad_kernel(x, grad, kernel, stride: int, pads: Pads):
     return jnp.stack(sums).reshape(size, size, 1, channels).astype(kernel.dtype)
 
 
+def is_summed_on_tpu(shape, size: int, stride: int) -> bool:
+    """Whether a TPU should sum 3 x 3 shifts of an input of this shape instead of convolving it.
+
+    A TPU's vectors are 128 numbers long. While W fills them, its compiler keeps W innermost for all
+    other layers, and the native convolution, which wants C there, costs two copies of the input.
+    """
+    return stride == 1 and size == 3 and shape[2] >= 128
+
+
+def tapped_forward(x, kernel, pads: Pads):
+    """A sum of shifted inputs, each with zeros of its own; stride 1, arguments as for the others.
+
+    The CPU's form slices one padded copy, which a TPU would write out: here every shift stays
+    inside of the loop that adds them up.
+    """
+    # Otherwise the activation before is computed anew for each of the shifts.
+    x, wide = lax.optimization_barrier(x), accumulator(x, kernel)
+    total = jnp.zeros((), wide)
+    for (row, column), view in _taps(x, kernel.shape[0], pads):
+        total += view.astype(wide) * kernel[row, column, 0].astype(wide)
+    return total.astype(x.dtype)
+
+
+def transposed(kernel, pads: Pads):
+    """Kernel and pads of the convolution that takes the output's gradient to the input's."""
+    (top, bottom), (left, right) = pads
+    last = kernel.shape[0] - 1
+    back = ((last - top, last - bottom), (last - left, last - right))
+    return kernel[::-1, ::-1], back
+
+
+def tapped_grad_kernel(x, grad, kernel, pads: Pads):
+    """The gradient of the kernel, `[k, k, 1, C]`, at stride 1."""
+    x, wide = lax.optimization_barrier(x), accumulator(x, grad)
+    grad = grad.astype(wide)
+    products = (view.astype(wide) * grad for _, view in _taps(x, kernel.shape[0], pads))
+    sums = jnp.stack([product.sum((0, 1, 2)) for product in products])
+    return sums.reshape(kernel.shape).astype(kernel.dtype)
+
+
 def sum_together(operands, axis: int):
     """Sums several arrays of one shape and type over one axis in a single pass."""
 
@@ -153,6 +203,16 @@ def _views(x, size, stride, pads):
     for row, column in itertools.product(range(size), repeat=2):
         stop = (batch, row + last_row + 1, column + last_column + 1, channels)
         yield (row, column), lax.slice(padded, (0, row, column, 0), stop, (1, stride, stride, 1))
+
+
+def _taps(x, size, pads):
+    """Yields each kernel position with what it multiplies; a negative padding cuts off."""
+    zero = jnp.zeros((), x.dtype)
+    (top, bottom), (left, right) = pads
+    for row, column in itertools.product(range(size), repeat=2):
+        high = (top - row, bottom - (size - 1 - row), 0)
+        wide = (left - column, right - (size - 1 - column), 0)
+        yield (row, column), lax.pad(x, zero, ((0, 0, 0), high, wide, (0, 0, 0)))
 
 
 def _phase_taps(size, stride, before):

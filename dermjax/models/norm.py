@@ -1,5 +1,7 @@
 """Batch normalisation over groups of the global batch, the same on any number of devices."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -111,13 +113,33 @@ def _split_groups(groups: int, devices: int, parts: int, batch: int) -> tuple[in
 
 
 def _moments(x, groups):
-    """Mean and biased variance `[G, C]` of `[B, ..., C]`, at least float32, in two passes.
+    """Mean and biased variance `[G, C]` of `[B, ..., C]`, at least float32."""
+    in_two = functools.partial(moments_in_two_passes, groups=groups)
+    if x.dtype != jnp.bfloat16:
+        return in_two(x)
+    in_one = functools.partial(moments_in_one_pass, groups=groups)
+    return lax.platform_dependent(x, tpu=in_one, default=in_two)
+
+
+def moments_in_two_passes(x, groups: int):
+    """The mean, then the mean of the squares around it; arguments as for `_moments`.
 
     E[x^2] - E[x]^2 would save a pass and lose the variance of channels far from zero.
     """
     x = x.astype(accumulator(x))
     mean = _group_mean(x, groups)
     return mean, _group_mean(jnp.square(x - _spread(mean, x)), groups)
+
+
+def moments_in_one_pass(x, groups: int):
+    """E[x] and E[x^2] - E[x]^2 in one pass over bfloat16; arguments as for `_moments`.
+
+    Of a channel far from zero float32 loses some 1e-7 E[x]^2 of the variance: less than the 1e-6
+    E[x]^2 that rounding x to bfloat16 has added to it.
+    """
+    x = x.astype(accumulator(x))
+    mean = _group_mean(x, groups)
+    return mean, jnp.maximum(_group_mean(jnp.square(x), groups) - jnp.square(mean), 0.0)
 
 
 # The two functions below leave the shape of the images alone and regroup only `[B, C]`: a reshape

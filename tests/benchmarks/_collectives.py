@@ -82,7 +82,7 @@ def of_compiled(text: str) -> list[Collective]:
         elif match := pattern.search(line):
             if not entry or match[3]:
                 raise ValueError(f"only synchronous collectives of the main part are read: {line}")
-            found.append(_compiled(line, match[1], match[2].replace("-", "_")))
+            found.append(of_line(line, match[1], match[2].replace("-", "_")))
     return found
 
 
@@ -127,8 +127,8 @@ def _size(kind) -> int:
     return math.prod(kind.shape) * max(1, kind.element_type.width // 8)
 
 
-def _compiled(line: str, shapes: str, kind: str) -> Collective:
-    """From the shapes of the result, which tell the operands'."""
+def of_line(line: str, shapes: str, kind: str) -> Collective:
+    """That of one line of HLO, from the shapes of the result, which tell the operands'."""
     parts = _SHAPE.findall(shapes)
     result = sum(
         math.prod(int(n) for n in dims.split(",") if n) * max(1, _bits(dtype) // 8)

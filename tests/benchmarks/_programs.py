@@ -47,8 +47,8 @@ class _Fields(dict):
         return dict(self)
 
 
-def load_config(path: pathlib.Path):
-    """The paper's config of SS, read by path: the package may not be installed."""
+def load_config(path: pathlib.Path, scale: str = "paper"):
+    """The config of SS at a scale, read by path: the package may not be installed."""
     if importlib.util.find_spec("ml_collections") is None:
         sys.modules["ml_collections"] = types.SimpleNamespace(ConfigDict=_Fields)
     if importlib.util.find_spec("dermjax.configs") is None:  # where links do not travel
@@ -57,7 +57,7 @@ def load_config(path: pathlib.Path):
     spec = importlib.util.spec_from_file_location("benchmark_config", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.make_config("SS", None)
+    return module.make_config("SS", f"scale={scale}")
 
 
 def train_program(config, devices: Devices, batch: int) -> Program:
@@ -81,6 +81,7 @@ def train_program(config, devices: Devices, batch: int) -> Program:
         config=classify.ClassifierConfig(
             loss=functools.partial(losses.cross_entropy, label_smoothing=stage.label_smoothing),
             axis=AXIS,
+            accumulate_steps=stage.accumulate_steps,
         ),
     )
     data = photographs(config.data.max_side, batch)
@@ -97,7 +98,9 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         bn_groups=stage.bn_groups,
         axis_name=AXIS,
     )
-    model = models.ProjectedEncoder(encoder, hidden_dim=stage.hidden_dim, dim=stage.dim)
+    model = models.ProjectedEncoder(
+        encoder, hidden_dim=stage.hidden_dim, dim=stage.dim, norm=stage.head_norm
+    )
     schedule = optimizer.make_schedule(
         stage.learning_rate,
         steps=stage.steps,
@@ -106,16 +109,19 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         milestones=stage.milestones,
         decay=stage.decay,
     )
-    sgd = optimizer.make_sgd(
-        schedule,
-        momentum=stage.sgd_momentum,
-        nesterov=stage.nesterov,
-        weight_decay=stage.weight_decay,
-    )
+    if stage.optimizer == "adamw":
+        descent = optimizer.make_adamw(schedule, weight_decay=stage.weight_decay)
+    else:
+        descent = optimizer.make_sgd(
+            schedule,
+            momentum=stage.sgd_momentum,
+            nesterov=stage.nesterov,
+            weight_decay=stage.weight_decay,
+        )
     create = functools.partial(
         moco.create_state,
-        optimizer=sgd,
-        queue_size=stage.queue_size,
+        optimizer=descent,
+        queue_size=stage.queue_size or 2 * batch,
         dim=stage.dim,
         keys_per_step=batch,
         seed=0,
@@ -124,7 +130,7 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
     step = functools.partial(
         moco.train_step,
         apply=model.apply,
-        optimizer=sgd,
+        optimizer=descent,
         augment=view(stage, size),
         config=moco.MoCoConfig(
             momentum=optimizer.make_momentum(stage.momentum, stage.momentum_end, steps=stage.steps),
@@ -133,6 +139,7 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
             batch_negatives=stage.batch_negatives,
             symmetric=stage.symmetric,
             axis=AXIS,
+            accumulate_steps=stage.accumulate_steps,
         ),
     )
     data = photographs(config.data.max_side, batch)

@@ -1,4 +1,4 @@
-"""The CPU form of the depthwise convolution against XLA's grouped convolution."""
+"""The CPU's and the TPU's forms of the depthwise convolution against XLA's grouped convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -58,3 +58,37 @@ def test_the_cpu_runs_no_grouped_convolution():
     args = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2))
     text = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(*args).as_text()
     assert "convolution" not in text
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("padding", [symmetric_padding, same_padding])
+def test_the_tpu_form_equals_native(size, padding):
+    draw = np.random.default_rng(size)
+    x = jnp.asarray(draw.normal(size=(2, 6, 7, 4)), jnp.float32)
+    kernel = jnp.asarray(draw.normal(size=(size, size, 1, 4)), jnp.float32)
+    pads = tuple(padding(length, size, 1) for length in (6, 7))
+
+    @jax.jit
+    def both(x, kernel):
+        y, pull = jax.vjp(lambda x, w: depthwise.native_forward(x, w, 1, pads), x, kernel)
+        grad = y - 1
+        grad_x = depthwise.tapped_forward(grad, *depthwise.transposed(kernel, pads))
+        grad_kernel = depthwise.tapped_grad_kernel(x, grad, kernel, pads)
+        return (depthwise.tapped_forward(x, kernel, pads), grad_x, grad_kernel), (y, *pull(grad))
+
+    for ours, theirs in zip(*both(x, kernel), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("platform", "width", "stride", "summed"),
+    [("tpu", 128, 1, True), ("tpu", 64, 1, False), ("tpu", 128, 2, False), ("cuda", 128, 1, False)],
+)
+def test_only_tpus_sum_and_only_wide_images(platform, width, stride, summed):
+    def loss(x, kernel):
+        return depthwise.depthwise_conv(x, kernel, stride, ((1, 1), (1, 1))).sum()
+
+    args = jnp.ones((1, 4, width, 2)), jnp.ones((3, 3, 1, 2))
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(*args)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("convolution" not in text) == summed

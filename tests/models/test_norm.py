@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 from jax.test_util import check_grads
 
-from dermjax.models.norm import BatchNorm
+from dermjax.models.norm import BatchNorm, moments_in_one_pass, moments_in_two_passes
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(16, 3, 5, 4)).astype(np.float32) * [1, 2, 3, 4] + [0, 5, -5, 20]
@@ -156,3 +156,29 @@ def test_a_group_of_one_element_is_refused():
         BatchNorm(groups=2).apply(
             {"params": PARAMS, "batch_stats": STATS}, X[:2, 0, 0], train=True, mutable=True
         )
+
+
+@pytest.mark.parametrize("offset", [0, 30, 300])
+def test_one_pass_over_bfloat16_loses_less_than_its_rounding(offset):
+    """Channels far from zero: against float64, the mean is exact and the variance nearly so."""
+    x = jnp.asarray(DRAW.normal(size=(8, 16, 16, 4)) + offset, jnp.bfloat16)
+    exact = np.asarray(x, np.float64).reshape(2, -1, 4)
+    rounding = offset**2 * 2.0**-16 / 12
+    for form in (moments_in_one_pass, moments_in_two_passes):
+        mean, var = jax.jit(functools.partial(form, groups=2))(x)
+        np.testing.assert_allclose(mean, exact.mean(1), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(var, exact.var(1), rtol=1e-5, atol=rounding)
+
+
+def test_only_tpus_take_one_pass_and_only_over_bfloat16():
+    def lowered(dtype, platform):
+        x = jnp.ones((2, 4, 4, 3), dtype)
+        norm = BatchNorm()
+        variables = norm.init(jax.random.key(0), x, train=False)
+        step = jax.jit(lambda x: norm.apply(variables, x, train=True, mutable=["batch_stats"]))
+        return step.trace(x).lower(lowering_platforms=(platform,)).as_text()
+
+    # One pass alone keeps a difference of squares from falling below 0.
+    for dtype, platform in ((jnp.float32, "cpu"), (jnp.float32, "tpu"), (jnp.bfloat16, "cuda")):
+        assert "stablehlo.maximum" not in lowered(dtype, platform)
+    assert "stablehlo.maximum" in lowered(jnp.bfloat16, "tpu")
