@@ -95,7 +95,7 @@ setup(
             ONNX,
             "onnxruntime>=1.23",
             "pytest>=8",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.7",
             "ruff>=0.6",
         ],
     },

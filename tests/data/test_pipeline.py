@@ -405,6 +405,7 @@ def test_whatever_is_held_of_a_batch_stays_as_it_is(name):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_memory_that_nobody_holds_is_used_again_and_cleared():
     iterator, addresses = _iterator(), []
     for expected in training(40):

@@ -61,6 +61,7 @@ def read_lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lesion", "patient"])
 def test_who_has_a_partner_is_said_recorded_and_on_the_page(clinic, capsys, kind):
     folder = clinic / "runs" / kind

@@ -352,6 +352,7 @@ def predict_by_hand(folder, base, images, how):
     return np.asarray(jax.nn.softmax(logits))
 
 
+@pytest.mark.slow
 def test_pretraining_can_start_from_weights(base, capsys):
     """MoCo from ImageNet: the first weights are the file's, the head and the queue are fresh."""
     import dermjax

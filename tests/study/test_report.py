@@ -431,6 +431,7 @@ def _beside(tmp_path, *others):
     return tmp_path / "study", words(tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_another_network_s_study_stands_beside(tmp_path):
     other = tmp_path / "with_resnet"
     write_study(other, argument=RESNET)
@@ -451,6 +452,7 @@ def test_another_network_s_study_stands_beside(tmp_path):
     pd.testing.assert_frame_equal(table(other, "overall"), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "images, data, reason",
     [
@@ -488,6 +490,7 @@ def test_finished_runs_are_found_as_they_were_planned(tmp_path):
     assert [run.title for run in plan.finished(epath.Path(tmp_path))] == expected
 
 
+@pytest.mark.slow
 def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
     """With an option for rare classes; the paper's points are of its own strategies alone."""
     argument = "strategies=SS+SS-IN+SS-IN-balanced+IN+FS,alphas=0.1+1.0,trials=2"
