@@ -74,6 +74,22 @@ def test_boxes_are_cut_out_and_stand_in_the_table(base, clinic, tmp_path):
     np.testing.assert_allclose(probabilities(alone)[0], probabilities(table)[0], atol=1e-5)
 
 
+def test_a_runs_own_unlabelled_photographs_are_predicted(base, tmp_path):
+    table = pd.read_csv(base / "photos.csv")
+    table["image"] = [str(base / name) for name in table["image"]]
+    bare = table["image"].str.contains("-7-")  # both photographs of a patient of each class
+    table.loc[bare, "label"] = None
+    table.to_csv(tmp_path / "some.csv", index=False)
+    config = tiny_config("FS", tmp_path / "some.csv")
+    assert task.start(config, str(tmp_path / "fs")) == 0
+    found = predicted(tmp_path / "fs", "", tmp_path / "fs")
+    assert sorted(found["image"]) == sorted(table.loc[bare, "image"])
+    photo = table.loc[bare, "image"].iloc[0]
+    again = predicted(tmp_path / "fs", photo, tmp_path / "other")
+    own = found.set_index("image").loc[[photo]]
+    np.testing.assert_allclose(probabilities(again), probabilities(own), atol=1e-5)
+
+
 def test_killed_and_started_again_it_ends_alike(base, clinic, tmp_path, monkeypatch, capsys):
     whole = predicted(clinic / "ss", base / "photos", tmp_path / "whole")
     monkeypatch.setattr(parts, "_PART", 10)
