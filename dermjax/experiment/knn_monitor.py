@@ -154,7 +154,7 @@ def classify_by_neighbours(
     )
     answers = np.asarray(scores.argmax(-1))
     knn = measures.measure(query_labels, answers, classes)
-    commonest = np.bincount(bank_labels, minlength=classes).argmax()
+    commonest = np.argmax(np.bincount(bank_labels, minlength=classes))
     return {
         "knn_accuracy": knn.accuracy,
         "knn_macro_sensitivity": knn.macro_sensitivity,

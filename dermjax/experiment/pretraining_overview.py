@@ -65,7 +65,7 @@ def _page(run: RunContext, done: Pretraining, rows, bank, queries) -> Page:
         embedding_dim=stage.dim,
         queue_size=size,
         negatives=size + (stage.batch_size - 1 if stage.batch_negatives else 0),
-        majority=dataset.classes[int(shares.argmax())] if len(bank) else "",
+        majority=dataset.classes[int(np.argmax(shares))] if len(bank) else "",
         classes=len(dataset.classes),
         chance_same_label=_chance(dataset, shares, rows),
         positives=stage.positives,

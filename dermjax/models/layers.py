@@ -7,6 +7,7 @@ convolutions into ours. Parameters and statistics are float32; `dtype` is what a
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -72,7 +73,7 @@ class Conv(nn.Module):
     stride: int = 1
     use_bias: bool = False
     padding: Padding = symmetric_padding
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -100,7 +101,7 @@ class DepthwiseConv(nn.Module):
     kernel_size: int
     stride: int = 1
     padding: Padding = symmetric_padding
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -114,7 +115,7 @@ class SqueezeExcite(nn.Module):
     """Scales the channels of `[B, H, W, C]` by a gate in (0, 1) computed from their means."""
 
     reduced: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x):

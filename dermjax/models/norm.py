@@ -1,6 +1,7 @@
 """Batch normalisation over groups of the global batch, the same on any number of devices."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ class BatchNorm(nn.Module):
     parts: int = 1
     affine: bool = True
     zero_scale: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x, train: bool):

@@ -36,7 +36,7 @@ class Explained:
 
     @property
     def predicted(self) -> int:
-        return int(self.probabilities.argmax())
+        return int(np.argmax(self.probabilities))
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:

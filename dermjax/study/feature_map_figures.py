@@ -79,7 +79,7 @@ def _draw_map(
     sizes = _sizes(counts, side)
     for index in np.argsort(-counts, kind="stable"):
         own = points[labels == index]
-        colour, mark = class_sign(index)
+        colour, mark = class_sign(int(index))
         ax.scatter(
             own[:, 0],
             own[:, 1],
