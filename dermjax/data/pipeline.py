@@ -337,3 +337,29 @@ def evaluation_batches(
         for slot, element in zip(range(share), elements, strict=False):
             pixels[slot], ids[slot] = element["image"], element["id"]
         yield {"image": pixels, "id": ids}
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images and how they are read, as a network is asked of them.
+
+    Attributes:
+      source: their records.
+      reading: processes, threads, look-ahead.
+    """
+
+    source: Source
+    reading: Reading
+
+    def evaluation_batches(
+        self, rows: np.ndarray, *, size: int, interpolation: str, batch_size: int
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """These rows once each, resized to `size` px."""
+        return evaluation_batches(
+            self.source,
+            rows,
+            size=size,
+            interpolation=interpolation,
+            batch_size=batch_size,
+            reading=self.reading,
+        )

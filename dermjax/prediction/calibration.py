@@ -67,7 +67,11 @@ class Calibration:
             farthest=novelty.threshold(distances, patients, unfamiliar),
         )
 
-    def answers(self, logits: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> Answers:
+    def answers(
+        self,
+        logits: Sequence[np.ndarray] | np.ndarray,
+        distances: Sequence[np.ndarray] | np.ndarray,
+    ) -> Answers:
         """Calibrated answers.
 
         Args:
@@ -119,7 +123,22 @@ def usual(references: Sequence[Reference]) -> Calibration:
     return Calibration.fit(references, coverage=0.9, unfamiliar=0.05, sensitivity=0.9)
 
 
-def mean_probabilities(logits: Sequence[np.ndarray]) -> np.ndarray:
+def with_distances(
+    references: Sequence[Reference], outputs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits `[T, B, N]` of the networks, and distances `[T, B]` of their features.
+
+    Args:
+      outputs: features `[B, F]` and logits `[B, N]` of each network.
+    """
+    distances = [
+        novelty.distances(one.familiar, features)
+        for one, (features, _) in zip(references, outputs, strict=True)
+    ]
+    return np.stack([logits for _, logits in outputs]), np.stack(distances)
+
+
+def mean_probabilities(logits: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """`[B, N]`, the mean of the networks' probabilities."""
     return np.mean([special.softmax(one, axis=-1) for one in logits], axis=0)
 

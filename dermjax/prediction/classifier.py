@@ -12,10 +12,9 @@ from dermjax.data import crops, images, pipeline
 from dermjax.experiment import reference
 from dermjax.experiment.reference import Reference
 from dermjax.models.preprocessing import resized
-from dermjax.prediction.calibration import Answers, Calibration, same_images
+from dermjax.prediction.calibration import Answers, Calibration, same_images, with_distances
 from dermjax.prediction.ensemble import Member, members
 from dermjax.prediction.table import UNFAMILIAR
-from dermjax.statistics import novelty
 from dermjax.training import parallel
 
 Photograph = str | os.PathLike | Image.Image | np.ndarray
@@ -56,7 +55,7 @@ class Classifier:
         self.calibration = calibration
         self._networks, self._references = networks, references
         self._devices = parallel.all_devices()
-        nobody = _Nothing()
+        nobody = pipeline.Images([], pipeline.Reading())  # it is given its batches
         self._predictors = [one.predictor(self._devices, nobody, batch_size=1) for one in networks]
 
     def __call__(self, photograph: Photograph, box: Sequence[float] | None = None) -> Answer:
@@ -128,11 +127,7 @@ class Classifier:
             "id": np.array([*range(len(pixels)), *[pipeline.PADDING_ID] * filled], np.int32),
         }
         outputs = [predictor.of_batch(batch) for predictor in self._predictors]
-        distances = [
-            novelty.distances(one.familiar, features)
-            for one, (features, _) in zip(self._references, outputs, strict=True)
-        ]
-        return self.calibration.answers([logits for _, logits in outputs], distances)
+        return self.calibration.answers(*with_distances(self._references, outputs))
 
     def _worded(self, found: Answers, row: int) -> Answer:
         shares = found.probabilities[row]
@@ -187,13 +182,6 @@ def load(
         references, coverage=coverage, unfamiliar=unfamiliar, sensitivity=sensitivity
     )
     return Classifier(networks, references, calibration)
-
-
-class _Nothing:
-    """Images of a predictor that is given its batches."""
-
-    def evaluation_batches(self, rows, *, size, interpolation, batch_size):
-        raise NotImplementedError
 
 
 def _file(photograph: Image.Image | np.ndarray) -> bytes:

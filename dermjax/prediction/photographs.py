@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -45,29 +44,14 @@ class CropsOfFiles:
 
 
 @dataclasses.dataclass(frozen=True)
-class Photographs:
+class Photographs(pipeline.Images):
     """B photographs or lesions, in the order of their table."""
 
     frame: pd.DataFrame  # _COLUMNS; x, y, w, h are NaN for a whole photograph
-    source: pipeline.Source
-    reading: pipeline.Reading
     notes: tuple[str, ...] = ()  # what was left out, or is worth knowing
 
     def __len__(self) -> int:
         return len(self.frame)
-
-    def evaluation_batches(
-        self, rows: np.ndarray, *, size: int, interpolation: str, batch_size: int
-    ) -> Iterator[Mapping[str, np.ndarray]]:
-        """These rows once each, resized to `size` px."""
-        return pipeline.evaluation_batches(
-            self.source,
-            rows,
-            size=size,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            reading=self.reading,
-        )
 
     def keys(self) -> list[str]:
         """What each is, whatever the file is called: its bytes and its box."""

@@ -16,7 +16,7 @@ from dermjax.experiment.class_predictor import ClassPredictor
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
 from dermjax.experiment.reference import Reference
 from dermjax.prediction import parts, photographs, table
-from dermjax.prediction.calibration import Calibration, same_images
+from dermjax.prediction.calibration import Calibration, same_images, with_distances
 from dermjax.prediction.ensemble import Member, members
 from dermjax.prediction.parts import Parts
 from dermjax.prediction.photographs import Photographs
@@ -26,7 +26,6 @@ from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
 from dermjax.runs.run_folder import RunFolder
-from dermjax.statistics import novelty
 from dermjax.training import compile_cache, parallel, processes, stop
 from dermjax.training.writer import Writer
 
@@ -71,7 +70,7 @@ def run(settings: PredictSettings, workdir: str = "") -> int:
         except stop.Interrupted as why:
             writer.say(f"{why}; the same command continues it")
             return 0
-        answers = calibration.answers(list(logits), list(distances))
+        answers = calibration.answers(logits, distances)
         named = table.make(wanted, answers, networks[0].classes)
         write_text(directory / "predictions.csv", named.to_csv(index=False, float_format="%.7g"))
         write_text(
@@ -217,18 +216,13 @@ def outputs(
     Distances are computed beside the networks' next batch, which an accelerator would wait for.
     """
 
-    def judged(made: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        distances = [
-            novelty.distances(one.familiar, features)
-            for one, (features, _) in zip(references, made, strict=True)
-        ]
-        return np.stack([logits for _, logits in made]), np.stack(distances)
-
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pending: collections.deque[concurrent.futures.Future] = collections.deque()
         for batch in batches:
             stop.check()
-            pending.append(pool.submit(judged, [one.of_batch(batch) for one in predictors]))
+            pending.append(
+                pool.submit(with_distances, references, [p.of_batch(batch) for p in predictors])
+            )
             if len(pending) > _AHEAD:
                 yield pending.popleft().result()
         while pending:

@@ -14,7 +14,6 @@ images from another data set's photographs, from ordinary ones, and from frames 
 """
 
 import argparse
-import dataclasses
 import time
 
 import numpy as np
@@ -59,7 +58,7 @@ def main() -> None:
 def show_rate(member: Member, folder: str) -> None:
     """Windows of the network alone and of the whole way, in turns."""
     source = _photographs(folder, member)
-    images, batch_size = Pixels(source), 32
+    images, batch_size = pipeline.Images(source, pipeline.Reading()), 32
     predictor = member.predictor(parallel.all_devices(), images, batch_size=batch_size)
     known = reference.read(member.folder)
     size = member.image_size
@@ -131,24 +130,6 @@ def _numbers(values) -> list[str]:
     return [f"{value:.3f}" for value in values]
 
 
-@dataclasses.dataclass(frozen=True)
-class Pixels:
-    """Photographs in memory, as a predictor takes them."""
-
-    source: pipeline.Source
-
-    def evaluation_batches(self, rows, *, size, interpolation, batch_size):
-        """These rows once each."""
-        return pipeline.evaluation_batches(
-            self.source,
-            rows,
-            size=size,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            reading=pipeline.Reading(),
-        )
-
-
 def show_flags(member: Member, dataset: Dataset, given) -> None:
     """AUROC of each method against each kind of photograph."""
     devices = parallel.all_devices()
@@ -163,7 +144,9 @@ def show_flags(member: Member, dataset: Dataset, given) -> None:
     print("\nAUROC of flagging:", ", ".join([*METHODS, "1 - largest probability"]))
     fitted = {name: novelty.fit(known, dataset.labels[train], name) for name in METHODS}
     for kind, source in kinds(member, dataset, given):
-        features, logits = outputs(Pixels(source), np.arange(len(source)))
+        features, logits = outputs(
+            pipeline.Images(source, pipeline.Reading()), np.arange(len(source))
+        )
         labels = np.r_[np.zeros(len(test)), np.ones(len(features))]
         shares = []
         for name in METHODS:
