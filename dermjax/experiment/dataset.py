@@ -32,17 +32,15 @@ from dermjax.training.writer import Writer
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Everything later stages know of the data; arrays have one entry per row of the manifest."""
+class Dataset(pipeline.Images):
+    """Everything later stages know of the data; arrays, like `source`, have one entry per row."""
 
     frame: pd.DataFrame  # name, label, patient, group and what else the manifest has
     classes: tuple[str, ...]
     labels: np.ndarray  # int32 index into `classes`; -1 for unlabelled
     split: np.ndarray  # train, validation, test
     labelled: np.ndarray  # bool: the label is used, for training or for measuring
-    source: pipeline.Source  # in the order of the rows
     side: int  # px, of the buffer that holds a prepared crop
-    reading: pipeline.Reading
     fingerprint: str  # of contents, labels, groups and boxes: the same on every machine
     manifest: Manifest | None  # as it was read; None where the data know no photographs' files
     excluded: dict[str, int]  # rows left out everywhere, and out of the test set
@@ -80,19 +78,6 @@ class Dataset:
             order=order,
             reading=self.reading,
             partners=partners,
-        )
-
-    def evaluation_batches(
-        self, rows: np.ndarray, *, size: int, interpolation: str, batch_size: int
-    ):
-        """These rows once each, resized to `size` px."""
-        return pipeline.evaluation_batches(
-            self.source,
-            rows,
-            size=size,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            reading=self.reading,
         )
 
     def pixels(self, row: int) -> np.ndarray:

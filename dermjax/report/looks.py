@@ -194,13 +194,16 @@ def png(figure: Figure) -> bytes:
     return _saved(figure, "png")
 
 
-def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
+def save(figure: Figure, folder: pathlib.Path, name: str) -> bytes:
     """`name.png` and `name.pdf`, each whole or not there; the same bytes for the same figure.
 
     A figure that prints names as numbers has `name.key.csv` beside it: number and whole name.
 
     Args:
         folder: exists; of pathlib, or a path with the same methods.
+
+    Returns:
+        The PNG, as `png` makes it.
     """
     files = {kind: _saved(figure, kind) for kind in ("png", "pdf")}
     entries = figure.key.entries if isinstance(figure, Chart) else {}
@@ -215,6 +218,7 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> None:
             continue
         with atomic.replace(path) as beside:
             beside.write_bytes(content)
+    return files["png"]
 
 
 def _key_file(entries: Mapping[int, str]) -> bytes:

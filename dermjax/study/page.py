@@ -188,8 +188,12 @@ class Page:
     checklist: Sequence[tuple[str, str]]
 
 
-def render(page: Page) -> str:
-    """The page as HTML."""
+def render(page: Page, pictures: Mapping[str, bytes]) -> str:
+    """The page as HTML.
+
+    Args:
+      pictures: the PNG of every `Drawn`, by its name.
+    """
     linked = {name for section in page.sections for one in section.tables for _, name in one.header}
     defined = {
         name: text
@@ -200,7 +204,7 @@ def render(page: Page) -> str:
         "study.html",
         **vars(page),
         definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
-        png=lambda figure: figures.data_uri(looks.png(figure), "png"),
+        png=lambda name: figures.data_uri(pictures[name], "png"),
     )
 
 

@@ -40,8 +40,8 @@ def write_report(
     sections = study_page.sections(settings, outcomes, frames, maps, others)
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    for drawn in itertools.chain.from_iterable(section.drawn for section in sections):
-        figures.save(drawn.figure, folder, drawn.name)
+    every = itertools.chain.from_iterable(section.drawn for section in sections)
+    pictures = {drawn.name: figures.save(drawn.figure, folder, drawn.name) for drawn in every}
     shown = page.Page(
         title=f"Study of {len(outcomes.images):,} test images: {', '.join(outcomes.strategies())}",
         facts=_facts(runs, outcomes),
@@ -52,7 +52,7 @@ def write_report(
         methods=methods_text.describe(settings, outcomes),
         checklist=methods_text.checklist(settings, outcomes),
     )
-    write_text(directory / "report.html", page.render(shown))
+    write_text(directory / "report.html", page.render(shown, pictures))
     writer.say(f"{directory / 'report.html'}, tables/, figures/")
 
 

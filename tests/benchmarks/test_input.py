@@ -8,9 +8,13 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity"), reason="the benchmarks pin themselves to cores, on Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(os, "sched_setaffinity"),
+        reason="the benchmarks pin themselves to cores, on Linux",
+    ),
+]
 FOLDER = pathlib.Path(__file__).parent
 
 

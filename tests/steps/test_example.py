@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dermjax import models
@@ -17,7 +16,7 @@ def pretrain(photographs):
     """`[N, SIDE, SIDE, 3]` uint8 -> the encoder's variables, and the loss of each step."""
     encoder = models.create("efficientnet_tiny", num_classes=0)
     model = models.ProjectedEncoder(encoder, hidden_dim=32, dim=16, norm=True)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+    variables = models.initialize(model, 0)
     schedule = optimizer.make_schedule(2e-3, steps=STEPS, schedule="cosine", warmup_steps=5)
     adamw = optimizer.make_adamw(schedule, weight_decay=0.05)
     keys = moco.keys_per_step(BATCH, symmetric=False)
@@ -50,7 +49,6 @@ def test_the_example_learns_to_tell_photographs_apart():
     variables, losses = pretrain(photographs)
     # The first steps meet a queue of noise, which is easy to tell from any image.
     assert np.mean(losses[-20:]) < np.mean(losses[5:25]) - 0.2
-    features = models.create("efficientnet_tiny", num_classes=0).apply(
-        variables, photographs[:2] / 255.0
-    )
+    apply = jax.jit(models.create("efficientnet_tiny", num_classes=0).apply)
+    features = apply(variables, photographs[:2] / 255.0)
     assert features.shape[0] == 2 and np.isfinite(features).all()

@@ -111,7 +111,14 @@ def test_a_group_may_span_devices():
     assert_same(trajectory(8, 2, data), trajectory(1, 2, data))
 
 
-@pytest.mark.parametrize(("devices", "parts"), [(1, 4), (1, 8), (4, 2)])
+@pytest.mark.parametrize(
+    ("devices", "parts"),
+    [
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        pytest.param(1, 8, marks=pytest.mark.slow),
+        (4, 2),
+    ],
+)
 def test_parts_give_the_step_of_the_whole_batch(devices, parts):
     """Keys, queue, both encoders, their statistics, the metrics: with all that MoCo can do."""
     data = batches(3)

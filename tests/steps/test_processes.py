@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 
 from tests.steps import moco_worker
 
@@ -57,6 +58,7 @@ def run(count, folder):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_of_four_devices_train_as_one_process(tmp_path):
     """20 steps fed by the pipeline: parameters, statistics, optimizer, queue, ids, losses.
 

@@ -231,6 +231,7 @@ def test_a_file_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_threads_draw_what_one_alone_draws():
     names = ("study", "two classes", "parts", "reliability") * 2
     with concurrent.futures.ThreadPoolExecutor(4) as threads:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from etils import epath
+from matplotlib.figure import Figure
 from sklearn import metrics
 
 from dermjax.configs import study as config_file
@@ -29,6 +30,12 @@ def study(tmp_path_factory):
     settings = changed(settings, report__resamples=300)
     report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())
     return folder, runs
+
+
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Figures are files without content: drawing them is most of a report's time."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(b""))
 
 
 def table(folder, name):
@@ -141,6 +148,7 @@ def test_intervals_of_ranking_and_calibration_are_on_the_page(study):
     assert "300 draws of the test patients" in said  # of errors of calibration
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("classes, name", [(2, None), (3, "top2"), (4, "top3")])
 def test_top_k_is_of_fewer_than_all_classes_and_called_what_it_is(tmp_path, classes, name):
     argument = "strategies=FS,alphas=1.0,trials=1"
@@ -159,6 +167,7 @@ def test_top_k_is_of_fewer_than_all_classes_and_called_what_it_is(tmp_path, clas
         assert overall[name][0] == pytest.approx(score, abs=1e-5)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_subgroups_tell_which_spellings_they_hold(tmp_path):
     settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
     settings = changed(settings, report__resamples=100, report__tsne=False)
@@ -235,6 +244,7 @@ def test_the_purity_has_what_chance_alone_makes(study):
     assert f"purity; {chance} by chance" in words(study[0])
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_column_of_small_parts_is_told_and_not_drawn(tmp_path):
     settings, runs = write_study(tmp_path, argument="strategies=FS,alphas=1.0,trials=1")
     settings = changed(settings, report__resamples=100, report__tsne=False)
@@ -300,6 +310,7 @@ def test_the_page_is_one_file_with_everything(study):
     assert not [name for name in figures if "tmp" in name]
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_files(study, tmp_path):
     settings, runs = write_study(tmp_path, argument="alphas=0.1+1.0,trials=2")
     settings = changed(settings, report__resamples=300)
@@ -308,6 +319,7 @@ def test_the_same_study_gives_the_same_files(study, tmp_path):
         assert (tmp_path / name).read_bytes() == (study[0] / name).read_bytes()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_what_is_missing_is_said_and_left_out(tmp_path):
     settings, runs = write_study(tmp_path, argument="alphas=0.5+1.0,trials=2")
     settings = changed(settings, report__resamples=100, report__tsne=False)
@@ -325,6 +337,7 @@ def test_what_is_missing_is_said_and_left_out(tmp_path):
     assert np.isnan(overall["accuracy_sd"]["SS", 0.5])
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_identical_strategies_do_not_differ_where_a_trial_of_one_is_missing(tmp_path):
     """They are compared in the trials that both have, which the page names."""
     argument = "strategies=SS+IN,alphas=0.5,trials=3"
@@ -348,6 +361,7 @@ def test_identical_strategies_do_not_differ_where_a_trial_of_one_is_missing(tmp_
     assert "top-3" not in said.partition("Definitions")[0]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_test_set_of_one_patient_has_a_report_without_intervals(tmp_path):
     argument = "strategies=SS+FS,alphas=1.0,trials=2"
     settings, runs = write_study(tmp_path, argument=argument, images=24, patients=1)
@@ -361,6 +375,7 @@ def test_a_test_set_of_one_patient_has_a_report_without_intervals(tmp_path):
     assert "nan" not in said.lower().split() and "[nan" not in said
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypatch):
     fitted, fit = [], calibration.fit_temperature
     monkeypatch.setattr(
@@ -374,6 +389,7 @@ def test_one_strategy_alone_has_a_report_without_comparisons(tmp_path, monkeypat
     assert len(fitted) == 1  # for the tables and the figure together
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_options_for_rare_classes_stand_beside_their_strategy(tmp_path):
     argument = "strategies=FS+FS-balanced,alphas=1.0,trials=1"
     settings, runs = write_study(tmp_path, argument=argument)
@@ -407,6 +423,7 @@ def test_nothing_finished_is_said(tmp_path, capsys):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_only_the_papers_classes_stand_beside_the_paper(tmp_path):
     from dermjax.data.synthetic.patients import CLASSES
 
@@ -431,6 +448,7 @@ def _beside(tmp_path, *others):
     return tmp_path / "study", words(tmp_path / "study")
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.slow
 def test_another_network_s_study_stands_beside(tmp_path):
     other = tmp_path / "with_resnet"
@@ -452,6 +470,7 @@ def test_another_network_s_study_stands_beside(tmp_path):
     pd.testing.assert_frame_equal(table(other, "overall"), alone)
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "images, data, reason",
@@ -490,6 +509,7 @@ def test_finished_runs_are_found_as_they_were_planned(tmp_path):
     assert [run.title for run in plan.finished(epath.Path(tmp_path))] == expected
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.slow
 def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
     """With an option for rare classes; the paper's points are of its own strategies alone."""
@@ -515,6 +535,7 @@ def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
     assert float(hours[1]) == pytest.approx(2 * 300 / 3600, abs=0.01)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_runs_of_another_labelled_subset_or_test_set_are_left_out(tmp_path):
     """Such as an older version drew by the order of the table's rows."""
     _, runs = write_study(tmp_path, argument="alphas=0.1,trials=2", images=40)
