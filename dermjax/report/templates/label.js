@@ -514,6 +514,7 @@ function zooming(stage, view, current) {
   const at = { scale: 1, x: 0, y: 0 };
   const fingers = new Map();
   let isFitted = true;
+  let isAtBox = false;
 
   const fitting = () => Math.min(stage.clientWidth / current().width, stage.clientHeight / current().height);
 
@@ -537,31 +538,35 @@ function zooming(stage, view, current) {
     at.y = y - ((y - at.y) * next) / at.scale;
     at.scale = next;
     isFitted = next <= least * 1.001;
+    isAtBox = false;
     place();
   }
 
   function fit() {
     at.scale = fitting();
     isFitted = true;
+    isAtBox = false;
     place();
   }
 
   function pan(x, y) {
     at.x += x;
     at.y += y;
+    isAtBox = false;
     place();
   }
 
-  /** The box, with as much around it as its half; a second time all of the photograph. */
+  /** The box, with a quarter of its size on each side; a second time all of the photograph. */
   function toBox() {
     const box = current().shown;
     if (!box) return;
-    if (!isFitted) return fit();
+    if (isAtBox) return fit();
     const [x, y, width, height] = box;
-    const scale = Math.min(stage.clientWidth / (2 * width), stage.clientHeight / (2 * height));
+    const scale = Math.min(stage.clientWidth / (1.5 * width), stage.clientHeight / (1.5 * height));
     scaleTo(scale, 0, 0);
     at.x = stage.clientWidth / 2 - (x + width / 2) * at.scale;
     at.y = stage.clientHeight / 2 - (y + height / 2) * at.scale;
+    isAtBox = true;
     place();
   }
 
