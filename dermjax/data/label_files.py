@@ -22,7 +22,8 @@ COLUMNS = ("image", *BOX, "label", "verdict", "labelled_by", "labelled_at")
 
 _SLACK = 0.5  # px by which a spreadsheet may have rounded a box's sides
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
-# A spreadsheet would calculate what begins so, and the page puts a quote before it.
+# A spreadsheet would calculate what begins so, and the page puts a quote before it. Who labelled
+# keeps it: the merged table is for spreadsheets, too.
 _QUOTED = re.compile(r"'('*[=+\-@\t\r])")
 _FRAGMENT = re.compile(r"(.+)#xywh=([^,]+),([^,]+),([^,]+),([^,]+)")
 
@@ -77,7 +78,9 @@ def read(path: os.PathLike | str, manifest: Manifest) -> LabelFile:
         return LabelFile((), 0, tuple(problems), tuple(notes))
     for name in COLUMNS:
         cells = frame[name] if name in frame else pd.Series("", frame.index, dtype="str")
-        frame = frame.assign(**{name: cells.map(_unquoted)})
+        frame = frame.assign(
+            **{name: cells.map(_unquoted) if name in ("image", "label") else cells}
+        )
     frame, problems, more = _with_verdicts(frame, manifest)
     answered = (frame["label"] != "") | (frame["verdict"] != "")
     given = frame[answered].reset_index(drop=True)
