@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from dermjax.data import boxes, file_names, identity
+from dermjax.data import boxes, file_names, identity, images
 from dermjax.data import manifest as tables
 from dermjax.data.manifest import BOX, Manifest
 from dermjax.data.problems import at_rows, quoted
@@ -151,7 +152,8 @@ def _places(given: pd.DataFrame, path: Path, manifest: Manifest) -> tuple[list[i
     bad = ((given[list(BOX)] != "").any(axis=1) & number["x"].isna()).to_numpy()
     photographs = _Photographs(manifest)
     base = photographs.base_of(given["image"], [manifest.folder, os.path.abspath(path.parent)])
-    places, missed = [], {}
+    places: list[int] = []
+    missed: dict[str, list[int]] = {}
     for row, (image, box) in enumerate(zip(given["image"], number.to_numpy(), strict=True)):
         place, why = (-1, "") if bad[row] else photographs.place(os.path.join(base, image), box)
         places.append(place)
@@ -185,8 +187,9 @@ class _Photographs:
 
     def __init__(self, manifest: Manifest):
         self._boxes = manifest.frame[list(BOX)].to_numpy(float)
+        self._paths = manifest.frame["path"].tolist()
         self._rows: dict[str, list[int]] = {}
-        for place, path in enumerate(manifest.frame["path"]):
+        for place, path in enumerate(self._paths):
             self._rows.setdefault(path, []).append(place)
         # Another form of Unicode or case of the ending, where that is one photograph only.
         self._forms: dict[str, list[str]] = {}
@@ -212,11 +215,33 @@ class _Photographs:
             if len(whole) or len(rows) == 1:
                 return rows[whole[0] if len(whole) else 0], ""
             return -1, _WHICH_BOX
-        apart = np.nan_to_num(np.abs(theirs - box).max(axis=1), nan=np.inf)
-        nearest = int(apart.argmin())
-        return (rows[nearest], "") if apart[nearest] <= _SLACK else (-1, _NO_BOX)
+        found = _nearest(theirs, box)
+        if found is None:
+            found = _nearest(_upright(theirs, self._paths[rows[0]]), box)
+        return (-1, _NO_BOX) if found is None else (rows[found], "")
 
     def _of(self, path: str) -> list[int]:
         path = os.path.normpath(path)
         forms = self._forms.get(file_names.folded(path), [])
         return self._rows.get(path) or (self._rows[forms[0]] if len(forms) == 1 else [])
+
+
+def _nearest(theirs: np.ndarray, box: np.ndarray) -> int | None:
+    """Which of the boxes `[N, 4]` is the box `[4]`, but for rounding."""
+    apart = np.nan_to_num(np.abs(theirs - box).max(axis=1), nan=np.inf)
+    return int(apart.argmin()) if apart.min() <= _SLACK else None
+
+
+def _upright(theirs: np.ndarray, path: str) -> np.ndarray:
+    """`[N, 4]` boxes of a photograph that EXIF turns, as if drawn on the unturned one.
+
+    Labels are of boxes on the upright photograph, and a table may have been drawn otherwise, as
+    `orientation.turn_boxes` finds out.
+    """
+    try:
+        turn = images.orientation_of(path)
+        with Image.open(path) as image:
+            size = image.size[::-1] if turn >= 5 else image.size
+    except (OSError, ValueError):
+        return theirs
+    return np.array([images.upright_box(tuple(box), size, turn) for box in theirs])

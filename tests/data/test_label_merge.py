@@ -6,6 +6,7 @@ import io
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dermjax.cli import manifest as command
 from dermjax.data import label_merge, layouts, manifest
@@ -247,6 +248,21 @@ def test_labels_come_into_a_data_sets_folder_too(tmp_path):
     labels = write(tmp_path, f"{HEADER}{image},,,,,{other},,,\n")
     status, rows = run(tmp_path, labels, source="set")
     assert status == 1 and len(rows) == len(table.frame) and label in labels_of(rows)
+
+
+def test_boxes_of_photographs_that_exif_turns_are_known_upright(folder):
+    """The page has boxes as they are trained on: upright, where the table's are as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter to the right
+    Image.new("RGB", (40, 20), "pink").save(folder / "t.jpg", exif=exif)
+    (folder / "photos.csv").write_text(
+        "image,label,x,y,w,h,width,height\nt.jpg,,2,3,10,5,40,20\nt.jpg,,20,3,10,5,40,20\n"
+    )
+    labels = write(folder, HEADER + "t.jpg,12,2,5,10,nevus,,,\n")
+    status, rows = run(folder, labels, more=["--new-classes"])
+    assert status == 0 and labels_of(rows) == ["nevus", ""]
+    scanned, _ = layouts.examine(folder / "photos.csv", cache_dir=folder / ".cache")
+    assert scanned.frame.loc[0, list("xywh")].tolist() == [12, 2, 5, 10]
 
 
 CELL = st.text(st.sampled_from("ab \"',;=+-@Äß黑ش.7"), min_size=1, max_size=8)

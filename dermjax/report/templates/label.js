@@ -471,7 +471,7 @@ const actions = {
 const PAN = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] };
 
 function pressed(event) {
-  const isTyping = event.target.closest("input:not([type=file]), textarea");
+  const isTyping = event.target.closest?.("input:not([type=file]), textarea");
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat && !(event.key in PAN)) return;
   const place = digitOf(event);
   if (event.shiftKey && event.key in PAN) zoom.pan(...PAN[event.key]);
