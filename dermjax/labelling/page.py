@@ -24,6 +24,7 @@ _KEYS = (
     ("c", VERDICTS[0]),
     ("x", VERDICTS[1]),
     ("s", "skip: not in labels.csv"),
+    ("k", "the next skipped one"),
     ("u", "undo the last answer"),
     ("← →", "the photograph before, the next one"),
     ("+ - f b", "zoom in, zoom out, the whole photograph, its box"),

@@ -137,6 +137,8 @@ def test_twenty_are_labelled_by_keys_alone_and_merged(browser, tmp_path):
     assert one.text("now") == "no answer yet"
     one.press("2", *"1231231231231")
     assert "All 20 seen, 1 of them skipped" in one.text("summary")
+    one.press("3", "c")  # keys that come too late overwrite nothing
+    assert "All are answered" in one.text("said") and one.text("now") == CLASSES[0]
     one.press("d")
     path, rows = one.downloaded()
     assert not one.reload(), "all is downloaded"
@@ -178,6 +180,19 @@ def test_a_class_of_many_is_found_by_its_letters(browser):
     _, rows = one.downloaded()
     labels = [row["label"] for row in rows]
     assert labels == ["dermatosis 9", "'=Ärger", "黑色素瘤", "سرطان الجلد"]
+
+
+def test_what_was_skipped_is_gone_through_in_the_end(browser):
+    one = browser(twenty())
+    one.press("s", "1", "s", *"1" * 17)
+    assert "2 of them skipped" in one.text("summary")
+    one.press("k")
+    assert one.text("where") == "Photograph 1 of 20"
+    one.press("2")
+    assert one.text("where") == "Photograph 3 of 20"
+    one.press("c", "c")
+    assert one.text("summary") == "All 20 answered."
+    assert "20 of 20 answered (19 labelled, 1 cannot tell)" in one.text("progress")
 
 
 def test_similar_photographs_and_the_reason_show_on_request_for_one_photograph(browser):

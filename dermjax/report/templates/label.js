@@ -163,6 +163,7 @@ let page, photographs, zoom; // what is asked, and the stage that it is shown on
 let state = blankState();
 let canStore = true; // this browser keeps what a page stores
 let shown = -1; // the place of the photograph on the stage
+let isOver = false; // the last answer was given: one more key would overwrite it unseen
 
 const storeName = () => `dermjax-labels-${page.key}`;
 const current = () => photographs[state.place];
@@ -216,13 +217,30 @@ function give(answer) {
   const by = $("by").value.trim();
   const stamped = answer.skipped ? answer : { ...answer, by, at: timeWithZone(new Date()) };
   const next = answered(state, name, stamped);
-  const open = nextPlace(photographs, next, state.place, isOpen);
+  const place = following(next, state.answers[name]);
+  isOver = place === state.place;
   hideAids();
-  change({ ...next, place: open < 0 ? state.place : open }, `Photograph ${number}: ${wordsOf(stamped)}.`);
-  if (open < 0) $("done").scrollIntoView({ block: "nearest" });
+  change({ ...next, place }, `Photograph ${number}: ${wordsOf(stamped)}.`);
+  if (isOver) $("done").scrollIntoView({ block: "nearest" });
+}
+
+/** Where to go from here: to the next without an answer, or from a skipped one to the next such. */
+function following(next, before) {
+  const open = nextPlace(photographs, next, state.place, isOpen);
+  if (open >= 0) return open;
+  const skipped = isSkipped(before) ? nextPlace(photographs, next, state.place, isSkipped) : -1;
+  return skipped >= 0 ? skipped : state.place;
+}
+
+const goToSkipped = () => go(nextPlace(photographs, state, state.place, isSkipped));
+
+function giveByKey(answer) {
+  if (isOver) $("said").textContent = "All are answered; go to a photograph to change its answer.";
+  else give(answer);
 }
 
 function undo() {
+  isOver = false;
   const before = undone(state);
   if (!before) {
     $("said").textContent = "Nothing to undo.";
@@ -235,6 +253,7 @@ function undo() {
 }
 
 function go(place) {
+  isOver = false;
   if (place < 0 || place >= photographs.length || place === state.place) return;
   hideAids();
   change({ ...state, place }, "");
@@ -450,15 +469,22 @@ function forget() {
 
 // -- What is pressed
 
+const answerOf = {
+  s: () => ({ skipped: true }),
+  c: () => ({ verdict: page.verdicts[0] }),
+  x: () => ({ verdict: page.verdicts[1] }),
+};
+
 const actions = {
-  s: () => give({ skipped: true }),
-  c: () => give({ verdict: page.verdicts[0] }),
-  x: () => give({ verdict: page.verdicts[1] }),
+  s: () => give(answerOf.s()),
+  c: () => give(answerOf.c()),
+  x: () => give(answerOf.x()),
   u: undo,
   arrowleft: () => go(state.place - 1),
   arrowright: () => go(state.place + 1),
   n: () => toggle("similar"),
   w: () => toggle("why"),
+  k: goToSkipped,
   d: download,
   b: () => zoom.toBox(),
   f: () => zoom.fit(),
@@ -475,7 +501,8 @@ function pressed(event) {
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat && !(event.key in PAN)) return;
   const place = digitOf(event);
   if (event.shiftKey && event.key in PAN) zoom.pan(...PAN[event.key]);
-  else if (place >= 0) page.classes[place] !== undefined && give({ label: page.classes[place] });
+  else if (place >= 0) page.classes[place] !== undefined && giveByKey({ label: page.classes[place] });
+  else if (answerOf[signOf(event)]) giveByKey(answerOf[signOf(event)]());
   else if (actions[signOf(event)]) actions[signOf(event)]();
   else return;
   event.preventDefault();
@@ -489,7 +516,6 @@ function listen() {
   for (const button of document.querySelectorAll("[data-action]")) {
     button.addEventListener("click", () => actions[button.dataset.action]());
   }
-  $("skipped").addEventListener("click", () => go(nextPlace(photographs, state, state.place, isSkipped)));
   $("by").addEventListener("input", () => change({ ...state, by: $("by").value }));
   $("filter")?.addEventListener("input", filter);
   $("filter")?.addEventListener("keydown", filterKey);
