@@ -235,7 +235,7 @@ function following(next, before) {
 const goToSkipped = () => go(nextPlace(photographs, state, state.place, isSkipped));
 
 function giveByKey(answer) {
-  if (isOver) $("said").textContent = "All are answered; go to a photograph to change its answer.";
+  if (isOver) $("said").textContent = "All have been seen; go to a photograph to change its answer.";
   else give(answer);
 }
 
@@ -309,7 +309,7 @@ function showProgress() {
   $("progress").textContent = `${given} of ${photographs.length} answered (${parts.join(", ")})`;
   $("done").hidden = found.open > 0;
   $("summary").textContent = found.skipped
-    ? `All ${photographs.length} seen, ${found.skipped} of them skipped: these will not be in labels.csv.`
+    ? `All ${photographs.length} seen; skipped, and so not in labels.csv: ${found.skipped}.`
     : `All ${photographs.length} answered.`;
   $("skipped").hidden = !found.skipped;
   const unsaved = isUnsaved();
