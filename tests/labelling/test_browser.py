@@ -293,7 +293,7 @@ def test_another_browser_goes_on_from_the_table(browser):
     one.run("document.getElementById('earlier').closest('details').open = true")
     one.element("earlier").send_keys(str(path))
     time.sleep(0.3)
-    assert "1 labels taken from labels.csv; 1 left" in one.text("said")
+    assert "taken from labels.csv: 1; not taken, as there is an answer here: 1." in one.text("said")
     assert "2 of 20 answered (1 labelled, 1 cannot tell)" in one.text("progress")
 
 
