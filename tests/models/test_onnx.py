@@ -19,6 +19,14 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="runs the files; of the 
 from dermjax.models import onnx as writer  # noqa: E402
 
 TINY = "efficientnet_tiny"
+LARGE = (
+    "efficientnet_b0",
+    "efficientnet_b4",
+    "efficientnet_lite0",
+    "tf_efficientnet_lite0",
+    "resnet18_cifar",
+    "resnet50",
+)
 CLASSES = ("acne", "eczéma", "rosacea")
 TEMPERATURE = 1.7
 
@@ -67,14 +75,9 @@ def network_logits(classifier, images):
     [
         TINY,
         "efficientnet_mini",
-        "efficientnet_b0",
-        "efficientnet_b4",
-        "efficientnet_lite0",
         "tf_efficientnet_b0",
-        "tf_efficientnet_lite0",
         "resnet18",
-        "resnet18_cifar",
-        "resnet50",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE),
     ],
 )
 def test_logits_and_probabilities_are_the_networks_own(name):

@@ -1,5 +1,7 @@
 """The projection head on an encoder."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,11 @@ def network(num_classes=0, **sizes):
     return models.ProjectedEncoder(
         models.create("efficientnet_tiny", num_classes=num_classes), **sizes
     )
+
+
+def trained(model):
+    """(variables, images) -> embeddings or features in training, and the new statistics."""
+    return jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))
 
 
 def shape_tree(model):
@@ -94,11 +101,10 @@ def test_batch_norm_in_the_head_as_moco_v3_has_it():
         return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
 
     inner = {kind: tree["encoder"] for kind, tree in variables.items()}
-    train = {"train": True, "mutable": ["batch_stats"]}
-    features, _ = model.encoder.apply(inner, images, **train)
+    features, _ = trained(model.encoder)(inner, images)
     hidden = np.maximum(standardised(np.asarray(features) @ head["hidden"]["kernel"]), 0)
     expected = standardised(hidden @ head["output"]["kernel"])
-    embedding, new = model.apply(variables, images, **train)
+    embedding, new = trained(model)(variables, images)
     np.testing.assert_allclose(embedding, expected, rtol=1e-3, atol=1e-4)
     moved = new["batch_stats"]["head"]["hidden_norm"]["mean"]
     assert np.abs(moved).max() > 0
@@ -109,7 +115,6 @@ def test_groups_of_the_head_are_those_of_the_encoder():
     model = models.ProjectedEncoder(encoder, hidden_dim=8, dim=4, norm=True)
     images = jax.random.normal(jax.random.key(1), (6, 17, 17, 3))
     variables = jax.jit(model.init)(jax.random.key(0), images)
-    train = {"train": True, "mutable": ["batch_stats"]}
-    whole, _ = model.apply(variables, images, **train)
-    half, _ = model.clone(encoder=encoder.clone(bn_groups=1)).apply(variables, images[:3], **train)
+    whole, _ = trained(model)(variables, images)
+    half, _ = trained(model.clone(encoder=encoder.clone(bn_groups=1)))(variables, images[:3])
     np.testing.assert_allclose(whole[:3], half, rtol=1e-3, atol=1e-4)

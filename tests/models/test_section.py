@@ -39,9 +39,16 @@ CUTS = [
     *[("efficientnet_lite0", f"blocks.{i}") for i in range(7)],
     *[("resnet18_cifar", f"layer{i}") for i in range(1, 5)],
 ]
+QUICK = {("efficientnet_tiny", "blocks.0"), ("efficientnet_tiny", "blocks.1")} | {
+    ("efficientnet_lite0", "blocks.3"),
+    ("resnet18_cifar", "layer1"),
+}
 
 
-@pytest.mark.parametrize(("name", "layer"), CUTS)
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [pytest.param(*cut, marks=() if cut in QUICK else pytest.mark.slow) for cut in CUTS],
+)
 def test_the_two_parts_are_the_whole(name, layer):
     assert network(name)[0].layers == tuple(cut for cut_name, cut in CUTS if cut_name == name)
     features, whole, joined = parts(name, layer)
@@ -58,10 +65,11 @@ def test_the_cut_costs_no_digits_in_bfloat16():
 def test_layers_are_the_stages_of_b4():
     model = models.create("efficientnet_b4", num_classes=2)
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    variables = models.shapes_of(model)
     shapes = {
-        layer: jax.eval_shape(
-            functools.partial(model.apply, stop=layer), models.shapes_of(model), images
-        ).shape[1:]
+        layer: jax.eval_shape(functools.partial(model.apply, stop=layer), variables, images).shape[
+            1:
+        ]
         for layer in model.layers
     }
     assert list(shapes) == [f"blocks.{i}" for i in range(7)]

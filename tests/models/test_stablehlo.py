@@ -12,7 +12,10 @@ from tests.models.test_timm import random_variables
 CLASSES = ("acne", "eczema", "rosacea")
 
 
-@pytest.mark.parametrize("name", ["efficientnet_tiny", "resnet18_cifar"])
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet_tiny", pytest.param("resnet18_cifar", marks=pytest.mark.slow)],
+)
 def test_a_program_read_again_gives_the_networks_logits(name):
     how = models.Preprocessing((0.5, 0.4, 0.3), (0.1, 0.2, 0.3), test_size=17, crop_mode="squash")
     model = models.create(name, num_classes=3).clone(preprocessing=how)
