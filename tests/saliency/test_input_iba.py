@@ -137,6 +137,7 @@ def test_free_information_is_all_taken_and_dear_one_left(three):
     assert free[inside].mean() > three[inside].mean() > dear[inside].mean()
 
 
+@pytest.mark.slow
 def test_a_real_network_is_explained_too():
     """In bfloat16 as well; masks and losses stay float32."""
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)

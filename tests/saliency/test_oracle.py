@@ -32,6 +32,7 @@ def statement():
 ours = functools.cache(parity.record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["feature", "prior", "input"])
 def test_a_stage_equals_the_authors(stage):
     errors = parity.errors(ours(), stage)

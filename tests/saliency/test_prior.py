@@ -60,6 +60,7 @@ def found():
     return gan()
 
 
+@pytest.mark.slow
 def test_the_quick_prior_is_the_mask_that_the_gan_starts_from(found):
     features = jax.tree.map(lambda leaf: leaf[:2], bottleneck(3).replace(losses={}))
     quick = prior.iba_prior(features, (24, 24))
@@ -93,6 +94,7 @@ def test_the_gan_repeats_and_its_seed_matters(found):
     assert not np.array_equal(other.mask, found.mask)
 
 
+@pytest.mark.slow
 def test_the_papers_features_lead_nearby(found):
     other = gan(gan_mask="lambda")
     assert np.isfinite(other.losses["critic"]).all()

@@ -66,7 +66,7 @@ def test_as_many_images_of_every_patient_are_their_mean():
 
 
 @given(clusters())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_it_is_what_the_papers_state(drawn):
     """Bell & McCaffrey 2002 for patients of unequal weight, Hall 1992 for skewed values."""
     values, patients = drawn

@@ -34,6 +34,7 @@ def test_the_same_seed_gives_the_same_picture(picture):
     np.testing.assert_array_equal(tsne.embed(clusters()[0], seed=3), picture)
 
 
+@pytest.mark.slow
 def test_neighbours_stay_neighbours_in_sets_that_are_interpolated(monkeypatch):
     features, labels = clusters()
     monkeypatch.setattr(tsne, "_INTERPOLATED", len(features))
