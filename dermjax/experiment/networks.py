@@ -34,10 +34,11 @@ class Beginning:
         }
 
 
-def dtype(settings: RunSettings, devices: Devices) -> jnp.dtype:
-    """What the network computes in."""
+def computed(settings: RunSettings, devices: Devices) -> dict[str, Any]:
+    """How a network is computed on such devices: options of `models.create`."""
     name = settings.model.dtype
-    return devices.compute_dtype if name == "auto" else jnp.dtype(name)
+    dtype = devices.compute_dtype if name == "auto" else jnp.dtype(name)
+    return {"dtype": dtype, "phased": devices.platform == "tpu"}
 
 
 def make_classifier(settings: RunSettings, devices: Devices, classes: int) -> nn.Module:
@@ -45,7 +46,7 @@ def make_classifier(settings: RunSettings, devices: Devices, classes: int) -> nn
     return models.create(
         settings.model.name,
         num_classes=classes,
-        dtype=dtype(settings, devices),
+        **computed(settings, devices),
         drop_rate=settings.model.drop_rate,
         drop_path_rate=settings.model.drop_path_rate,
         bn_groups=settings.finetuning.bn_groups,
@@ -55,7 +56,7 @@ def make_classifier(settings: RunSettings, devices: Devices, classes: int) -> nn
 
 def make_encoder(settings: RunSettings, devices: Devices) -> nn.Module:
     """The network without its classifier, to predict with: images -> features."""
-    return models.create(settings.model.name, num_classes=0, dtype=dtype(settings, devices))
+    return models.create(settings.model.name, num_classes=0, **computed(settings, devices))
 
 
 def make_projected_encoder(settings: RunSettings, devices: Devices) -> nn.Module:
@@ -64,7 +65,7 @@ def make_projected_encoder(settings: RunSettings, devices: Devices) -> nn.Module
     encoder = models.create(
         settings.model.name,
         num_classes=0,
-        dtype=dtype(settings, devices),
+        **computed(settings, devices),
         bn_groups=stage.bn_groups,
         axis_name=AXIS,
     )

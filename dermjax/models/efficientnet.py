@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from dermjax.models import phases
 from dermjax.models.layers import (
     Conv,
     DepthwiseConv,
@@ -81,6 +83,7 @@ class Block(nn.Module):
         norm: Constructor of a batch normalisation.
         padding: Rule for the pixels added at the border.
         dtype: What the block computes in.
+        phased: Whether its input is taken apart if it is strided, see `dermjax.models.phases`.
     """
 
     width: int
@@ -94,6 +97,7 @@ class Block(nn.Module):
     norm: Callable[..., nn.Module]
     padding: Padding
     dtype: jnp.dtype
+    phased: bool = False
 
     @nn.compact
     def __call__(self, x, train: bool, part: Part):
@@ -101,10 +105,10 @@ class Block(nn.Module):
         conv = functools.partial(Conv, dtype=self.dtype)
         # timm numbers the norms in the order of use: a block without expansion has only two.
         norms = iter([self.norm(name=f"bn{n}") for n in range(1, 3 + (self.expansion > 1))])
-        y = x
+        y = phases.split(x) if self._is_split(x) else x
         if self.expansion > 1:
-            y = conv(inputs * self.expansion, name="conv_pw")(y)
-            y = self.activation(next(norms)(y, train))
+            y = jax.tree.map(conv(inputs * self.expansion, name="conv_pw"), y)
+            y = jax.tree.map(self.activation, next(norms)(y, train))
         y = DepthwiseConv(self.kernel, self.stride, self.padding, self.dtype, name="conv_dw")(y)
         y = self.activation(next(norms)(y, train))
         if self.squeeze_excite:
@@ -114,6 +118,11 @@ class Block(nn.Module):
         if self.stride > 1 or inputs != self.width:
             return y
         return x + DropPath(self.drop_path_rate, self.axis_name)(y, train, part)
+
+    def _is_split(self, x) -> bool:
+        """Whether x is taken apart: there must be layers before the strided one."""
+        strided = self.stride == 2 and self.expansion > 1
+        return self.phased and strided and phases.are_worth_it(x.shape)
 
 
 class EfficientNet(Network):
@@ -174,6 +183,7 @@ class EfficientNet(Network):
                 norm=norm,
                 padding=self.padding,
                 dtype=self.dtype,
+                phased=self.phased,
                 name=f"blocks_{number}_{j}",
             )
 

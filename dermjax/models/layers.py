@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dermjax.models import phases
 from dermjax.models.depthwise import depthwise_conv
 from dermjax.models.precision import accumulator
 
@@ -96,7 +97,10 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """One `k x k` filter per channel of `[B, H, W, C]`; kernel `[k, k, 1, C]`, no bias."""
+    """One `k x k` filter per channel of `[B, H, W, C]`; kernel `[k, k, 1, C]`, no bias.
+
+    With stride 2 the input may be given as its phases, see `dermjax.models.phases`.
+    """
 
     kernel_size: int
     stride: int = 1
@@ -105,10 +109,15 @@ class DepthwiseConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        size = self.kernel_size
-        kernel = self.param("kernel", conv_init, (size, size, 1, x.shape[-1]))
-        pads = tuple(self.padding(x.shape[axis], size, self.stride) for axis in (1, 2))
-        return depthwise_conv(x.astype(self.dtype), kernel, self.stride, pads)
+        size, phased = self.kernel_size, isinstance(x, tuple)
+        shape = x[0].shape if phased else x.shape
+        kernel = self.param("kernel", conv_init, (size, size, 1, shape[-1]))
+        sides = [2 * side if phased else side for side in shape[1:3]]
+        pads = tuple(self.padding(side, size, self.stride) for side in sides)
+        x = jax.tree.map(lambda one: one.astype(self.dtype), x)
+        if phased:
+            return phases.strided_depthwise_conv(x, kernel, pads)
+        return depthwise_conv(x, kernel, self.stride, pads)
 
 
 class SqueezeExcite(nn.Module):

@@ -25,6 +25,8 @@ class Network(nn.Module, kw_only=True):
         bn_groups: Statistics groups of the global batch, see `BatchNorm`.
         axis_name: The axis the batch is spread over.
         dtype: What the network computes in; parameters, statistics and results are float32.
+        phased: Whether strided blocks take their input apart, see `dermjax.models.phases`: the same
+            results to rounding, faster on TPUs. Only EfficientNets have such blocks.
     """
 
     CLASSIFIER: ClassVar[str]
@@ -37,6 +39,7 @@ class Network(nn.Module, kw_only=True):
     bn_groups: int = 1
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    phased: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Batch normalisation over groups of the global batch, the same on any number of devices."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -12,6 +14,9 @@ from dermjax.models.precision import accumulator
 
 class BatchNorm(nn.Module):
     """Normalises `[B, H, W, C]` or `[B, C]` per channel, with statistics of groups of the batch.
+
+    Instead of one array a tuple of several of one shape may be given, such as the phases of
+    `dermjax.models.phases`: their pixels are counted together, and a tuple is returned.
 
     `groups` counts the groups of the GLOBAL batch: 8 groups on one device give what 8 devices give
     with one group each, and one group is synchronised batch normalisation on any number of devices.
@@ -51,7 +56,8 @@ class BatchNorm(nn.Module):
             ValueError: If the groups fit neither the devices nor the batch nor its parts, or hold
                 one element.
         """
-        channels = x.shape[-1]
+        arrays = x if isinstance(x, tuple) else (x,)
+        batch, *_, channels = arrays[0].shape
         scale, bias = 1.0, 0.0
         if self.affine:
             start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
@@ -61,18 +67,18 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train or self.is_initializing():
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            y = (x.astype(accumulator(x)) - running_mean.value) * factor + bias
-            return y.astype(self.dtype)
+            moments = running_mean.value, factor
+            return jax.tree.map(lambda one: self._scaled(one, *moments, bias), x)
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-        local_groups, span = _split_groups(self.groups, devices, self.parts, x.shape[0])
-        count = x.size // channels // local_groups * span
+        local_groups, span = _split_groups(self.groups, devices, self.parts, batch)
+        count = sum(one.size for one in arrays) // channels // local_groups * span
         if count < 2:
             raise ValueError(
                 "batch normalisation over 1 element returns its bias: "
                 f"use fewer groups than {self.groups}, a larger batch or larger images"
             )
-        mean, var = _moments(x, local_groups)
+        mean, var = _moments(arrays, local_groups)
         if span > 1:
             mean, var = _span_devices(mean, var, span, self.axis_name)
         if self.is_mutable_collection("batch_stats"):
@@ -81,8 +87,11 @@ class BatchNorm(nn.Module):
             running_mean.value = kept * running_mean.value + new * mean.mean(0)
             running_var.value = kept * running_var.value + new * unbiased
         factor = scale * lax.rsqrt(var + self.epsilon)
-        y = (x.astype(accumulator(x)) - _spread(mean, x)) * _spread(factor, x) + bias
-        return y.astype(self.dtype)
+        moments = _spread(mean, arrays[0]), _spread(factor, arrays[0])
+        return jax.tree.map(lambda one: self._scaled(one, *moments, bias), x)
+
+    def _scaled(self, x, mean, factor, bias):
+        return ((x.astype(accumulator(x)) - mean) * factor + bias).astype(self.dtype)
 
 
 def _split_groups(groups: int, devices: int, parts: int, batch: int) -> tuple[int, int]:
@@ -113,44 +122,48 @@ def _split_groups(groups: int, devices: int, parts: int, batch: int) -> tuple[in
     return local, span
 
 
-def _moments(x, groups):
-    """Mean and biased variance `[G, C]` of `[B, ..., C]`, at least float32."""
+def _moments(arrays, groups):
+    """Mean and biased variance `[G, C]` of arrays `[B, ..., C]` together, at least float32."""
     in_two = functools.partial(moments_in_two_passes, groups=groups)
-    if x.dtype != jnp.bfloat16:
-        return in_two(x)
+    if arrays[0].dtype != jnp.bfloat16:
+        return in_two(arrays)
     in_one = functools.partial(moments_in_one_pass, groups=groups)
-    return lax.platform_dependent(x, tpu=in_one, default=in_two)
+    return lax.platform_dependent(arrays, tpu=in_one, default=in_two)
 
 
-def moments_in_two_passes(x, groups: int):
+def moments_in_two_passes(arrays: Sequence[jax.Array], groups: int):
     """The mean, then the mean of the squares around it; arguments as for `_moments`.
 
     E[x^2] - E[x]^2 would save a pass and lose the variance of channels far from zero.
     """
-    x = x.astype(accumulator(x))
-    mean = _group_mean(x, groups)
-    return mean, _group_mean(jnp.square(x - _spread(mean, x)), groups)
+    arrays = [x.astype(accumulator(x)) for x in arrays]
+    mean = _group_mean(arrays, groups)
+    around = _spread(mean, arrays[0])
+    return mean, _group_mean([jnp.square(x - around) for x in arrays], groups)
 
 
-def moments_in_one_pass(x, groups: int):
+def moments_in_one_pass(arrays: Sequence[jax.Array], groups: int):
     """E[x] and E[x^2] - E[x]^2 in one pass over bfloat16; arguments as for `_moments`.
 
     Of a channel far from zero float32 loses some 1e-7 E[x]^2 of the variance: less than the 1e-6
     E[x]^2 that rounding x to bfloat16 has added to it.
     """
-    x = x.astype(accumulator(x))
-    mean = _group_mean(x, groups)
-    return mean, jnp.maximum(_group_mean(jnp.square(x), groups) - jnp.square(mean), 0.0)
+    arrays = [x.astype(accumulator(x)) for x in arrays]
+    mean = _group_mean(arrays, groups)
+    squares = _group_mean([jnp.square(x) for x in arrays], groups)
+    return mean, jnp.maximum(squares - jnp.square(mean), 0.0)
 
 
 # The two functions below leave the shape of the images alone and regroup only `[B, C]`: a reshape
 # of the images to [G, B / G, ...] makes XLA's CPU code of the neighbouring layers 3x slower.
 
 
-def _group_mean(x, groups):
-    """`[B, ..., C]` -> `[G, C]`."""
-    per_sample = jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
-    return per_sample.reshape(groups, -1, x.shape[-1]).mean(1)
+def _group_mean(arrays, groups):
+    """Arrays `[B, ..., C]` of one shape -> `[G, C]`."""
+    means = [jnp.mean(x, axis=tuple(range(1, x.ndim - 1))) for x in arrays]
+    per_sample = functools.reduce(jnp.add, means)
+    per_sample = per_sample / len(means) if len(means) > 1 else per_sample
+    return per_sample.reshape(groups, -1, per_sample.shape[-1]).mean(1)
 
 
 def _spread(values, x):

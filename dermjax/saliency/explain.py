@@ -140,7 +140,7 @@ def _explainer(
     """
     devices, classes = parallel.all_devices(), len(results["classes"])
     model = models.create(
-        trained.model.name, num_classes=classes, dtype=networks.dtype(trained, devices)
+        trained.model.name, num_classes=classes, **networks.computed(trained, devices)
     )
     variables, _ = restore(trained, source, "finetune", classes=classes)
     return Explainer(

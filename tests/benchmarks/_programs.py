@@ -95,6 +95,7 @@ def moco_program(config, devices: Devices, batch: int, size: int) -> Program:
         config.model.name,
         num_classes=0,
         dtype=devices.compute_dtype,
+        phased=devices.platform == "tpu",
         bn_groups=stage.bn_groups,
         axis_name=AXIS,
     )
@@ -198,6 +199,7 @@ def _classifier(config, devices: Devices):
         config.model.name,
         num_classes=CLASSES,
         dtype=devices.compute_dtype,
+        phased=devices.platform == "tpu",
         drop_rate=config.model.drop_rate,
         drop_path_rate=config.model.drop_path_rate,
         bn_groups=config.finetune.bn_groups,

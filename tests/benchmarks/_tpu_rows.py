@@ -196,7 +196,7 @@ def lower(row: Row, devices: parallel.Devices, config):
 def _explanation(config, devices: parallel.Devices, batch: int):
     """InputIBA's optimisation of the pixels, mapped over the devices as explaining does it."""
     model = models.create(
-        config.model.name, num_classes=_programs.CLASSES, dtype=devices.compute_dtype
+        config.model.name, num_classes=_programs.CLASSES, dtype=devices.compute_dtype, phased=True
     )
     settings = saliency.InputIBASettings(layer=model.layers[-1])
     size = config.finetune.image_size

@@ -165,7 +165,7 @@ def test_one_pass_over_bfloat16_loses_less_than_its_rounding(offset):
     exact = np.asarray(x, np.float64).reshape(2, -1, 4)
     rounding = offset**2 * 2.0**-16 / 12
     for form in (moments_in_one_pass, moments_in_two_passes):
-        mean, var = jax.jit(functools.partial(form, groups=2))(x)
+        mean, var = jax.jit(functools.partial(form, groups=2))((x,))
         np.testing.assert_allclose(mean, exact.mean(1), rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(var, exact.var(1), rtol=1e-5, atol=rounding)
 
@@ -182,3 +182,27 @@ def test_only_tpus_take_one_pass_and_only_over_bfloat16():
     for dtype, platform in ((jnp.float32, "cpu"), (jnp.float32, "tpu"), (jnp.bfloat16, "cuda")):
         assert "stablehlo.maximum" not in lowered(dtype, platform)
     assert "stablehlo.maximum" in lowered(jnp.bfloat16, "tpu")
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_several_arrays_are_normalised_together(groups, train):
+    """As one array that has their pixels beside each other: results, statistics, gradients."""
+    norm, variables = BatchNorm(groups=groups), {"params": PARAMS, "batch_stats": STATS}
+    parts = tuple(X[:, :, i : i + 2] for i in (0, 2))
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def both(variables, is_joined):
+        def loss(params, given):
+            given = jnp.concatenate(given, 2) if is_joined else given
+            y, new = norm.apply(
+                variables | {"params": params}, given, train=train, mutable=["batch_stats"]
+            )
+            y = y if is_joined else jnp.concatenate(y, 2)
+            return jnp.mean(y**2 * WEIGHTS[:, :, :4]), (y, new)
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(variables["params"], parts)
+
+    together, joined = both(variables, False), both(variables, True)
+    for found, expected in zip(jax.tree.leaves(together), jax.tree.leaves(joined), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
