@@ -67,8 +67,8 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train or self.is_initializing():
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
-            moments = running_mean.value, factor
-            return jax.tree.map(lambda one: self._scaled(one, *moments, bias), x)
+            around = running_mean.value
+            return jax.tree.map(lambda one: self._scaled(one, around, factor, bias), x)
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         local_groups, span = _split_groups(self.groups, devices, self.parts, batch)
@@ -87,8 +87,8 @@ class BatchNorm(nn.Module):
             running_mean.value = kept * running_mean.value + new * mean.mean(0)
             running_var.value = kept * running_var.value + new * unbiased
         factor = scale * lax.rsqrt(var + self.epsilon)
-        moments = _spread(mean, arrays[0]), _spread(factor, arrays[0])
-        return jax.tree.map(lambda one: self._scaled(one, *moments, bias), x)
+        around, factor = _spread(mean, arrays[0]), _spread(factor, arrays[0])
+        return jax.tree.map(lambda one: self._scaled(one, around, factor, bias), x)
 
     def _scaled(self, x, mean, factor, bias):
         return ((x.astype(accumulator(x)) - mean) * factor + bias).astype(self.dtype)
