@@ -153,6 +153,7 @@ def create(
     drop_path_rate: float = 0.0,
     bn_groups: int = 1,
     axis_name: str | None = None,
+    phased: bool = False,
 ) -> nn.Module:
     """Builds a network without variables, by its timm name.
 
@@ -167,6 +168,7 @@ def create(
         drop_path_rate: Stochastic depth of the last block, in [0, 1), less in earlier ones.
         bn_groups: Groups of the global batch that share batch-norm statistics.
         axis_name: The axis that the batch is spread over; None for one device.
+        phased: Whether strided blocks take their input apart, which is faster on TPUs.
 
     Returns:
         A module of `(images [B, H, W, 3], train, start=, stop=)`; the last two are of its `layers`.
@@ -193,6 +195,7 @@ def create(
                 drop_path_rate=drop_path_rate,
                 bn_groups=bn_groups,
                 axis_name=axis_name,
+                phased=phased,
             )
     hint = did_you_mean(name, list_models()) or f"; known are {', '.join(list_models())}"
     raise ValueError(f"no network is called {name!r}{hint}")
