@@ -16,7 +16,8 @@ FLOORS = (
     {"runs"},
     {"audit"},  # of data
     {"experiment"},  # one run, whose folder gets its audit
-    {"study", "saliency", "prediction"},  # many runs; what one network looks at; new photographs
+    # Many runs; what one network looks at; new photographs; which to label next.
+    {"study", "saliency", "prediction", "labelling"},
     {"cli"},
     {"main", "export"},
 )
