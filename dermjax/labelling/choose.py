@@ -49,9 +49,7 @@ def run(settings: LabelSettings, workdir: str = "") -> int:
         return _choose(settings, source, directory, writer)
 
 
-def _choose(
-    settings: LabelSettings, source: Source, directory: epath.Path, writer: Writer
-) -> int:
+def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writer: Writer) -> int:
     """Writes the batch and its page."""
     candidates = candidates_of.of_run(source, settings.per_patient)
     method, why = _method(settings, source, candidates, directory)

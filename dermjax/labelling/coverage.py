@@ -145,6 +145,4 @@ def _why(covered: int) -> str:
     """The reason in words; `covered` counts the photograph itself."""
     if covered == 1:
         return "unlike all others, and near none that is labelled or stands above it"
-    return (
-        f"near {covered - 1} others that are near none that is labelled or stands above it"
-    )
+    return f"near {covered - 1} others that are near none that is labelled or stands above it"
