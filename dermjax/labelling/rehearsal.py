@@ -9,7 +9,7 @@ import hashlib
 import numpy as np
 
 from dermjax.labelling import candidates, classifier, random_draw
-from dermjax.labelling.methods import METHODS
+from dermjax.labelling.methods import Method
 from dermjax.labelling.pool import Pool, Quota
 from dermjax.labelling.settings import LabelSettings
 from dermjax.labelling.source import Source
@@ -39,6 +39,7 @@ class Rehearsal:
     start: int
     count: int
     rounds: int
+    cs: tuple[float, ...] = classifier.CS
 
     @property
     def counts(self) -> list[int]:
@@ -120,11 +121,10 @@ def _check_enough(settings: LabelSettings, pool: Pool) -> None:
         )
 
 
-def perform(rehearsal: Rehearsal, method: str, seed: int) -> Arm:
+def perform(rehearsal: Rehearsal, method: Method, seed: int) -> Arm:
     """One method from one seed; the first labels of a seed are the same for all methods.
 
     Args:
-      method: of `methods.METHODS`.
       seed: at least 0.
 
     Raises:
@@ -136,7 +136,7 @@ def perform(rehearsal: Rehearsal, method: str, seed: int) -> Arm:
     pool = pool.labelled_too(rows, truth[rows])
     predicted, chosen = [_predicted(rehearsal, pool)], []
     for number in numbers[1:]:
-        batch = METHODS[method](pool, rehearsal.count, number)
+        batch = method(pool, rehearsal.count, number)
         rows = np.array([one.row for one in batch], int)
         if len(rows) < rehearsal.count:
             raise ValueError(
@@ -159,5 +159,6 @@ def first_rows(pool: Pool, start: int, seed: int) -> np.ndarray:
 def _predicted(rehearsal: Rehearsal, pool: Pool) -> np.ndarray:
     """`[V]` int, by the probe of the labels so far."""
     known = pool.labelled
-    fitted = classifier.fit(pool.features[known], pool.labels[known], pool.patients[known])
+    labels, patients = pool.labels[known], pool.patients[known]
+    fitted = classifier.fit(pool.features[known], labels, patients, rehearsal.cs)
     return fitted.predict(rehearsal.features)

@@ -75,7 +75,7 @@ def _all_arms(
         for (seed, name), arm in found.items():
             if arm is None:
                 stop.check()
-                arm = perform(rehearsal, name, seed)
+                arm = perform(rehearsal, METHODS[name], seed)
                 write_arrays(
                     place / f"{seed:04d}-{name}.npz", predicted=arm.predicted, chosen=arm.chosen
                 )
