@@ -71,7 +71,7 @@ def features_of_all(
     """`[rows, F]` float32 of every image of the data set; read where they were written before.
 
     Args:
-      folder: gets the file.
+      folder: gets the file, where neither it nor the run's own folder has one.
 
     Raises:
       ValueError: the run has no such encoder, or has not finished it.
@@ -79,10 +79,12 @@ def features_of_all(
     path = folder.encoder_features(encoder.name)
     mark = {"data": dataset.fingerprint, "image_size": encoder.size, "run": str(encoder.run)}
     images = _images(dataset)
-    arrays = read_arrays(path)
-    if arrays is not None and (found := _known(arrays, mark, images, dataset)) is not None:
-        writer.say(f"features: {len(found)} images, read from {path}")
-        if str(arrays["mark"]) != json.dumps(mark):  # of the same images, with other labels
+    for place in dict.fromkeys((path, encoder.run.encoder_features(encoder.name))):
+        arrays = read_arrays(place)
+        if arrays is None or (found := _known(arrays, mark, images, dataset)) is None:
+            continue
+        writer.say(f"features: {len(found)} images, read from {place}")
+        if place == path and str(arrays["mark"]) != json.dumps(mark):  # other labels by now
             _write(path, found, dataset, mark, images)
         return found
     features = _computed(encoder, dataset, writer)

@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 # As TypiClust's authors do: all rows at a time for few clusters, else some thousand.
 _FEW = 50
 _BATCH = 5000
-_EPOCHS = 10  # at most, over all rows
+_EPOCHS = 5  # at most, over all rows
+_FIRST = 3  # rows for each cluster among which the first centres are looked for
 
 
 def assign(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -25,7 +26,12 @@ def assign(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
         kmeans = KMeans(clusters, n_init=1, random_state=seed)
     else:
         kmeans = MiniBatchKMeans(
-            clusters, batch_size=_BATCH, n_init=1, max_iter=_EPOCHS, random_state=seed
+            clusters,
+            batch_size=_BATCH,
+            init_size=min(_FIRST * clusters, len(features)),
+            n_init=1,
+            max_iter=_EPOCHS,
+            random_state=seed,
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters

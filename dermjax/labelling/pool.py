@@ -4,12 +4,15 @@ Letters: N photographs or lesions, F features.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 import numpy as np
 
+from dermjax.labelling import classifier
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Pool:
     """N training photographs or lesions, in an order of their own: no table's order matters.
 
@@ -21,6 +24,7 @@ class Pool:
       per_patient: how many of one patient a batch may hold.
       once: arrays `[N]` int such as lesions and near duplicates: a batch holds one of a number at
         most; -1 belongs to none.
+      cs: inverse strengths of the penalty that the classifier may choose from.
     """
 
     features: np.ndarray
@@ -29,6 +33,7 @@ class Pool:
     patients: np.ndarray
     per_patient: int = 1
     once: tuple[np.ndarray, ...] = ()
+    cs: tuple[float, ...] = classifier.CS
 
     def __post_init__(self):
         sizes = {len(one) for one in (self.labels, self.askable, self.patients, *self.once)}
@@ -48,6 +53,17 @@ class Pool:
     def known_classes(self) -> int:
         """How many classes have a label."""
         return len(np.unique(self.labels[self.labelled]))
+
+    @functools.cached_property
+    def fitted(self) -> classifier.Classifier:
+        """The probe of the labels that are known, fitted once.
+
+        Raises:
+          ValueError: there is no label.
+        """
+        known = self.labelled
+        features, labels = self.features[known], self.labels[known]
+        return classifier.fit(features, labels, self.patients[known], self.cs)
 
     def labelled_too(self, rows: np.ndarray, labels: np.ndarray) -> "Pool":
         """The pool after an answer: `rows` are labelled `labels` and no longer asked about."""

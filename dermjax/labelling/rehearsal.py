@@ -4,11 +4,12 @@ Letters: N training images, V validation images, R rounds, S seeds.
 """
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
 
-from dermjax.labelling import candidates, classifier, random_draw
+from dermjax.labelling import candidates, random_draw
 from dermjax.labelling.methods import Method
 from dermjax.labelling.pool import Pool, Quota
 from dermjax.labelling.settings import LabelSettings
@@ -18,7 +19,7 @@ _FORM = 1  # of an arm; another one when something changes what it finds
 _SEEDS_APART = 1000  # the rounds of one seed have numbers of their own
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rehearsal:
     """What every method is tried on.
 
@@ -39,7 +40,6 @@ class Rehearsal:
     start: int
     count: int
     rounds: int
-    cs: tuple[float, ...] = classifier.CS
 
     @property
     def counts(self) -> list[int]:
@@ -48,7 +48,9 @@ class Rehearsal:
 
     def key(self) -> str:
         """Names what an arm depends on beside its method and seed."""
-        found = hashlib.sha256(f"{_FORM} {self.counts} {self.pool.per_patient}".encode())
+        found = hashlib.sha256(
+            f"{_FORM} {self.counts} {self.pool.per_patient} {self.pool.cs}".encode()
+        )
         arrays = (self.pool.features, self.truth, self.pool.patients, *self.pool.once)
         for array in (*arrays, self.features, self.labels):
             found.update(np.ascontiguousarray(array).tobytes())
@@ -130,12 +132,9 @@ def perform(rehearsal: Rehearsal, method: Method, seed: int) -> Arm:
     Raises:
       ValueError: quotas leave too few photographs for a batch.
     """
-    pool, truth = rehearsal.pool, rehearsal.truth
-    numbers = range(_SEEDS_APART * seed, _SEEDS_APART * seed + rehearsal.rounds + 1)
-    rows = first_rows(pool, rehearsal.start, numbers[0])
-    pool = pool.labelled_too(rows, truth[rows])
-    predicted, chosen = [_predicted(rehearsal, pool)], []
-    for number in numbers[1:]:
+    truth, pool = rehearsal.truth, _begun(rehearsal, seed)
+    predicted, chosen = [pool.fitted.predict(rehearsal.features)], []
+    for number in range(_SEEDS_APART * seed + 1, _SEEDS_APART * seed + 1 + rehearsal.rounds):
         batch = method(pool, rehearsal.count, number)
         rows = np.array([one.row for one in batch], int)
         if len(rows) < rehearsal.count:
@@ -146,19 +145,18 @@ def perform(rehearsal: Rehearsal, method: Method, seed: int) -> Arm:
             )
         pool = pool.labelled_too(rows, truth[rows])
         chosen.append(rows)
-        predicted.append(_predicted(rehearsal, pool))
+        predicted.append(pool.fitted.predict(rehearsal.features))
     return Arm(np.stack(predicted), np.stack(chosen))
+
+
+@functools.lru_cache(maxsize=1)
+def _begun(rehearsal: Rehearsal, seed: int) -> Pool:
+    """The pool with a seed's first labels, and the classifier that all methods begin with."""
+    rows = first_rows(rehearsal.pool, rehearsal.start, _SEEDS_APART * seed)
+    return rehearsal.pool.labelled_too(rows, rehearsal.truth[rows])
 
 
 def first_rows(pool: Pool, start: int, seed: int) -> np.ndarray:
     """`[start]` rows drawn at random, every patient once before any comes again."""
     unbound = dataclasses.replace(pool, per_patient=len(pool.labels), once=())
     return np.array(Quota(unbound).take_first(random_draw.order(unbound, seed), start), int)
-
-
-def _predicted(rehearsal: Rehearsal, pool: Pool) -> np.ndarray:
-    """`[V]` int, by the probe of the labels so far."""
-    known = pool.labelled
-    labels, patients = pool.labels[known], pool.patients[known]
-    fitted = classifier.fit(pool.features[known], labels, patients, rehearsal.cs)
-    return fitted.predict(rehearsal.features)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-from dermjax.labelling import classifier
 from dermjax.labelling.pool import Choice, Pool, Quota
 
 
@@ -57,8 +56,7 @@ def _choose(
     sign: int = 1,
 ) -> list[Choice]:
     """The least certain first; `why` takes what `sign` makes of the certainty."""
-    known = pool.labelled
-    fitted = classifier.fit(pool.features[known], pool.labels[known], pool.patients[known])
+    fitted = pool.fitted
     rows = np.flatnonzero(pool.askable)
     if not len(rows):
         return []

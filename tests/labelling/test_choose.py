@@ -110,7 +110,9 @@ def test_labels_of_a_newer_table_are_used_and_nobody_is_asked_again(clinic, tmp_
     newer.loc[names[5], "verdict"] = "cannot tell"
     newer.reset_index().to_csv(clinic / "newer.csv", index=False)
     capsys.readouterr()
-    second = chosen(clinic / "run", tmp_path, f",count=24,data={clinic / 'newer.csv'},per_patient=2")
+    second = chosen(
+        clinic / "run", tmp_path, f",count=24,data={clinic / 'newer.csv'},per_patient=2"
+    )
     told = capsys.readouterr().out
     assert not set(second["image"]) & set(names) and len(second) == 18
     assert "features: 54 images, read from" in told
@@ -124,7 +126,9 @@ def test_a_newer_table_of_other_photographs_is_refused(clinic, base, tmp_path):
         image=[f"{clinic}/photos/../{name}" for name in pd.read_csv(clinic / "photos.csv")["image"]]
     )
     other.to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(ValueError, match="none of the photographs in .*other.csv is one of the run"):
+    with pytest.raises(
+        ValueError, match="none of the photographs in .*other.csv is one of the run"
+    ):
         chosen(clinic / "run", tmp_path, f",data={tmp_path / 'other.csv'}")
 
 

@@ -1,4 +1,4 @@
-"""Every method: quotas, seeds, an order of its own; and each against its definition, written anew."""
+"""Every method: quotas, seeds, an order of its own, and its definition written anew."""
 
 import numpy as np
 import pytest
