@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from dermjax import stores
+from dermjax.data import identity
 from dermjax.experiment.encoder_features import encoder_of
 from dermjax.labelling import candidates as candidates_of
 from dermjax.labelling import next_batch, page, simulate, simulation_results
@@ -13,7 +14,7 @@ from dermjax.labelling.methods import DEFAULT, METHODS, NEED_LABELS, RANDOM
 from dermjax.labelling.next_batch import Question
 from dermjax.labelling.pool import Choice
 from dermjax.labelling.settings import AUTO, SIMULATE, LabelSettings
-from dermjax.labelling.sheet import Sheet
+from dermjax.labelling.sheet import shown
 from dermjax.labelling.source import Source, load
 from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
@@ -23,6 +24,7 @@ from dermjax.training import compile_cache, processes
 from dermjax.training.writer import Writer
 
 FOLDER, PAGE = "label", "label.html"
+_TITLE = "Photographs to label next"
 
 
 def run(settings: LabelSettings, workdir: str = "") -> int:
@@ -69,13 +71,31 @@ def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writ
     facts.insert(1, ("method", f"{method}, {why}"))
     batch = next_batch.table(source, candidates, chosen)
     directory.mkdir(parents=True, exist_ok=True)
-    sheet = Sheet(source, candidates, chosen[: settings.shown])
-    html = page.render("Photographs to label next", facts, source.dataset.classes, sheet)
-    write_text(directory / PAGE, html)
+    written = [str(directory / PAGE)]
+    if classes := _classes(settings, source):
+        sheet = shown(source, candidates, chosen[: settings.shown], writer)
+        write_text(directory / PAGE, page.render(_TITLE, facts, classes, sheet))
+    else:
+        (directory / PAGE).unlink(missing_ok=True)  # of other photographs
+        written = [
+            "no page: no label is known yet; name the classes for its buttons, as in "
+            "classes=acne+eczema"
+        ]
     path = next_batch.write(directory, batch, question)
     lines = [f"{name}: {value}" for name, value in facts]
-    writer.say("\n" + "\n".join([*lines, "", str(path), str(directory / PAGE)]))
+    writer.say("\n" + "\n".join([*lines, "", str(path), *written]))
     return 0
+
+
+def _classes(settings: LabelSettings, source: Source) -> list[str]:
+    """The classes of the table, and those that are named beside them, each once."""
+    found = list(source.dataset.classes)
+    known = set(map(identity.key, found))
+    for name in filter(None, map(str.strip, settings.classes.split("+"))):
+        if identity.key(name) not in known:
+            known.add(identity.key(name))
+            found.append(name)
+    return found
 
 
 def _method(

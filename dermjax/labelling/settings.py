@@ -17,6 +17,7 @@ class LabelSettings(Section):
     task: str
     run: str  # folder of a run
     data: str  # a newer table of the run's photographs; '': the run's own
+    classes: str  # NAME+NAME, beside those of the table
     encoder: str
     count: int
     trial: str  # '' or simulate

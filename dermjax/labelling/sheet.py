@@ -1,7 +1,6 @@
 """The photographs of a batch for the page: upright, with their boxes and labelled neighbours."""
 
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -13,64 +12,65 @@ from dermjax.labelling.page import Candidate, Neighbour
 from dermjax.labelling.pool import Choice
 from dermjax.labelling.source import Source
 from dermjax.report import figures
+from dermjax.training.writer import Writer
 
 _SIDE = 1024  # px of a photograph, at most
 _SMALL = 240  # px of a neighbour
 _NEIGHBOURS = 5
 
 
-class Sheet(Sequence[Candidate]):
-    """The batch as the page wants it, each photograph read when it is asked for."""
+def shown(
+    source: Source, candidates: Candidates, chosen: Sequence[Choice], writer: Writer
+) -> list[Candidate]:
+    """The photographs as the page wants them; each is read at most once, 3 MB of memory at most.
 
-    def __init__(self, source: Source, candidates: Candidates, chosen: Sequence[Choice]):
-        self._source, self._candidates, self._chosen = source, candidates, chosen
-        self._labelled = np.flatnonzero(candidates.pool.labelled)  # of the pool
+    Raises:
+      ValueError: a photograph cannot be read any more.
+    """
+    labelled = np.flatnonzero(candidates.pool.labelled)  # of the pool
+    return [
+        _shown(source, candidates, choice, labelled)
+        for choice in writer.track(chosen, len(chosen), "photographs")
+    ]
 
-    def __len__(self) -> int:
-        return len(self._chosen)
 
-    @overload
-    def __getitem__(self, place: int) -> Candidate: ...
+def _shown(
+    source: Source, candidates: Candidates, choice: Choice, labelled: np.ndarray
+) -> Candidate:
+    """One photograph, upright, its redactions blacked out."""
+    row = source.dataset.frame.iloc[candidates.rows[choice.row]]
+    black = redactions.parse(row["redact"])
+    pixels = np.asarray(images.read_crop(row["path"], None, _SIDE, black))
+    box, seen = _boxes(row, pixels)
+    return Candidate(
+        name=row["name"],
+        image=row["image"],
+        box=box,
+        why=choice.why,
+        pixels=pixels,
+        shown_box=seen,
+        neighbours=_neighbours(source, candidates, choice.row, labelled),
+    )
 
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Candidate]: ...
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return Sheet(self._source, self._candidates, self._chosen[place])
-        choice = self._chosen[place]
-        row = self._source.dataset.frame.iloc[self._candidates.rows[choice.row]]
-        pixels = np.asarray(
-            images.read_crop(row["path"], None, _SIDE, redactions.parse(row["redact"]))
-        )
-        box, shown = _boxes(row, pixels)
-        return Candidate(
-            name=row["name"],
-            image=row["image"],
-            box=box,
-            why=choice.why,
-            pixels=pixels,
-            shown_box=shown,
-            neighbours=self._neighbours(choice.row),
-        )
-
-    def _neighbours(self, row: int) -> list[Neighbour]:
-        """The labelled training photographs that are most like a row of the pool."""
-        features, dataset = self._candidates.pool.features, self._source.dataset
-        cosines = features[self._labelled] @ features[row]
-        nearest = np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]
-        found = []
-        for place in nearest:
-            own = int(self._candidates.rows[self._labelled[place]])
-            found.append(
-                Neighbour(
-                    pixels=figures.shrunk(dataset.pixels(own), _SMALL),
-                    label=dataset.classes[dataset.labels[own]],
-                    name=str(dataset.frame["name"].iloc[own]),
-                    similarity=float(cosines[place]),
-                )
+def _neighbours(
+    source: Source, candidates: Candidates, row: int, labelled: np.ndarray
+) -> list[Neighbour]:
+    """The labelled training photographs that are most like a row of the pool."""
+    features, dataset = candidates.pool.features, source.dataset
+    cosines = features[labelled] @ features[row]
+    found = []
+    for place in np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]:
+        own = int(candidates.rows[labelled[place]])
+        found.append(
+            Neighbour(
+                pixels=figures.shrunk(dataset.pixels(own), _SMALL),
+                label=dataset.classes[dataset.labels[own]],
+                name=str(dataset.frame["name"].iloc[own]),
+                similarity=float(cosines[place]),
             )
-        return found
+        )
+    return found
 
 
 _Box = tuple[float, float, float, float] | None

@@ -167,6 +167,11 @@ def test_a_cold_start_and_copies(tmp_path, monkeypatch, capsys):
         stems = batch["image"].str.replace(r".*again(\d)\.jpg", r"0\1.png", regex=True)
         assert len(batch) == 20 and stems.is_unique
     told = capsys.readouterr().out
+    assert "no page: no label is known yet; name the classes" in told
+    assert not (tmp_path / "random" / "label" / "label.html").exists()
+    chosen(tmp_path / "run", tmp_path / "random", ",count=26,method=random,classes=Akne+乾癬+akne")
+    page = (tmp_path / "random" / "label" / "label.html").read_text()
+    assert "Akne" in page and "乾癬" in page and "akne" not in page.replace("Akne", "")
     assert "labels so far: 0 training photographs of 0 classes" in told
     assert "the rest comes with the next batch" in told
     with pytest.raises(ValueError, match="needs labels of two classes, and there are labels of no"):
