@@ -6,12 +6,13 @@
     python -m dermjax.main --config=configs/label.py:run=runs/mine,classes=acne+eczema
 
 The first writes `label/next.csv`, to be filled in, and `label/label.html`, to label on with keys;
-both into the run's folder, or that of --workdir. A pretraining alone (`task=pretrain`) will do:
-no label is needed, but the page needs the classes by name. `data=` names a newer table of the same photographs, with the labels that were
-given since; who is in the run's validation or test set is never asked about. The second hides the
-labels of the training images, asks for them by every method, and writes what each would have gained
-over random choice on the validation patients: `label/simulation.json` and `.html`. It may be killed
-and continued, and more seeds are added to those there are. The test set is not touched.
+both into the run's folder, or that of --workdir. A pretraining alone (`task=pretrain`) will do: no
+label is needed, but the page then needs the classes by name. `data=` names a newer table of the
+same photographs, with the labels that were given since; who is in the run's validation or test set
+is never asked about. The second hides the labels of the training images, asks for them by every
+method, and writes what each would have gained over random choice on the validation patients:
+`label/simulation.json` and `.html`. It may be killed and continued, and more seeds are added to
+those there are. The test set is not touched.
 """
 
 from ml_collections import ConfigDict
