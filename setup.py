@@ -41,7 +41,7 @@ setup(
     package_dir={"dermjax.configs": "configs"},
     package_data={
         "dermjax": ["py.typed"],
-        "dermjax.report": ["templates/*.html"],
+        "dermjax.report": ["templates/*.html", "templates/*.js"],
         "dermjax.study": ["*.csv"],
     },
     entry_points={"console_scripts": ["dermjax=dermjax.main:cli"]},

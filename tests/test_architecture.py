@@ -16,7 +16,7 @@ FLOORS = (
     {"runs"},
     {"audit"},  # of data
     {"experiment"},  # one run, whose folder gets its audit
-    # Many runs; what one network looks at; new photographs; which to label next.
+    # Many runs; what one network looks at; new photographs; what to label next.
     {"study", "saliency", "prediction", "labelling"},
     {"cli"},
     {"main", "export"},

@@ -172,10 +172,10 @@ def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def photograph(pixels: np.ndarray, side: int) -> bytes:
-    """`[h, w, 3]` uint8 -> a JPEG file of at most `side` pixels a side."""
+def photograph(pixels: np.ndarray, side: int, quality: int = 85) -> bytes:
+    """`[h, w, 3]` uint8 -> a JPEG file of at most `side` pixels a side, of a quality up to 95."""
     file = io.BytesIO()
-    Image.fromarray(shrunk(pixels, side)).save(file, "JPEG", quality=85)
+    Image.fromarray(shrunk(pixels, side)).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from importlib import resources
 
 import jinja2
 import numpy as np
@@ -22,6 +23,12 @@ def render(template: str, **named) -> str:
     )
     environment.filters["photograph"] = _photograph
     return environment.get_template(template).render(**named)
+
+
+def script(name: str) -> str:
+    """The text of a script of `templates/`, to stand inside a page."""
+    file = resources.files("dermjax.report").joinpath("templates", name)
+    return file.read_text(encoding="utf-8")
 
 
 def digest(script: str) -> str:

@@ -8,6 +8,7 @@ import io
 import itertools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -217,10 +218,10 @@ def build(
     """
     frame, notes = _rename(frame.reset_index(drop=True), list(notes))
     found = [name for name in frame.columns if name != "row"]
-    problems = [_no_column("image", found)] if "image" not in frame else []
+    problems = [no_column("image", found)] if "image" not in frame else []
     about_labels = problems if labelled else notes  # where what is wrong with labels is told
     if "label" not in frame:
-        about_labels.append(_no_column("label", found))
+        about_labels.append(no_column("label", found))
     if "image" not in frame:
         raise ManifestError(source, problems)
     frame, more = boxes.from_corners(frame)
@@ -282,7 +283,8 @@ def _rename(frame, notes) -> tuple[pd.DataFrame, list[str]]:
     return frame.rename(columns=names), notes
 
 
-def _no_column(name, found) -> str:
+def no_column(name: str, found: Sequence[str]) -> str:
+    """The line about a table without the column `name`, and which of those found may be meant."""
     plain = {re.sub(r"[\W_]", "", column): column for column in found if column not in KNOWN}
     near = [plain[hint] for hint in plain if hint in _HINTS[name]] or [
         plain[match] for match in difflib.get_close_matches(name, plain, 1, 0.5)
@@ -329,6 +331,14 @@ def duplicates(frame: pd.DataFrame) -> list[str]:
             f"({quoted(frame.loc[twice, 'name'])}): keep one row",
         )
     ]
+
+
+def with_frame(manifest: Manifest, frame: pd.DataFrame) -> Manifest:
+    """The manifest with other cells in the same rows; what its notes count is counted anew."""
+    no_patient = any(note.startswith("no column 'patient'") for note in manifest.notes)
+    counted = _notes(manifest.frame, no_patient)
+    others = [note for note in manifest.notes if note not in counted]
+    return dataclasses.replace(manifest, frame=frame, notes=(*others, *_notes(frame, no_patient)))
 
 
 def _notes(frame, no_patient) -> list[str]:
