@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-CS = (1e-4, 1e-3, 1e-2, 1e-1)  # inverse strengths of the penalty
+CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # inverse strengths of the penalty
 _FOLDS = 3
 _ITERATIONS = 300
 _LEAST = 1e-6  # probability of a class that a fold's classifier knows, so that no loss is infinite
@@ -27,17 +28,20 @@ class Classifier:
     Attributes:
       classes: int, those that it knows, ascending.
       c: inverse strength of the penalty; NaN where nothing was fitted.
+      scaling: what the features go through first.
+      regression: None where nothing was fitted.
     """
 
     classes: np.ndarray
     c: float
-    regression: Pipeline | None
+    scaling: Pipeline | None = None
+    regression: LogisticRegression | None = None
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """`[M, len(classes)]`, rows sum to 1."""
-        if self.regression is None:
+        if self.regression is None or self.scaling is None:
             return np.ones((len(features), 1))
-        return self.regression.predict_proba(features)
+        return self.regression.predict_proba(self.scaling.transform(features))
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """The likeliest class of each, `[M]` int."""
@@ -66,12 +70,14 @@ def fit(
     if not len(classes):
         raise ValueError("a classifier needs labels, and there is none: take method=typicality")
     if len(classes) < 2:
-        return Classifier(classes, float("nan"), None)
+        return Classifier(classes, float("nan"))
     tried = sorted(cs)
     if len(tried) > 1:
         losses = _losses(features, labels, patients, tried)
         tried = [tried[int(np.argmin(losses))]]
-    return Classifier(classes, tried[0], _regression(features, labels, tried[0]))
+    scaling = _scaling(features)
+    regression = _regression(scaling.transform(features), labels, tried[0])
+    return Classifier(classes, tried[0], scaling, regression)
 
 
 def _losses(
@@ -82,27 +88,39 @@ def _losses(
     if folds < 2:
         return [0.0] * len(cs)
     splits = list(GroupKFold(folds, shuffle=True, random_state=0).split(features, labels, patients))
-    found = []
-    for c in cs:
-        loss = np.full(len(labels), np.nan)
-        for train, held in splits:
-            known = np.unique(labels[train])
-            if len(known) < 2:
-                continue
-            held = held[np.isin(labels[held], known)]
-            if len(held):
-                told = _regression(features[train], labels[train], c).predict_proba(features[held])
-                own = told[np.arange(len(held)), np.searchsorted(known, labels[held])]
-                loss[held] = -np.log(np.maximum(own, _LEAST))
-        means = [loss[labels == k] for k in np.unique(labels)]
-        means = [one[~np.isnan(one)].mean() for one in means if not np.isnan(one).all()]
-        found.append(float(np.mean(means)) if means else 0.0)
-    return found
+    loss = np.full((len(cs), len(labels)), np.nan)
+    for train, held in splits:
+        known = np.unique(labels[train])
+        held = held[np.isin(labels[held], known)]
+        if len(known) < 2 or not len(held):
+            continue
+        scaling = _scaling(features[train])
+        inner, outer = scaling.transform(features[train]), scaling.transform(features[held])
+        place = np.arange(len(held)), np.searchsorted(known, labels[held])
+        for number, c in enumerate(cs):
+            told = _regression(inner, labels[train], c).predict_proba(outer)
+            loss[number, held] = -np.log(np.maximum(told[place], _LEAST))
+    there = ~np.isnan(loss[0])
+    if not there.any():
+        return [0.0] * len(cs)
+    classes = np.unique(labels[there])
+    return [float(np.mean([one[there & (labels == k)].mean() for k in classes])) for one in loss]
 
 
-def _regression(features: np.ndarray, labels: np.ndarray, c: float) -> Pipeline:
+def _scaling(features: np.ndarray) -> Pipeline:
+    """To mean 0 and spread 1; of few images on to the directions in which they differ at all.
+
+    The penalised weights have no part in other directions: the classifier is the same, and sooner
+    found.
+    """
+    few = len(features) < features.shape[1]
+    steps = (StandardScaler(), PCA(svd_solver="full")) if few else (StandardScaler(),)
+    return make_pipeline(*steps).fit(features)
+
+
+def _regression(features: np.ndarray, labels: np.ndarray, c: float) -> LogisticRegression:
     """Fitted; each class weighs the same in the loss, however many images it has."""
     regression = LogisticRegression(C=c, class_weight="balanced", max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return make_pipeline(StandardScaler(), regression).fit(features, labels)
+        return regression.fit(features, labels)

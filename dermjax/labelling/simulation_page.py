@@ -108,6 +108,11 @@ def warnings(results: Mapping[str, Any]) -> list[str]:
             f"At the end {100 * share:.0f} % of the labelled training photographs are chosen by "
             "every method: they differ the less the more of all they have."
         )
+    if results["encoder"] == "finetune":
+        said.append(
+            "The encoder was fine-tuned on labels of some of these training photographs, so that "
+            "choosing was tried on features that know part of the answer: take encoder=pretrain."
+        )
     if results["n"]["validation_patients"] < 2:
         said.append("There is one validation patient: no interval can be given.")
     return said

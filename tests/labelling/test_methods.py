@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from dermjax.labelling import classifier, clusters, coverage, methods, typicality, uncertainty
 from dermjax.labelling.pool import Pool
@@ -241,12 +242,25 @@ def test_the_classifier_is_balanced_and_chooses_c_among_its_own_patients():
     pool, truth = made_up(images=300, kinds=3, spread=1.2, size=5)
     fitted = classifier.fit(pool.features, truth, pool.patients // 2)
     assert fitted.c in classifier.CS and fitted.classes.tolist() == [0, 1, 2]
-    assert fitted.regression[-1].class_weight == "balanced"
+    assert fitted.regression.class_weight == "balanced"
     told = fitted.probabilities(pool.features)
     np.testing.assert_allclose(told.sum(1), 1, rtol=1e-6)
     # Labels that say nothing are best met by the strongest penalty.
     noise = np.random.default_rng(0).integers(3, size=300)
     assert classifier.fit(pool.features, noise, pool.patients).c == min(classifier.CS)
+
+
+@pytest.mark.parametrize("images", [30, 200])
+def test_the_classifier_is_a_logistic_regression_on_standardised_features(images):
+    """Of fewer images than features, too, where it is fitted in fewer directions."""
+    pool, truth = made_up(images=images + 50, size=60, kinds=3, spread=1.0)
+    features = pool.features.astype(float)
+    fitted = classifier.fit(features[:images], truth[:images], pool.patients[:images], cs=(0.01,))
+    mean, std = features[:images].mean(0), features[:images].std(0)
+    plain = LogisticRegression(C=0.01, class_weight="balanced", tol=1e-8, max_iter=5000)
+    plain.fit((features[:images] - mean) / std, truth[:images])
+    expected = plain.predict_proba((features[images:] - mean) / std)
+    np.testing.assert_allclose(fitted.probabilities(features[images:]), expected, atol=2e-3)
 
 
 def test_a_classifier_of_one_class_or_one_patient():
