@@ -65,7 +65,8 @@ def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writ
         seed=settings.seed,
     )
     next_batch.check_free(directory, question, source.dataset.frame)
-    writer.say(f"method: {method}, {why}")
+    askable = int(candidates.pool.askable.sum())
+    writer.say(f"method: {method}, {why}; choosing {settings.count:,} of {askable:,} photographs")
     chosen = METHODS[method](candidates.pool, settings.count, settings.seed)
     facts = _facts(settings, source, candidates, chosen)
     facts.insert(1, ("method", f"{method}, {why}"))

@@ -23,7 +23,7 @@ def choose_by_margin(pool: Pool, count: int, seed: int) -> list[Choice]:
       ValueError: no photograph has a label.
     """
     return _choose(
-        pool, count, seed, margins, "the two likeliest classes are {:.2f} apart in probability"
+        pool, count, seed, margins, "the two likeliest classes are {:.3f} apart in probability"
     )
 
 

@@ -1,6 +1,7 @@
 """The command: what is asked about and what is not, the table to fill in, and what is refused."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -108,6 +109,7 @@ def test_labels_of_a_newer_table_are_used_and_nobody_is_asked_again(clinic, tmp_
     names = first["image"].tolist()
     newer.loc[names[:5], "label"] = [name.split("/")[1].split("-")[0] for name in names[:5]]
     newer.loc[names[5], "verdict"] = "cannot tell"
+    newer.loc[names[4], "label"] = "a new class"
     newer.reset_index().to_csv(clinic / "newer.csv", index=False)
     capsys.readouterr()
     second = chosen(
@@ -118,18 +120,27 @@ def test_labels_of_a_newer_table_are_used_and_nobody_is_asked_again(clinic, tmp_
     assert "features: 54 images, read from" in told
     assert "18 of 18 unlabelled" in told and "24 were asked for, and there are no more" in told
     assert "1 looked at already, without a label (column verdict)" in told
-    assert list(second)[:4] == ["image", "label", "patient", "site"]
+    assert "a new class" in (tmp_path / "label" / "label.html").read_text()
 
 
-def test_a_newer_table_of_other_photographs_is_refused(clinic, base, tmp_path):
-    other = pd.read_csv(clinic / "photos.csv").assign(
-        image=[f"{clinic}/photos/../{name}" for name in pd.read_csv(clinic / "photos.csv")["image"]]
-    )
-    other.to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(
-        ValueError, match="none of the photographs in .*other.csv is one of the run"
-    ):
-        chosen(clinic / "run", tmp_path, f",data={tmp_path / 'other.csv'}")
+def test_a_newer_table_elsewhere_is_known_by_its_photographs(clinic, tmp_path, capsys):
+    """As `python -m dermjax.data.manifest` writes it: images named as seen from the table."""
+    first = chosen(clinic / "run", tmp_path / "a", ",count=5")
+    newer = pd.read_csv(clinic / "photos.csv", dtype=str)
+    newer["image"] = [os.path.relpath(clinic / name, tmp_path) for name in newer["image"]]
+    newer.to_csv(tmp_path / "newer.csv", index=False)
+    capsys.readouterr()
+    data = tmp_path / "newer.csv"
+    second = chosen(clinic / "run", tmp_path / "b", f",count=5,data={data}")
+    places = [os.path.normpath(tmp_path / name) for name in second["image"]]
+    assert places == [str(clinic / name) for name in first["image"]]
+    assert "features: 54 images, read from" in capsys.readouterr().out
+
+
+def test_a_newer_table_of_other_photographs_is_refused(clinic, tmp_path):
+    path = write_clinic(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="none of the photographs in .* is one of the run in"):
+        chosen(clinic / "run", tmp_path, f",data={path}")
 
 
 def test_patients_who_measure_are_not_asked_about(tmp_path, monkeypatch, capsys):
