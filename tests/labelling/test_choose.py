@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dermjax.cli import task
+from dermjax.cli import manifest, task
 from dermjax.configs import label as config_file
 from tests.experiment.clinic import tiny_config, with_fields, write_clinic
 
@@ -102,25 +102,25 @@ def test_what_a_person_has_filled_in_is_kept(clinic, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_labels_of_a_newer_table_are_used_and_nobody_is_asked_again(clinic, tmp_path, capsys):
+def test_a_batch_is_filled_in_merged_and_followed_by_another(clinic, tmp_path, capsys):
+    """The whole way round: nobody is asked again, the photographs' features are not made again."""
     first = chosen(clinic / "run", tmp_path, ",count=6")
-    newer = pd.read_csv(clinic / "photos.csv", dtype=str, keep_default_na=False)
-    newer = newer.assign(verdict="").set_index("image")
     names = first["image"].tolist()
-    newer.loc[names[:5], "label"] = [name.split("/")[1].split("-")[0] for name in names[:5]]
-    newer.loc[names[5], "verdict"] = "cannot tell"
-    newer.loc[names[4], "label"] = "a new class"
-    newer.reset_index().to_csv(clinic / "newer.csv", index=False)
+    labels = [name.split("/")[1].split("-")[0] for name in names[:4]] + ["a new class", ""]
+    filled = first.assign(label=labels, verdict=[""] * 5 + ["cannot tell"])
+    filled.to_csv(tmp_path / "filled.csv", index=False, sep=";")
+    newer = clinic / "newer.csv"
+    merging = [f"--labels={tmp_path / 'filled.csv'}", f"--out={newer}", "--new-classes"]
+    assert manifest.main([str(clinic / "photos.csv"), *merging]) == 0
     capsys.readouterr()
-    second = chosen(
-        clinic / "run", tmp_path, f",count=24,data={clinic / 'newer.csv'},per_patient=2"
-    )
+    second = chosen(clinic / "run", tmp_path, f",count=24,data={newer},per_patient=2")
     told = capsys.readouterr().out
     assert not set(second["image"]) & set(names) and len(second) == 18
     assert "features: 54 images, read from" in told
     assert "18 of 18 unlabelled" in told and "24 were asked for, and there are no more" in told
     assert "1 looked at already, without a label (column verdict)" in told
     assert "a new class" in (tmp_path / "label" / "label.html").read_text()
+    newer.unlink()
 
 
 def test_a_newer_table_elsewhere_is_known_by_its_photographs(clinic, tmp_path, capsys):
