@@ -1,6 +1,7 @@
 """What is chosen from: a run's photographs with the labels known so far, and their features."""
 
 import dataclasses
+import itertools
 import os
 
 import numpy as np
@@ -71,10 +72,12 @@ def named_as_in(dataset: Dataset, run: RunFolder, place: str) -> Dataset:
     for name in run.splits()["image"]:
         image, mark, box = name.partition(_BOX)
         own[os.path.normpath(os.path.join(base, image)) + mark + box] = name
-    names = [
-        own.get(path + "".join(name.partition(_BOX)[1:]), name)
-        for path, name in zip(dataset.frame["path"], dataset.frame["name"], strict=True)
-    ]
+    # Where the run's photographs are still at their place, another one of the same name is another.
+    stay = any(os.path.exists(place.partition(_BOX)[0]) for place in itertools.islice(own, 10))
+    names, taken = [], set(own.values())
+    for path, name in zip(dataset.frame["path"], dataset.frame["name"], strict=True):
+        place = path + "".join(name.partition(_BOX)[1:])
+        names.append(own.get(place, place if stay and name in taken else name))
     return dataclasses.replace(dataset, frame=dataset.frame.assign(name=names))
 
 

@@ -131,7 +131,8 @@ def test_a_newer_table_elsewhere_is_known_by_its_photographs(clinic, tmp_path, c
     newer.to_csv(tmp_path / "newer.csv", index=False)
     capsys.readouterr()
     data = tmp_path / "newer.csv"
-    second = chosen(clinic / "run", tmp_path / "b", f",count=5,data={data}")
+    shutil.rmtree(tmp_path / "a" / "label")
+    second = chosen(clinic / "run", tmp_path / "a", f",count=5,data={data}")
     places = [os.path.normpath(tmp_path / name) for name in second["image"]]
     assert places == [str(clinic / name) for name in first["image"]]
     assert "features: 54 images, read from" in capsys.readouterr().out
