@@ -73,11 +73,11 @@ def named_as_in(dataset: Dataset, run: RunFolder, place: str) -> Dataset:
         image, mark, box = name.partition(_BOX)
         own[os.path.normpath(os.path.join(base, image)) + mark + box] = name
     # Where the run's photographs are still at their place, another one of the same name is another.
-    stay = any(os.path.exists(place.partition(_BOX)[0]) for place in itertools.islice(own, 10))
+    stay = any(os.path.exists(one.partition(_BOX)[0]) for one in itertools.islice(own, 10))
     names, taken = [], set(own.values())
     for path, name in zip(dataset.frame["path"], dataset.frame["name"], strict=True):
-        place = path + "".join(name.partition(_BOX)[1:])
-        names.append(own.get(place, place if stay and name in taken else name))
+        whole = path + "".join(name.partition(_BOX)[1:])
+        names.append(own.get(whole, whole if stay and name in taken else name))
     return dataclasses.replace(dataset, frame=dataset.frame.assign(name=names))
 
 
