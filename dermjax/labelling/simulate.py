@@ -44,6 +44,7 @@ def run(settings: LabelSettings, source: Source, directory: epath.Path, writer: 
         "encoder": source.encoder,
         "model": source.trained.model.name,
         "data_fingerprint": source.dataset.fingerprint,
+        "without_patient": source.dataset.without_patient,
         "seed": settings.seed,
         **simulation_results.compare(rehearsal, arms),
     }

@@ -56,6 +56,12 @@ def findings(results: Mapping[str, Any]) -> list[str]:
                 f"Of {len(others)} methods none differs from it by more than chance explains "
                 f"(smallest p, adjusted: {p_value(min(o['p_holm'] for o in others.values()))})."
             )
+        highs = [nan_of(own["difference"]["high"]) for own in others.values()]
+        if all(high == high for high in highs):
+            said.append(
+                f"Gains above {signed(max(highs))} are unlikely for any of them: there end their "
+                "95 % intervals."
+            )
     else:
         one = results["methods"][best]
         p = p_value(one["p_holm"])
@@ -131,17 +137,20 @@ def _gain(one: Mapping[str, Any]) -> str:
 
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     n, labels = results["n"], results["labels"]
+    who = "patients"
+    if results["without_patient"]:
+        who += " (where no patient is named, a lesion or a photograph counts as one)"
     return [
         ("run", results["run"]),
         ("features", f"{results['encoder']} encoder, {results['model']}"),
         (
             "chosen from",
-            f"{n['train']:,} labelled training photographs of {n['train_patients']:,} patients, "
+            f"{n['train']:,} labelled training photographs of {n['train_patients']:,} {who}, "
             f"{len(results['classes'])} classes",
         ),
         (
             "measured on",
-            f"{n['validation']:,} validation photographs of {n['validation_patients']:,} patients",
+            f"{n['validation']:,} validation photographs of {n['validation_patients']:,} {who}",
         ),
         (
             "labels",
@@ -189,7 +198,8 @@ def _comparison(results: Mapping[str, Any]) -> Table:
         "The methods",
         f"Differences are means over the rounds from {labels[1]:,} to {labels[-1]:,} labels, with "
         "95 % intervals over seeds and validation patients; p is two-sided. Labels are read off "
-        "the mean curves, without an interval. "
+        "the mean curves and have no interval: of a method that does not beat random choice they "
+        "say nothing. "
         f"Rare classes, with less than half of an equal share of the photographs, are "
         f"{', '.join(rare)}: {results['n']['rare']:,} photographs in all; found are those that "
         f"the method chose among {labels[-1] - labels[0]:,}, mean over seeds with 95 % interval "

@@ -164,6 +164,7 @@ def results_of(**own):
         "labels": [50, 150, 250],
         "seeds": 10,
         "per_patient": 1,
+        "without_patient": 0,
         "classes": ["acne", "面皰"],
         "rare_classes": ["面皰"],
         "n": sizes | {"validation": 300, "validation_patients": 200},
@@ -189,6 +190,7 @@ def test_the_page_says_that_nothing_beats_chance_and_that_it_could_not_have_seen
     assert results["best"] == "random"
     said = " ".join(simulation_page.findings(results))
     assert "No method beats random choice here: draw the photographs at random." in said
+    assert "Gains above +.060 are unlikely for any of them" in said
     assert "beats random choice here: on" not in said
     results["methods"]["coverage"]["difference"]["high"] = 0.2
     (told,) = simulation_page.warnings(results)
