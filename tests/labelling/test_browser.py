@@ -136,9 +136,9 @@ def test_twenty_are_labelled_by_keys_alone_and_merged(browser, tmp_path):
     one.press("u")  # what was done before the reload, too
     assert one.text("now") == "no answer yet"
     one.press("2", *"1231231231231")
-    assert "All 20 seen, 1 of them skipped" in one.text("summary")
+    assert "All 20 seen; skipped, and so not in labels.csv: 1." in one.text("summary")
     one.press("3", "c")  # keys that come too late overwrite nothing
-    assert "All are answered" in one.text("said") and one.text("now") == CLASSES[0]
+    assert "All have been seen" in one.text("said") and one.text("now") == CLASSES[0]
     one.press("d")
     path, rows = one.downloaded()
     assert not one.reload(), "all is downloaded"
@@ -185,7 +185,7 @@ def test_a_class_of_many_is_found_by_its_letters(browser):
 def test_what_was_skipped_is_gone_through_in_the_end(browser):
     one = browser(twenty())
     one.press("s", "1", "s", *"1" * 17)
-    assert "2 of them skipped" in one.text("summary")
+    assert "labels.csv: 2." in one.text("summary")
     one.press("k")
     assert one.text("where") == "Photograph 1 of 20"
     one.press("2")
@@ -293,7 +293,7 @@ def test_another_browser_goes_on_from_the_table(browser):
     one.run("document.getElementById('earlier').closest('details').open = true")
     one.element("earlier").send_keys(str(path))
     time.sleep(0.3)
-    assert "1 labels taken from labels.csv; 1 left" in one.text("said")
+    assert "taken from labels.csv: 1; not taken, as there is an answer here: 1." in one.text("said")
     assert "2 of 20 answered (1 labelled, 1 cannot tell)" in one.text("progress")
 
 

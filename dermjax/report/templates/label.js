@@ -235,7 +235,7 @@ function following(next, before) {
 const goToSkipped = () => go(nextPlace(photographs, state, state.place, isSkipped));
 
 function giveByKey(answer) {
-  if (isOver) $("said").textContent = "All are answered; go to a photograph to change its answer.";
+  if (isOver) $("said").textContent = "All have been seen; go to a photograph to change its answer.";
   else give(answer);
 }
 
@@ -269,8 +269,8 @@ function show() {
   $("where").textContent = `Photograph ${state.place + 1} of ${photographs.length}`;
   $("name").textContent = one.name;
   $("now").textContent = wordsOf(answer);
+  const given = buttonOf(answer);
   for (const button of document.querySelectorAll("[data-answer]")) {
-    const given = answer?.skipped ? "skip" : answer?.label ? `label ${answer.label}` : `verdict ${answer?.verdict}`;
     button.setAttribute("aria-pressed", String(button.dataset.answer === given));
   }
   $("previous").disabled = state.place === 0;
@@ -280,6 +280,12 @@ function show() {
   showProgress();
   showStrip();
   $("storeless").hidden = canStore;
+}
+
+/** Which button's `data-answer` it is. */
+function buttonOf(answer) {
+  if (answer?.skipped) return "skip";
+  return answer?.label ? `label ${answer.label}` : `verdict ${answer?.verdict}`;
 }
 
 function showPhotograph(one) {
@@ -309,7 +315,7 @@ function showProgress() {
   $("progress").textContent = `${given} of ${photographs.length} answered (${parts.join(", ")})`;
   $("done").hidden = found.open > 0;
   $("summary").textContent = found.skipped
-    ? `All ${photographs.length} seen, ${found.skipped} of them skipped: these will not be in labels.csv.`
+    ? `All ${photographs.length} seen; skipped, and so not in labels.csv: ${found.skipped}.`
     : `All ${photographs.length} answered.`;
   $("skipped").hidden = !found.skipped;
   const unsaved = isUnsaved();
@@ -317,13 +323,17 @@ function showProgress() {
   $("download").disabled = !given;
   $("text").value = $("copy").open ? csvOf(photographs, state) : "";
 }
-
+/** What stands below a small photograph, so that colour is not needed to tell answers apart. */
+function signOfAnswer(answer) {
+  if (!answer) return "";
+  if (answer.skipped) return "↷";
+  return answer.label ? "✓" : "?✕"[page.verdicts.indexOf(answer.verdict)];
+}
 
 function showStrip() {
   $("strip").querySelectorAll("button").forEach((button, place) => {
     const answer = state.answers[photographs[place].name];
-    const sign = !answer ? "" : answer.skipped ? "↷" : answer.label ? "✓" : "?✕"[page.verdicts.indexOf(answer.verdict)];
-    button.querySelector(".sign").textContent = sign;
+    button.querySelector(".sign").textContent = signOfAnswer(answer);
     button.setAttribute("aria-label", `Photograph ${place + 1}: ${wordsOf(answer)}`);
     button.title = `${place + 1}: ${wordsOf(answer)}`;
     const isCurrent = place === state.place;
@@ -370,7 +380,10 @@ function reveal(id, isShown) {
   zoom.refit();
 }
 
-const toggle = (id) => $(id) && !$(id).disabled && reveal(id, $(id).getAttribute("aria-expanded") !== "true");
+function toggle(id) {
+  const button = $(id);
+  if (button && !button.disabled) reveal(id, button.getAttribute("aria-expanded") !== "true");
+}
 
 const fill = {
   why: (one) => { $("reason").textContent = one.why || "No reason is given."; },
@@ -396,19 +409,20 @@ function figureOf(neighbour) {
 
 // -- Finding a class by its name
 
+/** Shows the classes whose names have the letters; returns the button that Enter presses. */
 function filter() {
   const wanted = $("filter").value.trim().toLocaleLowerCase();
+  const nameOf = (button) => button.dataset.name.toLocaleLowerCase();
   const buttons = [...$("classes").querySelectorAll("button")];
-  for (const button of buttons) {
-    const name = button.dataset.name.toLocaleLowerCase();
-    button.hidden = !name.includes(wanted);
-  }
+  for (const button of buttons) button.hidden = !nameOf(button).includes(wanted);
   const found = buttons.filter((button) => !button.hidden);
-  const first = found.find((button) => button.dataset.name.toLocaleLowerCase().startsWith(wanted)) ?? found[0];
-  for (const button of buttons) button.classList.toggle("chosen", Boolean(wanted) && button === first);
-  $("found").textContent = !wanted ? "" : first
-    ? `${found.length} found; Enter takes ${first.dataset.name}` : "No class has these letters.";
-  return wanted ? first : undefined;
+  const best = found.find((button) => nameOf(button).startsWith(wanted)) ?? found[0];
+  const first = wanted ? best : undefined;
+  for (const button of buttons) button.classList.toggle("chosen", button === first);
+  if (!wanted) $("found").textContent = "";
+  else if (!first) $("found").textContent = "No class has these letters.";
+  else $("found").textContent = `${found.length} found; Enter takes ${first.dataset.name}`;
+  return first;
 }
 
 function leaveFilter() {
@@ -453,18 +467,18 @@ async function resume(file) {
     $("said").textContent = `${file.name} has no columns image and label: choose a labels.csv of this page.`;
     return;
   }
-  const parts = [`${found.taken} labels taken from ${file.name}`];
-  if (found.kept) parts.push(`${found.kept} left, as these photographs have an answer here`);
-  if (found.strange) parts.push(`${found.strange} of photographs or classes that are not on this page`);
+  const parts = [`Answers taken from ${file.name}: ${found.taken}`];
+  if (found.kept) parts.push(`not taken, as there is an answer here: ${found.kept}`);
+  if (found.strange) parts.push(`of photographs or classes that are not on this page: ${found.strange}`);
   change(found.state, `${parts.join("; ")}.`);
 }
 
 function forget() {
   if (!confirm("Delete all answers on this page from this browser? A downloaded labels.csv stays.")) return;
+  change(blankState(), "All answers are deleted.");
   try {
     localStorage.removeItem(storeName());
   } catch { /* there is nothing to delete */ }
-  change(blankState(), "All answers are deleted.");
 }
 
 // -- What is pressed
