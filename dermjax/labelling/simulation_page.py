@@ -57,10 +57,9 @@ def findings(results: Mapping[str, Any]) -> list[str]:
                 f"(smallest p, adjusted: {p_value(min(o['p_holm'] for o in others.values()))})."
             )
         highs = [nan_of(own["difference"]["high"]) for own in others.values()]
-        if all(high == high for high in highs):
+        if all(high == high for high in highs) and max(highs) > 0:
             said.append(
-                f"Gains above {signed(max(highs))} are unlikely for any of them: there end their "
-                "95 % intervals."
+                f"No 95 % interval reaches beyond {signed(max(highs))}: larger gains are unlikely."
             )
     else:
         one = results["methods"][best]

@@ -190,8 +190,11 @@ def test_the_page_says_that_nothing_beats_chance_and_that_it_could_not_have_seen
     assert results["best"] == "random"
     said = " ".join(simulation_page.findings(results))
     assert "No method beats random choice here: draw the photographs at random." in said
-    assert "Gains above +.060 are unlikely for any of them" in said
+    assert "No 95 % interval reaches beyond +.060" in said
     assert "beats random choice here: on" not in said
+    worse = results_of(margin=method_of(-0.04, 0.01), coverage=method_of(-0.05, 0.02))
+    said = " ".join(simulation_page.findings(worse))
+    assert "larger gains" not in said and "Worse than random choice: margin (−.040" in said
     results["methods"]["coverage"]["difference"]["high"] = 0.2
     (told,) = simulation_page.warnings(results)
     assert "has little power: its widest interval is ± .135" in told
