@@ -14,6 +14,7 @@
                           configs/predict.py:run=FOLDER,images=FOLDER, answers on photographs
                           configs/probe.py:run=FOLDER, a linear probe of a run's features
                           configs/saliency.py:run=FOLDER, where a run's network looks
+                          configs/label.py:run=FOLDER,count=100, what to label next
                           configs/moco_cifar10.py:data=FOLDER, the official CIFAR-10 check
 --config.FIELD=VALUE      any other field, e.g. --config.finetune.steps=5000
 --workdir=FOLDER          where results go; by default runs/ and a name made from the config;

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from dermjax.cli import task
 from dermjax.configs import common, scales, ss_in
+from dermjax.configs import label as label_file
 from dermjax.configs import study as study_file
 from dermjax.settings import RunSettings
 from dermjax.steps import optimizer
@@ -122,6 +124,12 @@ def test_every_number_of_pretraining_names_its_source(preset):
     for number, line in fields:
         near = line + lines[number - 1] * lines[number - 1].strip().startswith("#")
         assert re.search(r"\[(authors|paper|moco|notebook|byol|ours)\b", near), line
+
+
+@pytest.mark.parametrize("argument", ["", ",count=5,trial=simulate", ",method=coverage,seed=3"])
+def test_what_to_label_is_asked_within_bounds(argument):
+    settings = task.settings_of(label_file.get_config("run=runs/mine" + argument))
+    assert settings.seeds >= 10 and settings.per_patient == 1  # what a figure needs; [ours]
 
 
 def test_the_demo_takes_a_network_with_imagenet_weights_where_they_are_asked_for():

@@ -70,4 +70,17 @@ def _predict() -> tuple[type[Section], Callable[..., int]]:
     return PredictSettings, predict.run
 
 
-_TASKS = {"study": _study, "saliency": _saliency, "probe": _probe, "predict": _predict}
+def _label() -> tuple[type[Section], Callable[..., int]]:
+    from dermjax.labelling import choose
+    from dermjax.labelling.settings import LabelSettings
+
+    return LabelSettings, choose.run
+
+
+_TASKS = {
+    "study": _study,
+    "saliency": _saliency,
+    "probe": _probe,
+    "predict": _predict,
+    "label": _label,
+}

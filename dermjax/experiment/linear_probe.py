@@ -4,37 +4,31 @@ import dataclasses
 import json
 
 import numpy as np
-from etils import epath
 
-from dermjax import models, stores
-from dermjax.experiment import networks
+from dermjax import stores
 from dermjax.experiment.dataset import Dataset, as_recorded, prepare
-from dermjax.experiment.predictor import Predictor
+from dermjax.experiment.encoder_features import Encoder, features_of_all
 from dermjax.experiment.probe_settings import ProbeSettings
 from dermjax.experiment.summary import probe_summary
-from dermjax.experiment.trained_networks import restore
-from dermjax.runs.files import read_arrays, write_arrays, write_text
+from dermjax.runs.files import write_text
 from dermjax.runs.json_numbers import or_none
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
-from dermjax.runs.run_folder import RunFolder, features_of
+from dermjax.runs.run_folder import RunFolder
 from dermjax.settings import RunSettings
 from dermjax.statistics import measures, probe
-from dermjax.training import compile_cache, parallel, processes
+from dermjax.training import compile_cache, processes
 from dermjax.training.writer import Writer
 
 
 @dataclasses.dataclass(frozen=True)
 class _Probed:
-    """What is probed, and where the probe writes."""
+    """What is probed."""
 
     settings: ProbeSettings
-    run: RunFolder
     trained: RunSettings  # the run's, with the labelled subset that is asked for
     dataset: Dataset
     encoder: str  # pretrain, start or finetune
-    folder: RunFolder
-    writer: Writer
 
 
 def run(settings: ProbeSettings, workdir: str = "") -> int:
@@ -58,8 +52,9 @@ def run(settings: ProbeSettings, workdir: str = "") -> int:
     with exclusive(folder.path, writer, wait=False):
         dataset = as_recorded(prepare(trained, writer), source, labelled=data == own.data)
         _check_labels(dataset, data.source)
-        probed = _Probed(settings, source, trained, dataset, encoder, folder, writer)
-        results = _probe(probed, _features(probed))
+        known = Encoder(source, trained, encoder, settings.image_size, settings.batch_size)
+        features = features_of_all(known, dataset, folder, writer)
+        results = _probe(_Probed(settings, trained, dataset, encoder), features)
         path = folder.probe(encoder, data.alpha, data.trial, balanced=settings.balanced)
         write_text(path, json.dumps(results, indent=2) + "\n")
     writer.say("\n" + probe_summary(results, str(path)))
@@ -82,54 +77,6 @@ def _check_labels(dataset: Dataset, source: str) -> None:
                 f"a probe needs labelled images in the {split} set, but {source} has none there: "
                 "each class needs three patients"
             )
-
-
-def _features(probed: _Probed) -> np.ndarray:
-    """`[rows, F]` float32 of every image of the data set; read where they were written before."""
-    trained, dataset, encoder = probed.trained, probed.dataset, probed.encoder
-    size = probed.settings.image_size or _trained_size(trained, encoder)
-    path = probed.folder.encoder_features(encoder)
-    mark = {"data": dataset.fingerprint, "image_size": size, "run": str(probed.run)}
-    if (found := _read_features(path, json.dumps(mark), dataset)) is not None:
-        probed.writer.say(f"features: {len(found)} images, read from {path}")
-        return found
-    devices, beginning = parallel.all_devices(), networks.begin(trained, probed.writer)
-    predictor = Predictor(
-        networks.make_encoder(trained, devices),
-        dataset,
-        devices,
-        beginning.preprocessing,
-        image_size=size,
-        batch_size=probed.settings.batch_size,
-    )
-    if encoder == "start":
-        model = models.create(trained.model.name, num_classes=0)
-        variables = beginning.encoder or models.initialize(model, trained.seed)
-    else:
-        variables, _ = restore(trained, probed.run, encoder)
-    rows = np.arange(len(dataset.labels))
-    features = predictor(variables, rows)
-    known = {name: dataset.frame[name].to_numpy(str) for name in ("label", "patient")}
-    known |= {"split": dataset.split.astype(str), "mark": np.array(json.dumps(mark))}
-    write_arrays(path, features=features, id=dataset.names(rows), **known)
-    shape = f"{features.shape[0]} images x {features.shape[1]}"
-    probed.writer.say(f"features: {shape}, written to {path}")
-    return features
-
-
-def _read_features(path: epath.Path, mark: str, dataset: Dataset) -> np.ndarray | None:
-    """`[rows, F]` of the images by their names; None where they are not there, or not of all."""
-    arrays = read_arrays(path)
-    if arrays is None or str(arrays.get("mark")) != mark:
-        return None
-    return features_of(arrays, dataset.frame["name"].tolist())
-
-
-def _trained_size(trained: RunSettings, encoder: str) -> int:
-    """px the encoder was trained at; of weights from elsewhere, what the run gives them."""
-    if encoder == "pretrain" or trained.finetune is None:
-        return trained.pretraining.image_size
-    return trained.finetune.image_size
 
 
 def _probe(probed: _Probed, features: np.ndarray) -> dict:

@@ -2,10 +2,10 @@
 
 import dataclasses
 
+from dermjax.experiment.encoder_features import ENCODERS, encoder_of
 from dermjax.settings import DataSettings, RunSettings
 from dermjax.settings.section import Section
 
-_ENCODERS = ("auto", "pretrain", "start", "finetune")
 _SELECT = ("macro_sensitivity", "accuracy")
 
 
@@ -25,7 +25,7 @@ class ProbeSettings(Section):
     select: str
 
     def __post_init__(self):
-        self.check_choice("encoder", _ENCODERS)
+        self.check_choice("encoder", ENCODERS)
         self.check_choice("select", _SELECT)
         if not self.run:
             raise ValueError("which run? name its folder, as in configs/probe.py:run=runs/mine")
@@ -49,11 +49,4 @@ class ProbeSettings(Section):
         Raises:
           ValueError: the run has no such encoder.
         """
-        if self.encoder == "auto":
-            return "pretrain" if trained.kind.pretrains else "start"
-        if self.encoder == "pretrain" and not trained.kind.pretrains:
-            raise ValueError(
-                f"a run of strategy {trained.strategy} has no pretrained encoder; take "
-                "encoder=start"
-            )
-        return self.encoder
+        return encoder_of(self.encoder, trained)
