@@ -1,6 +1,7 @@
 """Frozen features of all images of a run by one of its encoders, kept in a file.
 
-They are features of photographs: of a table that has more labels since they are read again.
+They are features of photographs, whatever a table calls them and says of them: of a table with
+more labels they are read again, and of one with more photographs only the new ones are computed.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from dermjax.training import parallel
 from dermjax.training.writer import Writer
 
 ENCODERS = ("auto", "pretrain", "start", "finetune")
-_CONTENT = ("name", "content", *BOX, "redact")  # of a row, all that its features depend on
+_CONTENT = ("content", *BOX, "redact")  # of a row, all that its features depend on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,34 +69,42 @@ def encoder_of(name: str, trained: RunSettings) -> str:
 def features_of_all(
     encoder: Encoder, dataset: Dataset, folder: RunFolder, writer: Writer
 ) -> np.ndarray:
-    """`[rows, F]` float32 of every image of the data set; read where they were written before.
+    """`[rows, F]` float32 of every image of the data set.
+
+    Those that were written before are read; the network is asked about the others.
 
     Args:
-      folder: gets the file, where neither it nor the run's own folder has one.
+      folder: gets the file, where neither it nor the run's own folder has all of them.
 
     Raises:
       ValueError: the run has no such encoder, or has not finished it.
     """
     path = folder.encoder_features(encoder.name)
     mark = {"data": dataset.fingerprint, "image_size": encoder.size, "run": str(encoder.run)}
-    images = _images(dataset)
+    digests = _digests(dataset)
     for place in dict.fromkeys((path, encoder.run.encoder_features(encoder.name))):
-        arrays = read_arrays(place)
-        if arrays is None or (found := _known(arrays, mark, images, dataset)) is None:
+        known = _read(read_arrays(place), mark, dataset, digests)
+        missing = np.flatnonzero([one not in known for one in digests])
+        if len(missing) == len(digests):
             continue
-        writer.say(f"features: {len(found)} images, read from {place}")
-        if place == path and str(arrays["mark"]) != json.dumps(mark):  # other labels by now
-            _write(path, found, dataset, mark, images)
-        return found
-    features = _computed(encoder, dataset, writer)
-    _write(path, features, dataset, mark, images)
+        if len(missing):
+            computed = _computed(encoder, dataset, missing, writer)
+            known |= {digests[row]: one for row, one in zip(missing, computed, strict=True)}
+        features = np.stack([known[one] for one in digests])
+        if len(missing) or (place == path and not _is_of(read_arrays(place), mark)):
+            _write(path, features, dataset, mark, digests)
+        more = f", {len(missing)} of them new" if len(missing) else ""
+        writer.say(f"features: {len(features)} images, read from {place}{more}")
+        return features
+    features = _computed(encoder, dataset, np.arange(len(digests)), writer)
+    _write(path, features, dataset, mark, digests)
     shape = f"{features.shape[0]} images x {features.shape[1]}"
     writer.say(f"features: {shape}, written to {path}")
     return features
 
 
-def _computed(encoder: Encoder, dataset: Dataset, writer: Writer) -> np.ndarray:
-    """`[rows, F]`, by the network."""
+def _computed(encoder: Encoder, dataset: Dataset, rows: np.ndarray, writer: Writer) -> np.ndarray:
+    """`[len(rows), F]`, by the network."""
     trained = encoder.trained
     devices, beginning = parallel.all_devices(), networks.begin(trained, writer)
     predictor = Predictor(
@@ -111,36 +120,43 @@ def _computed(encoder: Encoder, dataset: Dataset, writer: Writer) -> np.ndarray:
         variables = beginning.encoder or models.initialize(model, trained.seed)
     else:
         variables, _ = restore(trained, encoder.run, encoder.name)
-    return predictor(variables, np.arange(len(dataset.labels)))
+    return predictor(variables, rows)
 
 
 def _write(
-    path: epath.Path, features: np.ndarray, dataset: Dataset, mark: dict, images: str
+    path: epath.Path, features: np.ndarray, dataset: Dataset, mark: dict, digests: list[str]
 ) -> None:
     """The features with what is known of their images."""
     known = {name: dataset.frame[name].to_numpy(str) for name in ("label", "patient")}
     known |= {"split": dataset.split.astype(str), "mark": np.array(json.dumps(mark))}
     names = dataset.names(np.arange(len(features)))
-    write_arrays(path, features=features, id=names, images=np.array(images), **known)
+    write_arrays(path, features=features, id=names, digest=np.array(digests), **known)
 
 
-def _known(
-    arrays: dict[str, np.ndarray], mark: dict, images: str, dataset: Dataset
-) -> np.ndarray | None:
-    """`[rows, F]` of a file by the images' names; None where it is not of all these images."""
-    if "mark" not in arrays:
-        return None
-    written = json.loads(str(arrays["mark"]))
-    same = images and str(arrays.get("images", "")) == images
-    if written != (mark | {"data": written.get("data")} if same else mark):
-        return None
-    return features_of(arrays, dataset.frame["name"].tolist())
+def _read(
+    arrays: dict[str, np.ndarray] | None, mark: dict, dataset: Dataset, digests: list[str]
+) -> dict[str, np.ndarray]:
+    """Features `[F]` of a file by their images' digests; none where it is of another encoder."""
+    if arrays is None or "mark" not in arrays:
+        return {}
+    if "digest" in arrays:
+        own = json.loads(str(arrays["mark"]))
+        same = own | {"data": mark["data"]} == mark
+        return dict(zip(arrays["digest"].tolist(), arrays["features"], strict=True)) if same else {}
+    # Of an older version, which knew images by their names in one table.
+    found = features_of(arrays, dataset.frame["name"].tolist()) if _is_of(arrays, mark) else None
+    return {} if found is None else dict(zip(digests, found, strict=True))
 
 
-def _images(dataset: Dataset) -> str:
-    """A hash of the images, whatever is known of them; '' where their contents are not known."""
+def _is_of(arrays: dict[str, np.ndarray] | None, mark: dict) -> bool:
+    """Whether a file was written for this very table."""
+    return arrays is not None and str(arrays.get("mark")) == json.dumps(mark)
+
+
+def _digests(dataset: Dataset) -> list[str]:
+    """What each image is, whatever its name and its label; its name where nothing else is known."""
     if not set(_CONTENT) <= set(dataset.frame):
-        return ""
+        return [f"{dataset.fingerprint} {name}" for name in dataset.frame["name"]]
     columns = [map(str, dataset.frame[name].tolist()) for name in _CONTENT]
-    lines = sorted("\x1f".join(row) for row in zip(*columns, strict=True))
-    return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]
+    lines = ("\x1f".join(row) for row in zip(*columns, strict=True))
+    return [hashlib.sha256(line.encode(errors="replace")).hexdigest()[:24] for line in lines]

@@ -64,7 +64,9 @@ def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writ
         per_patient=settings.per_patient,
         seed=settings.seed,
     )
-    next_batch.check_free(directory, question, source.dataset.frame)
+    manifest = source.dataset.manifest  # with what has been found to be no lesion
+    frame = source.dataset.frame if manifest is None else manifest.frame
+    next_batch.check_free(directory, question, frame)
     askable = int(candidates.pool.askable.sum())
     writer.say(f"method: {method}, {why}; choosing {settings.count:,} of {askable:,} photographs")
     chosen = METHODS[method](candidates.pool, settings.count, settings.seed)

@@ -106,8 +106,8 @@ def test_a_batch_is_filled_in_merged_and_followed_by_another(clinic, tmp_path, c
     """The whole way round: nobody is asked again, the photographs' features are not made again."""
     first = chosen(clinic / "run", tmp_path, ",count=6")
     names = first["image"].tolist()
-    labels = [name.split("/")[1].split("-")[0] for name in names[:4]] + ["a new class", ""]
-    filled = first.assign(label=labels, verdict=[""] * 5 + ["cannot tell"])
+    labels = [name.split("/")[1].split("-")[0] for name in names[:3]] + ["a new class", "", ""]
+    filled = first.assign(label=labels, verdict=[""] * 4 + ["cannot tell", "not a lesion"])
     filled.to_csv(tmp_path / "filled.csv", index=False, sep=";")
     newer = clinic / "newer.csv"
     merging = [f"--labels={tmp_path / 'filled.csv'}", f"--out={newer}", "--new-classes"]
@@ -116,7 +116,7 @@ def test_a_batch_is_filled_in_merged_and_followed_by_another(clinic, tmp_path, c
     second = chosen(clinic / "run", tmp_path, f",count=24,data={newer},per_patient=2")
     told = capsys.readouterr().out
     assert not set(second["image"]) & set(names) and len(second) == 18
-    assert "features: 54 images, read from" in told
+    assert "features: 53 images, read from" in told and "of them new" not in told
     assert "18 of 18 unlabelled" in told and "24 were asked for, and there are no more" in told
     assert "1 looked at already, without a label (column verdict)" in told
     assert "a new class" in (tmp_path / "label" / "label.html").read_text()
@@ -136,6 +136,22 @@ def test_a_newer_table_elsewhere_is_known_by_its_photographs(clinic, tmp_path, c
     places = [os.path.normpath(tmp_path / name) for name in second["image"]]
     assert places == [str(clinic / name) for name in first["image"]]
     assert "features: 54 images, read from" in capsys.readouterr().out
+
+
+def test_of_more_photographs_the_new_ones_are_computed(clinic, tmp_path, capsys):
+    chosen(clinic / "run", tmp_path, ",count=5")
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(image).save(clinic / "photos" / "new.png")
+    newer = clinic / "more.csv"
+    table = pd.read_csv(clinic / "photos.csv", dtype=str)
+    table.loc[len(table)] = {"image": "photos/new.png", "patient": "someone new"}
+    table.to_csv(newer, index=False)
+    shutil.rmtree(tmp_path / "label")
+    capsys.readouterr()
+    chosen(clinic / "run", tmp_path, f",count=60,data={newer},per_patient=9")
+    assert "features: 55 images, read from" in (told := capsys.readouterr().out)
+    assert "1 of them new" in told
+    newer.unlink(), (clinic / "photos" / "new.png").unlink()
 
 
 def test_a_newer_table_of_other_photographs_is_refused(clinic, tmp_path):

@@ -202,6 +202,7 @@ def test_the_page_says_that_nothing_beats_chance_and_that_it_could_not_have_seen
     assert "72 % of the labelled" in simulation_page.warnings(results)[1]
 
 
+@pytest.mark.slow
 def test_a_killed_simulation_goes_on_where_it_stopped(base, tmp_path, monkeypatch, capsys):
     """On the clinic's own labels, all of which are hidden first."""
     whole, calls = tmp_path / "whole", []
