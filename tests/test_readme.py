@@ -66,6 +66,12 @@ def folder(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     write_clinic(folder / "clinic")
     write_clinic(folder / "FOLDER")
+    table = (folder / "clinic" / "photos.csv").read_text()
+    header, first, *rest = table.splitlines()
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    (folder / "labels.csv").write_text(f"image,label\n{row['image']},{row['label']}\n")
+    blank = first.replace(f",{row['label']},", ",,")
+    (folder / "clinic" / "photos.csv").write_text("\n".join([header, blank, *rest, ""]))
     for image in (folder / "FOLDER" / "photos").iterdir():  # a folder per class
         place = folder / "FOLDER" / image.name.partition("-")[0]
         place.mkdir(exist_ok=True)
@@ -103,7 +109,7 @@ def test_every_training_command_is_understood(number, checked):
 
 OTHERS = {
     "dermjax.data.audit": ["audit/audit.html"],
-    "dermjax.data.manifest": ["photos.csv"],
+    "dermjax.data.manifest": ["photos.csv", "clinic/photos2.csv"],
     "dermjax.export": ["exported/card.md", "mine.onnx", "mine.safetensors"],
 }
 

@@ -68,7 +68,7 @@ class BatchNorm(nn.Module):
         if not train or self.is_initializing():
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             around = running_mean.value
-            return jax.tree.map(lambda one: self._scaled(one, around, factor, bias), x)
+            return jax.tree.map(lambda one: _scaled(one, around, factor, bias, self.dtype), x)
 
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         local_groups, span = _split_groups(self.groups, devices, self.parts, batch)
@@ -88,10 +88,11 @@ class BatchNorm(nn.Module):
             running_var.value = kept * running_var.value + new * unbiased
         factor = scale * lax.rsqrt(var + self.epsilon)
         around, factor = _spread(mean, arrays[0]), _spread(factor, arrays[0])
-        return jax.tree.map(lambda one: self._scaled(one, around, factor, bias), x)
+        return jax.tree.map(lambda one: _scaled(one, around, factor, bias, self.dtype), x)
 
-    def _scaled(self, x, mean, factor, bias):
-        return ((x.astype(accumulator(x)) - mean) * factor + bias).astype(self.dtype)
+
+def _scaled(x, mean, factor, bias, dtype):
+    return ((x.astype(accumulator(x)) - mean) * factor + bias).astype(dtype)
 
 
 def _split_groups(groups: int, devices: int, parts: int, batch: int) -> tuple[int, int]:

@@ -78,6 +78,8 @@ _CPU = {
     "pretrain.save_every": 500,
     "pretrain.report_every": 100,
     "finetune.sampling": "balanced",
+    "pretrain.batch_size": 128,
+    "pretrain.bn_groups": 4,
 }
 # Of ten settings of learning rate, encoder's rate and sampling those with the highest macro
 # sensitivity of each split's own validation images, mean of SS and FS and of two trials

@@ -128,10 +128,15 @@ def test_rows_that_are_there_are_not_compiled_again(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.skipif(bool(_tpu_rows.missing()), reason=_tpu_rows.missing())
-def test_a_tiny_network_compiles_for_four_chips(tmp_path):
-    """As a user runs it: the real compiler, the real step, and what it sends between chips."""
+def test_a_tiny_network_compiles_for_two_machines(tmp_path):
+    """As a user runs it: the real compiler, the real step, and what it sends between chips.
+
+    Eight chips are those of two machines, each with a process of its own: a slice v4-16.
+    """
+    devices = _tpu_rows.slice_of("v4", 8).mesh.devices.flat
+    assert {device.process_index for device in devices} == {0, 1}
     out = tmp_path / "tpu.jsonl"
-    options = ["--rows=finetune-v5e-4", "--model=efficientnet_tiny", "--size=32", f"--out={out}"]
+    options = ["--rows=finetune-v4-8", "--model=efficientnet_tiny", "--size=32", f"--out={out}"]
     done = subprocess.run(
         [sys.executable, tpu.__file__, *options], capture_output=True, text=True, timeout=900
     )
@@ -140,4 +145,4 @@ def test_a_tiny_network_compiles_for_four_chips(tmp_path):
     assert "error" not in found and found["cycles"] > 0 and found["traffic"] > 0
     assert found["bytes"]["temp"] > 0 and found["unknown_loops"] == 0
     assert set(found["collectives"]) & {"all_gather", "all_reduce"}
-    assert "== finetune-v5e-4: 32 images on 4 v5e ==" in done.stdout
+    assert "== finetune-v4-8: 32 images on 8 v4 ==" in done.stdout
