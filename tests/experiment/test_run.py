@@ -194,6 +194,7 @@ def test_another_alpha_and_trial_share_the_pretraining(base, capsys):
     assert sum(x["stage"] == "pretrain" for x in read_lines(second / "metrics.jsonl")) == 3
 
 
+@pytest.mark.slow
 def test_a_pretraining_whose_last_checkpoint_is_damaged_is_finished_again(base, capsys):
     name = next((base / "runs").glob("pretrain-*")).name
     torn = base / "damaged" / name
@@ -372,6 +373,7 @@ def test_pretraining_can_start_from_weights(base, capsys):
     assert results["pretraining"] and results["strategy"] == "SS"
 
 
+@pytest.mark.slow
 def test_weights_that_changed_under_a_run_are_noticed(base):
     folder, path = base / "runs" / "changed", write_weights(base, seed=11)
     config = config_of(base, "IN", init__weights=str(path))

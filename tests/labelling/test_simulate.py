@@ -61,6 +61,7 @@ def test_all_methods_of_a_seed_begin_with_the_same_labels_and_ask_nobody_twice()
     assert (arms["random"][0].chosen != arms["random"][1].chosen).any()
 
 
+@pytest.mark.slow
 def test_what_is_measured_on_chooses_nothing():
     """Other validation labels: every method asks about the same photographs."""
     one = rehearsed(cs=(1e-3, 1e-1))

@@ -78,6 +78,7 @@ def run(devices, steps=3, dtype=jnp.float32):
     return jax.device_get(state), jax.device_get(metrics), predict(state.variables, batch)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_and_float32_is_kept():
     """As on GPU and TPU: half precision inside, parameters and statistics float32, same course."""
     full, half = run(1), run(1, dtype=jnp.bfloat16)
