@@ -109,11 +109,13 @@ def main() -> int:
     parser.add_argument("--photographs", type=int, default=50_000)
     parser.add_argument("--features", type=int, default=1792)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--methods", default="+".join(METHODS))
+    parser.add_argument("--methods", default="+".join(METHODS), help="with + between them")
     parser.add_argument("--library", action="store_true")
     parser.add_argument("--null", type=int, default=0, help="repetitions; nothing else is done")
     parser.add_argument("--one", default="", help="internal: measure one method here")
     given = parser.parse_args()
+    if strange := sorted(set(given.methods.split("+")) - set(METHODS)):
+        parser.error(f"--methods: {', '.join(strange)}; there are {'+'.join(METHODS)}")
     if given.one:
         measure(given.one, given.photographs, given.features, given.count)
         return 0
