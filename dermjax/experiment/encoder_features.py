@@ -83,7 +83,8 @@ def features_of_all(
     mark = {"data": dataset.fingerprint, "image_size": encoder.size, "run": str(encoder.run)}
     digests = _digests(dataset)
     for place in dict.fromkeys((path, encoder.run.encoder_features(encoder.name))):
-        known = _read(read_arrays(place), mark, dataset, digests)
+        arrays = read_arrays(place)
+        known = _read(arrays, mark, dataset, digests)
         missing = np.flatnonzero([one not in known for one in digests])
         if len(missing) == len(digests):
             continue
@@ -91,7 +92,7 @@ def features_of_all(
             computed = _computed(encoder, dataset, missing, writer)
             known |= {digests[row]: one for row, one in zip(missing, computed, strict=True)}
         features = np.stack([known[one] for one in digests])
-        if len(missing) or (place == path and not _is_of(read_arrays(place), mark)):
+        if len(missing) or (place == path and not _is_of(arrays, mark)):
             _write(path, features, dataset, mark, digests)
         more = f", {len(missing)} of them new" if len(missing) else ""
         writer.say(f"features: {len(features)} images, read from {place}{more}")

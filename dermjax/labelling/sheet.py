@@ -8,13 +8,12 @@ import pandas as pd
 from dermjax.data import images, redactions
 from dermjax.data.manifest import BOX
 from dermjax.labelling.candidates import Candidates
-from dermjax.labelling.page import Candidate, Neighbour
+from dermjax.labelling.page import SIDE, Candidate, Neighbour
 from dermjax.labelling.pool import Choice
 from dermjax.labelling.source import Source
 from dermjax.report import figures
 from dermjax.training.writer import Writer
 
-_SIDE = 1024  # px of a photograph, at most
 _SMALL = 240  # px of a neighbour
 _NEIGHBOURS = 5
 
@@ -40,7 +39,7 @@ def _shown(
     """One photograph, upright, its redactions blacked out."""
     row = source.dataset.frame.iloc[candidates.rows[choice.row]]
     black = redactions.parse(row["redact"])
-    pixels = np.asarray(images.read_crop(row["path"], None, _SIDE, black))
+    pixels = np.asarray(images.read_crop(row["path"], None, SIDE, black))
     box, seen = _boxes(row, pixels)
     return Candidate(
         name=row["name"],
