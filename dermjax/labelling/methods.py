@@ -29,7 +29,7 @@ def handover(pool: Pool, count: int, seed: int) -> list[Choice]:
 
 def has_few(pool: Pool) -> bool:
     """Whether the labels are too few to ask a classifier what it is unsure of."""
-    return pool.known_classes < 2 or pool.labelled.sum() < FEW * pool.known_classes
+    return pool.known_classes < 2 or int(pool.labelled.sum()) < FEW * pool.known_classes
 
 
 METHODS: Mapping[str, Method] = {
