@@ -9,10 +9,12 @@ The first writes `label/next.csv`, to be filled in, and `label/label.html`, to l
 both into the run's folder, or that of --workdir. A pretraining alone (`task=pretrain`) will do: no
 label is needed, but the page then needs the classes by name. `data=` names a newer table of the
 same photographs, with the labels that were given since; who is in the run's validation or test set
-is never asked about. The second hides the labels of the training images, asks for them by every
-method, and writes what each would have gained over random choice on the validation patients:
-`label/simulation.json` and `.html`. It may be killed and continued, and more seeds are added to
-those there are. The test set is not touched.
+is never asked about. `trial=simulate` hides the labels of the training images, asks for them by
+every method, and writes what each would have gained over random choice on the validation patients:
+`label/simulation.json` and `.html`, or `simulation_finetune.json` and `.html`. It may be killed and
+continued, and more seeds are added to those there are. With `classifier=finetune` the network
+itself learns from the labels, not a logistic regression on its frozen features. The test set is not
+touched.
 """
 
 from ml_collections import ConfigDict
@@ -30,6 +32,10 @@ _ARGUMENTS = {
     # the best of those that the simulation found better than random; random where it found none;
     # handover where there was no simulation
     "method": "auto",
+    # What learns from the labels, and says what is uncertain. probe: a logistic regression on the
+    # features; finetune: the network, trained as the run's own classifier is. Of a simulation each
+    # is another one, and that of finetune trains seeds x methods x rounds networks.
+    "classifier": "probe",
     "per_patient": 1,  # photographs of one patient in a batch
     "seed": 0,  # of the choice, and the first of a simulation
     "start": 50,  # simulation: labels before the first choice, drawn at random by patient
@@ -45,6 +51,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
       ValueError: an argument that is not known or has the wrong type.
     """
     config = ConfigDict({"task": "label", **common.parse_argument(argument, _ARGUMENTS)})
+    config.finetune_steps = 0  # of classifier=finetune; 0: the run's own
     config.shown = 200  # photographs on the page at most; next.csv has all
     config.image_size = 0  # px; 0: what the encoder was trained at
     config.batch_size = 64  # images

@@ -7,6 +7,7 @@ more labels they are read again, and of one with more photographs only the new o
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -45,6 +46,19 @@ class Encoder:
         if self.name == "pretrain" or self.trained.finetune is None:
             return self.trained.pretraining.image_size
         return self.trained.finetune.image_size
+
+    def variables(self, beginning: networks.Beginning) -> dict[str, Any] | None:
+        """`{'params', 'batch_stats'}`; None where it starts from random weights.
+
+        Args:
+          beginning: What the run's first stage starts from.
+
+        Raises:
+          ValueError: the run has no such encoder, or has not finished it.
+        """
+        if self.name == "start":
+            return beginning.encoder
+        return restore(self.trained, self.run, self.name)[0]
 
 
 def encoder_of(name: str, trained: RunSettings) -> str:
@@ -116,11 +130,10 @@ def _computed(encoder: Encoder, dataset: Dataset, rows: np.ndarray, writer: Writ
         image_size=encoder.size,
         batch_size=encoder.batch_size,
     )
-    if encoder.name == "start":
+    variables = encoder.variables(beginning)
+    if variables is None:
         model = models.create(trained.model.name, num_classes=0)
-        variables = beginning.encoder or models.initialize(model, trained.seed)
-    else:
-        variables, _ = restore(trained, encoder.run, encoder.name)
+        variables = models.initialize(model, trained.seed)
     return predictor(variables, rows)
 
 

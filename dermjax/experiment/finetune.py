@@ -21,11 +21,14 @@ from dermjax.training.checkpoint import Checkpoints, restore_subtree
 STAGE = "finetune"
 
 
-def finetune(run: RunContext, encoder: dict[str, Any] | None) -> tuple[dict[str, Any], int, float]:
+def finetune(
+    run: RunContext, encoder: dict[str, Any] | None, *, blind: bool = False
+) -> tuple[dict[str, Any], int, float]:
     """Trains the classifier and selects a checkpoint on validation.
 
     Args:
       encoder: `{'params', 'batch_stats'}` to start from; None for random weights.
+      blind: No validation image is looked at: the network after the last step is taken.
 
     Returns:
       The selected network's variables, its step, and the stage's seconds.
@@ -46,7 +49,7 @@ def finetune(run: RunContext, encoder: dict[str, Any] | None) -> tuple[dict[str,
     encoder_rate = 1.0 if encoder is None else stage.encoder_rate
     schedule, adamw = _optimizer(stage, model.CLASSIFIER, encoder_rate)
     folder = run.folder.checkpoints(STAGE)
-    with Checkpoints(folder, scored=True) as checkpoints:
+    with Checkpoints(folder, scored=not blind) as checkpoints:
         training = loop.Training(
             train_step=_train_step(run, model, adamw),
             batches=_batches(run, seed),
@@ -55,14 +58,14 @@ def finetune(run: RunContext, encoder: dict[str, Any] | None) -> tuple[dict[str,
             metrics_file=run.folder.metrics(),
             writer=run.writer,
             abstract=run.devices.abstract,
-            evaluate=_validation(run, model),
+            evaluate=None if blind else _validation(run, model),
             host_scalars=lambda step: {"learning_rate": float(schedule(step - 1))},
         )
         state = run.devices.replicate(classify.create_state(variables, adamw, seed=seed))
         state, seconds = training.run(state)
-        best_step = checkpoints.best_step
+        step = checkpoints.latest_step if blind else checkpoints.best_step
     target = run.devices.abstract(state.variables)
-    return restore_subtree(folder, best_step, target), best_step, seconds
+    return restore_subtree(folder, step, target), step, seconds
 
 
 def _optimizer(stage: FinetuneSettings, classifier: str, encoder_rate: float):

@@ -1,26 +1,28 @@
 """Which photographs to label next: chosen, written as a table, and shown on a page."""
 
+import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 from etils import epath
 
 from dermjax import stores
 from dermjax.data import identity
 from dermjax.experiment.encoder_features import encoder_of
 from dermjax.labelling import candidates as candidates_of
-from dermjax.labelling import next_batch, page, simulate, simulation_results
+from dermjax.labelling import learners, next_batch, page, simulate, simulation_results
 from dermjax.labelling.candidates import Candidates
-from dermjax.labelling.methods import DEFAULT, METHODS, NEED_LABELS, RANDOM
+from dermjax.labelling.methods import ASK_CLASSIFIER, DEFAULT, METHODS, NEED_LABELS, RANDOM
 from dermjax.labelling.next_batch import Question
 from dermjax.labelling.pool import Choice
-from dermjax.labelling.settings import AUTO, SIMULATE, LabelSettings
+from dermjax.labelling.settings import AUTO, FINETUNE, SIMULATE, LabelSettings
 from dermjax.labelling.sheet import shown
 from dermjax.labelling.source import Source, load
 from dermjax.runs.files import write_text
 from dermjax.runs.locations import cache_dir
 from dermjax.runs.lock import exclusive
 from dermjax.runs.run_folder import RunFolder
-from dermjax.training import compile_cache, processes
+from dermjax.training import compile_cache, processes, stop
 from dermjax.training.writer import Writer
 
 FOLDER, PAGE = "label", "label.html"
@@ -46,9 +48,13 @@ def run(settings: LabelSettings, workdir: str = "") -> int:
     with exclusive(folder.path, writer, wait=False):
         source = load(settings, folder, writer)
         directory = folder.path / FOLDER
-        if settings.trial == SIMULATE:
-            return simulate.run(settings, source, directory, writer)
-        return _choose(settings, source, directory, writer)
+        try:
+            if settings.trial == SIMULATE:
+                return simulate.run(settings, source, directory, writer)
+            return _choose(settings, source, directory, writer)
+        except stop.Interrupted as why:
+            writer.say(f"{why}; the same command continues it")
+            return 0
 
 
 def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writer: Writer) -> int:
@@ -60,6 +66,7 @@ def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writ
         data=source.dataset.fingerprint,
         encoder=source.encoder,
         method=method,
+        classifier=settings.classifier,
         count=settings.count,
         per_patient=settings.per_patient,
         seed=settings.seed,
@@ -69,9 +76,15 @@ def _choose(settings: LabelSettings, source: Source, directory: epath.Path, writ
     next_batch.check_free(directory, question, frame)
     askable = int(candidates.pool.askable.sum())
     writer.say(f"method: {method}, {why}; choosing {settings.count:,} of {askable:,} photographs")
-    chosen = METHODS[method](candidates.pool, settings.count, settings.seed)
+    learner = learners.make(
+        settings, source, candidates, np.array([], int), directory=directory, writer=writer
+    )
+    pool = dataclasses.replace(candidates.pool, learner=learner)
+    chosen = METHODS[method](pool, settings.count, settings.seed)
     facts = _facts(settings, source, candidates, chosen)
     facts.insert(1, ("method", f"{method}, {why}"))
+    if settings.classifier == FINETUNE and method in ASK_CLASSIFIER:
+        facts.insert(2, ("classifier", "the network, fine-tuned on the labels so far"))
     batch = next_batch.table(source, candidates, chosen)
     directory.mkdir(parents=True, exist_ok=True)
     written = [str(directory / PAGE)]
@@ -112,7 +125,9 @@ def _method(
     if settings.method != AUTO:
         method, why = settings.method, "as asked for"
     else:
-        method, why = simulation_results.supported(directory, source.encoder, DEFAULT)
+        method, why = simulation_results.supported(
+            directory, settings.classifier, source.encoder, DEFAULT
+        )
     classes = candidates.pool.known_classes
     if method in NEED_LABELS and classes < 2:
         raise ValueError(

@@ -43,10 +43,6 @@ class Classifier:
             return np.ones((len(features), 1))
         return self.regression.predict_proba(self.scaling.transform(features))
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """The likeliest class of each, `[M]` int."""
-        return self.classes[self.probabilities(features).argmax(1)]
-
 
 def fit(
     features: np.ndarray, labels: np.ndarray, patients: np.ndarray, cs: Sequence[float] = CS

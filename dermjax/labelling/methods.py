@@ -41,3 +41,4 @@ METHODS: Mapping[str, Method] = {
     DEFAULT: handover,
 }
 NEED_LABELS = ("margin", "entropy")
+ASK_CLASSIFIER = (*NEED_LABELS, DEFAULT)

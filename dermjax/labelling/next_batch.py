@@ -12,6 +12,7 @@ from dermjax.data.manifest import BOX, KNOWN, OURS, read_table
 from dermjax.data.problems import ManifestError
 from dermjax.labelling.candidates import Candidates
 from dermjax.labelling.pool import Choice
+from dermjax.labelling.settings import PROBE
 from dermjax.labelling.source import Source
 from dermjax.runs.files import write_text
 
@@ -31,6 +32,7 @@ class Question:
     count: int
     per_patient: int
     seed: int
+    classifier: str = PROBE
 
 
 def table(source: Source, candidates: Candidates, chosen: Sequence[Choice]) -> pd.DataFrame:
@@ -77,8 +79,8 @@ def check_free(folder: epath.Path, question: Question, known: pd.DataFrame) -> N
     if batch is None or (filled := int(_is_answered(batch).sum())):
         rows = "" if batch is None else f" in {filled} rows"
         raise ValueError(f"{path} has answers{rows}, which would be lost: {remedy}")
-    same = asked.exists() and json.loads(asked.read_text()) == dataclasses.asdict(question)
-    if not same:
+    before = {"classifier": PROBE} | json.loads(asked.read_text()) if asked.exists() else None
+    if before != dataclasses.asdict(question):
         raise ValueError(
             f"{path} is another batch, which somebody may be labelling on its page: {remedy}"
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dermjax.labelling import classifier
+from dermjax.labelling.learner import Learned, Learner, Probe
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Pool:
       per_patient: how many of one patient a batch may hold.
       once: arrays `[N]` int such as lesions and near duplicates: a batch holds one of a number at
         most; -1 belongs to none.
-      cs: inverse strengths of the penalty that the classifier may choose from.
+      learner: what learns from the labels; None: the linear probe of these features.
     """
 
     features: np.ndarray
@@ -33,7 +33,7 @@ class Pool:
     patients: np.ndarray
     per_patient: int = 1
     once: tuple[np.ndarray, ...] = ()
-    cs: tuple[float, ...] = classifier.CS
+    learner: Learner | None = None
 
     def __post_init__(self):
         sizes = {len(one) for one in (self.labels, self.askable, self.patients, *self.once)}
@@ -55,15 +55,14 @@ class Pool:
         return len(np.unique(self.labels[self.labelled]))
 
     @functools.cached_property
-    def fitted(self) -> classifier.Classifier:
-        """The probe of the labels that are known, fitted once.
+    def learned(self) -> Learned:
+        """The classifier of the labels that are known, trained once.
 
         Raises:
           ValueError: there is no label.
         """
-        known = self.labelled
-        features, labels = self.features[known], self.labels[known]
-        return classifier.fit(features, labels, self.patients[known], self.cs)
+        learner = self.learner or Probe(self.features, self.patients, self.features[:0])
+        return learner.fit(self.labels)
 
     def labelled_too(self, rows: np.ndarray, labels: np.ndarray) -> "Pool":
         """The pool after an answer: `rows` are labelled `labels` and no longer asked about."""

@@ -6,16 +6,19 @@ Letters: N training images, V validation images, R rounds, S seeds.
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
 from dermjax.labelling import candidates, random_draw
+from dermjax.labelling.candidates import Candidates
+from dermjax.labelling.learner import Learner, predicted
 from dermjax.labelling.methods import Method
 from dermjax.labelling.pool import Pool, Quota
 from dermjax.labelling.settings import LabelSettings
 from dermjax.labelling.source import Source
 
-_FORM = 1  # of an arm; another one when something changes what it finds
+_FORM = 2  # of an arm; another one when something changes what it finds
 _SEEDS_APART = 1000  # the rounds of one seed have numbers of their own
 
 
@@ -25,15 +28,15 @@ class Rehearsal:
 
     Attributes:
       pool: N training images, their labels hidden.
+      learner: what learns from the labels that were asked for; it knows the validation images.
       truth: `[N]` int, the labels.
-      features: `[V, F]` of the validation images, unit L2 norm.
-      labels: `[V]` int.
+      labels: `[V]` int, of the validation images.
       patients: `[V]` int in [0, G).
     """
 
     pool: Pool
+    learner: Learner
     truth: np.ndarray
-    features: np.ndarray
     labels: np.ndarray
     patients: np.ndarray
     classes: tuple[str, ...]
@@ -49,10 +52,10 @@ class Rehearsal:
     def key(self) -> str:
         """Names what an arm depends on beside its method and seed."""
         found = hashlib.sha256(
-            f"{_FORM} {self.counts} {self.pool.per_patient} {self.pool.cs}".encode()
+            f"{_FORM} {self.counts} {self.pool.per_patient} {self.learner.key()}".encode()
         )
         arrays = (self.pool.features, self.truth, self.pool.patients, *self.pool.once)
-        for array in (*arrays, self.features, self.labels):
+        for array in (*arrays, self.labels):
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()[:16]
 
@@ -62,7 +65,7 @@ class Arm:
     """What one method did from one seed.
 
     Attributes:
-      predicted: `[R + 1, V]` int, what the probe says of the validation images after each round.
+      predicted: `[R + 1, V]` int, what is learnt to say of the validation images, round by round.
       chosen: `[R, count]` int, rows of the pool.
     """
 
@@ -70,8 +73,14 @@ class Arm:
     chosen: np.ndarray
 
 
-def prepare(settings: LabelSettings, source: Source) -> Rehearsal:
+MakeLearner = Callable[[Candidates, np.ndarray], Learner]  # of a pool and validation rows
+
+
+def prepare(settings: LabelSettings, source: Source, make_learner: MakeLearner) -> Rehearsal:
     """The labelled training and validation images of a run; the test set is not looked at.
+
+    Args:
+      make_learner: makes what learns, when there is something to learn from.
 
     Raises:
       ValueError: too few labels, or none to measure on.
@@ -90,8 +99,8 @@ def prepare(settings: LabelSettings, source: Source) -> Rehearsal:
     _check_enough(settings, known.pool)
     return Rehearsal(
         pool=known.pool,
+        learner=make_learner(known, measured),
         truth=truth,
-        features=source.features[measured],
         labels=dataset.labels[measured].astype(int),
         patients=candidates.numbers(dataset.frame["patient"].iloc[measured]),
         classes=dataset.classes,
@@ -133,7 +142,7 @@ def perform(rehearsal: Rehearsal, method: Method, seed: int) -> Arm:
       ValueError: quotas leave too few photographs for a batch.
     """
     truth, pool = rehearsal.truth, _begun(rehearsal, seed)
-    predicted, chosen = [pool.fitted.predict(rehearsal.features)], []
+    said, chosen = [predicted(pool.learned)], []
     for number in range(_SEEDS_APART * seed + 1, _SEEDS_APART * seed + 1 + rehearsal.rounds):
         batch = method(pool, rehearsal.count, number)
         rows = np.array([one.row for one in batch], int)
@@ -145,15 +154,16 @@ def perform(rehearsal: Rehearsal, method: Method, seed: int) -> Arm:
             )
         pool = pool.labelled_too(rows, truth[rows])
         chosen.append(rows)
-        predicted.append(pool.fitted.predict(rehearsal.features))
-    return Arm(np.stack(predicted), np.stack(chosen))
+        said.append(predicted(pool.learned))
+    return Arm(np.stack(said), np.stack(chosen))
 
 
 @functools.lru_cache(maxsize=1)
 def _begun(rehearsal: Rehearsal, seed: int) -> Pool:
     """The pool with a seed's first labels, and the classifier that all methods begin with."""
-    rows = first_rows(rehearsal.pool, rehearsal.start, _SEEDS_APART * seed)
-    return rehearsal.pool.labelled_too(rows, rehearsal.truth[rows])
+    pool = dataclasses.replace(rehearsal.pool, learner=rehearsal.learner)
+    rows = first_rows(pool, rehearsal.start, _SEEDS_APART * seed)
+    return pool.labelled_too(rows, rehearsal.truth[rows])
 
 
 def first_rows(pool: Pool, start: int, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from dermjax.settings.section import Section
 
 AUTO = "auto"
 SIMULATE = "simulate"
+PROBE, FINETUNE = CLASSIFIERS = ("probe", "finetune")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class LabelSettings(Section):
     count: int
     trial: str  # '' or simulate
     method: str
+    classifier: str  # of CLASSIFIERS
+    finetune_steps: int  # of classifier=finetune; 0: the run's own
     per_patient: int
     seed: int
     start: int
@@ -36,7 +39,13 @@ class LabelSettings(Section):
             raise ValueError("which run? name its folder, as in configs/label.py:run=runs/mine")
         self.check_choice("encoder", ENCODERS)
         self.check_choice("method", (AUTO, *METHODS))
+        self.check_choice("classifier", CLASSIFIERS)
         self.check("trial", self.trial in ("", SIMULATE), f"{SIMULATE}, or blank")
         self.check_least(1, "count", "per_patient", "rounds", "shown", "batch_size")
         self.check_least(2, "start", "seeds")
-        self.check_least(0, "seed", "image_size")
+        self.check_least(0, "seed", "image_size", "finetune_steps")
+        self.check(
+            "finetune_steps",
+            not self.finetune_steps or self.classifier == FINETUNE,
+            f"0 with classifier={self.classifier}, which takes no steps",
+        )

@@ -1,12 +1,13 @@
 """`trial=simulate`: every method on known labels from many first draws, each kept as it comes."""
 
+import functools
 import json
 from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
 
-from dermjax.labelling import coverage, simulation_page, simulation_results
+from dermjax.labelling import coverage, learners, simulation_page, simulation_results
 from dermjax.labelling.methods import METHODS
 from dermjax.labelling.rehearsal import Arm, Rehearsal, perform, prepare
 from dermjax.labelling.settings import LabelSettings
@@ -16,42 +17,42 @@ from dermjax.training import stop
 from dermjax.training.writer import Writer
 
 _ARMS = "simulation"  # the folder of what is done so far
-_PAGE = "simulation.html"
 
 
 def run(settings: LabelSettings, source: Source, directory: epath.Path, writer: Writer) -> int:
     """Tries the methods, and writes the comparison; returns the process's exit status.
 
     Args:
-      directory: gets `simulation.json` and `simulation.html`, and an arm of each seed and method.
+      directory: gets the comparison as JSON and as a page, and an arm of each seed and method.
 
     Raises:
+      stop.Interrupted: a signal came; what is done is kept.
       ValueError: too few labels, or none to measure on.
     """
-    rehearsal = prepare(settings, source)
+    make = functools.partial(learners.make, settings, source, directory=directory, writer=writer)
+    rehearsal = prepare(settings, source, make)
     names = [*METHODS]
     if len(rehearsal.truth) > coverage.MOST:
         writer.say(f"coverage is left out: it compares {coverage.MOST:,} photographs at most")
         names.remove("coverage")
-    try:
-        with stop.deferred_signals():
-            arms = _all_arms(settings, rehearsal, names, directory / _ARMS, writer)
-    except stop.Interrupted as why:
-        writer.say(f"{why}; the same command continues it")
-        return 0
+    with stop.deferred_signals():
+        arms = _all_arms(settings, rehearsal, names, directory / _ARMS, writer)
     results = {
         "run": str(source.run),
         "encoder": source.encoder,
+        "classifier": settings.classifier,
+        **learners.facts(rehearsal.learner),
         "model": source.trained.model.name,
         "data_fingerprint": source.dataset.fingerprint,
         "without_patient": source.dataset.without_patient,
         "seed": settings.seed,
         **simulation_results.compare(rehearsal, arms),
     }
-    path = directory / simulation_results.NAME
+    name = simulation_results.name_of(settings.classifier)
+    path, page = directory / f"{name}.json", directory / f"{name}.html"
     write_text(path, json.dumps(results, indent=2) + "\n")
-    write_text(directory / _PAGE, simulation_page.render(results))
-    writer.say(f"\n{simulation_results.summary(results)}\n\n{path}\n{directory / _PAGE}")
+    write_text(page, simulation_page.render(results))
+    writer.say(f"\n{simulation_results.summary(results)}\n\n{path}\n{page}")
     return 0
 
 

@@ -142,6 +142,7 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("run", results["run"]),
         ("features", f"{results['encoder']} encoder, {results['model']}"),
+        ("classifier", _classifier(results)),
         (
             "chosen from",
             f"{n['train']:,} labelled training photographs of {n['train_patients']:,} {who}, "
@@ -242,25 +243,49 @@ def _spread(found: Mapping[str, float | None], digits: int) -> str:
     return value if low != low else f"{value} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def _methods(results: Mapping[str, Any]) -> Sequence[str]:
+def _classifier(results: Mapping[str, Any]) -> str:
+    """What learnt from the labels."""
+    if stage := results.get("finetune"):
+        return f"the network, fine-tuned for {stage['steps']:,} steps of {stage['batch_size']:,}"
+    return "logistic regression on the features"
+
+
+def _training(results: Mapping[str, Any]) -> list[str]:
+    """How the classifier learnt, and what it does not tell."""
+    blind = (
+        "the validation photographs chose nothing, they were predicted only. The test set was not "
+        "touched."
+    )
+    if stage := results.get("finetune"):
+        return [
+            "After each batch the network was fine-tuned anew on the labels so far, from the "
+            f"{results['encoder']} encoder, with the run's own settings for {stage['steps']:,} "
+            f"steps of {stage['batch_size']:,} images; the network after the last step counts: "
+            f"{blind} Probabilities are of the classes that had a label by then. typicality and "
+            "coverage choose by the features of the encoder as it was before.",
+        ]
     cs = ", ".join(f"{c:g}" for c in CS)
+    return [
+        "After each batch a logistic regression on the frozen, standardised features was fitted to "
+        f"the labels so far, each class weighing the same. Its C, of {cs}, has the least log loss "
+        f"over three folds of the patients that are labelled: {blind}",
+        "A network that is fine-tuned on the chosen photographs may gain more, or less, than this "
+        "linear probe does (classifier=finetune tries it).",
+    ]
+
+
+def _methods(results: Mapping[str, Any]) -> Sequence[str]:
     return [
         "The labels of the training photographs were hidden. From each seed the same first labels "
         "were drawn for all methods, every patient once before any came again; then each method "
         f"asked for its batches, with {results['per_patient']} photograph"
         f"{'s' if results['per_patient'] > 1 else ''} of a patient and one of a lesion and of near "
         "duplicates in a batch. Random choice has the same bounds.",
-        "After each batch a logistic regression on the frozen, standardised features was fitted to "
-        "the labels so far, each class weighing the same. Its C, of "
-        f"{cs}, has the least log loss over three folds of the patients that are labelled: the "
-        "validation photographs chose nothing, they were predicted only. The test set was not "
-        "touched.",
+        *_training(results),
         "Each method is asked one question: whether its macro sensitivity, averaged over the "
         "rounds, exceeds that of random choice. Seeds are paired by their first labels. Intervals "
         "and p are over seeds and validation patients (Obuchowski & Rockette 1995 for readers and "
         "cases; here seeds and patients); p is adjusted over the methods (Holm 1979).",
         f"handover is typicality (TypiClust) while there are fewer than {FEW} labels for each "
-        "class that is known, then margin, in the order of TCM (Doucet et al. 2024). A network "
-        "that is fine-tuned on the chosen photographs may gain more, or less, than this linear "
-        "probe does.",
+        "class that is known, then margin, in the order of TCM (Doucet et al. 2024).",
     ]

@@ -20,13 +20,13 @@ from etils import epath
 
 from dermjax.labelling.methods import RANDOM
 from dermjax.labelling.rehearsal import Arm, Rehearsal
+from dermjax.labelling.settings import PROBE
 from dermjax.report.numbers import number, p_value, signed, signed_span
 from dermjax.runs.json_numbers import or_none
 from dermjax.statistics import classification, comparison, intervals
 from dermjax.statistics.intervals import Estimate
 from dermjax.statistics.measurement import ByClass, Measurement
 
-NAME = "simulation.json"
 LEVEL = 0.05  # of p, adjusted
 _RARE = 0.5  # of an equal share of the images: below, a class is rare
 
@@ -136,15 +136,23 @@ def rare_classes(truth: np.ndarray, classes: int) -> list[int]:
     return rare.tolist() if len(rare) else [int(there[np.argmin(counts[there])])]
 
 
-def supported(directory: epath.Path, encoder: str, default: str) -> tuple[str, str]:
+def name_of(classifier: str) -> str:
+    """The files' name, without its end, of a simulation whose labels a classifier learns from."""
+    return "simulation" if classifier == PROBE else f"simulation_{classifier}"
+
+
+def supported(
+    directory: epath.Path, classifier: str, encoder: str, default: str
+) -> tuple[str, str]:
     """The method that a simulation in a folder speaks for, and why, in words.
 
     Args:
-      directory: with `simulation.json`, or without.
+      directory: with the simulation's JSON, or without.
+      classifier: what says what is uncertain: a simulation of another one says nothing of it.
       encoder: whose features are chosen by: a simulation of other ones says nothing of them.
       default: taken where there was no simulation.
     """
-    path = directory / NAME
+    path = directory / f"{name_of(classifier)}.json"
     if not path.exists():
         return default, "for nobody has tried the methods on labels of this run (trial=simulate)"
     try:

@@ -56,11 +56,11 @@ def _choose(
     sign: int = 1,
 ) -> list[Choice]:
     """The least certain first; `why` takes what `sign` makes of the certainty."""
-    fitted = pool.fitted
+    learned = pool.learned
     rows = np.flatnonzero(pool.askable)
     if not len(rows):
         return []
-    values = certainty(fitted.probabilities(pool.features[rows]))
+    values = certainty(learned.of_pool(rows))
     luck = np.random.default_rng([seed, 2]).random(len(rows))
     order = np.lexsort((luck, values))
     told = dict(zip(rows.tolist(), (sign * values).tolist(), strict=True))

@@ -34,8 +34,14 @@ _request: _Request | None = None  # None: a signal ends the process, as it does 
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Inside, a signal ends nothing by itself; the work asks for it between two pieces."""
+    """Inside, a signal ends nothing by itself; the work asks for it between two pieces.
+
+    Work of such pieces may be a piece of larger work: a request stops both.
+    """
     global _request
+    if _request is not None:
+        yield
+        return
     _request, handlers = _Request(), {}
     if threading.current_thread() is threading.main_thread():  # Python tells no other of signals
         for number in (signal.SIGTERM, signal.SIGINT):

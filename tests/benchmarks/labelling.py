@@ -23,6 +23,7 @@ import numpy as np
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
 
 from dermjax.labelling import simulation_results  # noqa: E402
+from dermjax.labelling.learner import Probe  # noqa: E402
 from dermjax.labelling.methods import METHODS, RANDOM  # noqa: E402
 from dermjax.labelling.pool import Pool  # noqa: E402
 from dermjax.labelling.rehearsal import Rehearsal, perform  # noqa: E402
@@ -82,11 +83,12 @@ def null(repeats: int, seeds: int = 5) -> tuple[float, float]:
     for repeat in range(repeats):
         features, truth = clinic(np.random.default_rng([1, repeat]), 520, 24)
         hidden = np.full(400, -1), np.ones(400, bool)
+        patients = np.arange(400) // 2
         # One C for speed: how it is chosen is the same for both.
         rehearsal = Rehearsal(
-            pool=Pool(features[:400], *hidden, np.arange(400) // 2, cs=(1e-2,)),
+            pool=Pool(features[:400], *hidden, patients),
+            learner=Probe(features[:400], patients, features[400:], cs=(1e-2,)),
             truth=truth[:400] % 4,
-            features=features[400:],
             labels=truth[400:] % 4,
             patients=np.arange(120) // 2,
             classes=tuple("abcd"),

@@ -90,6 +90,15 @@ def test_the_order_of_the_table_changes_nothing(clinic, table, tmp_path, method)
     assert method != "random" or third["image"].tolist() != first["image"].tolist()
 
 
+def test_a_batch_is_chosen_by_the_network(clinic, tmp_path, capsys):
+    argument = ",count=4,method=margin,classifier=finetune"
+    batch = chosen(clinic / "run", tmp_path, argument, finetune_steps=2)
+    assert len(batch) == 4 and batch["why"].str.contains("two likeliest classes").all()
+    assert "classifier: the network, fine-tuned" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="is another batch"):
+        chosen(clinic / "run", tmp_path, ",count=4,method=margin")
+
+
 def test_what_a_person_has_filled_in_is_kept(clinic, tmp_path):
     batch = chosen(clinic / "run", tmp_path, ",count=3")
     batch.loc[1, "label"] = "acne"

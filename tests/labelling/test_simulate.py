@@ -8,6 +8,7 @@ import pytest
 
 from dermjax.cli import task
 from dermjax.labelling import methods, rehearsal, simulate, simulation_page, simulation_results
+from dermjax.labelling.learner import Probe
 from dermjax.labelling.pool import Pool
 from dermjax.statistics import classification
 from tests.labelling.pools import made_up
@@ -23,13 +24,12 @@ def rehearsed(seed=0, images=200, validation=80, kinds=3, cs=(1e-2,), **fields):
         np.full(images, -1),
         np.ones(images, bool),
         np.arange(images) // 2,
-        cs=cs,
     )
     given = {"start": 10, "count": 10, "rounds": 2} | fields
     return rehearsal.Rehearsal(
         pool=train,
+        learner=Probe(train.features, train.patients, pool.features[images:], cs),
         truth=truth[:images],
-        features=pool.features[images:],
         labels=truth[images:],
         patients=np.arange(validation) // 2,
         classes=tuple("abcdefgh"[:kinds]),
