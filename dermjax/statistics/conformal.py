@@ -26,16 +26,18 @@ Letters: B images, N classes, G patients.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dermjax.statistics import labelled, patientwise
+from dermjax.statistics.class_rule import ClassRule
 from dermjax.statistics.intervals import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
-class SetRule:
+class SetRule(ClassRule):
     """Which classes a prediction set holds; arrays are `[N]`.
 
     Attributes:
@@ -46,40 +48,17 @@ class SetRule:
       guaranteed: Whether the class has patients enough for a quantile of its own (bool).
     """
 
+    name: ClassVar[str] = "a rule of prediction sets"
+    absent: ClassVar[float] = math.inf
+    arrays: ClassVar[Mapping[str, DTypeLike]] = {
+        "quantiles": np.float64,
+        "patients": np.int64,
+        "guaranteed": np.bool_,
+    }
     coverage: float
     quantiles: np.ndarray
     patients: np.ndarray
     guaranteed: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """The rule as JSON takes it; a quantile of infinity is None."""
-        return {
-            "coverage": self.coverage,
-            "quantiles": [q if math.isfinite(q) else None for q in self.quantiles.tolist()],
-            "patients": self.patients.tolist(),
-            "guaranteed": self.guaranteed.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """The rule that `to_dict` wrote.
-
-        Raises:
-          ValueError: a field is missing, or the fields are not of as many classes.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in names if name not in given]:
-            raise ValueError(f"a rule of prediction sets lacks {missing}: fit it again")
-        lengths = {name: len(given[name]) for name in names[1:]}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"a rule of prediction sets is of one length, not {lengths}")
-        quantiles = [math.inf if q is None else q for q in given["quantiles"]]
-        return cls(
-            coverage=float(given["coverage"]),
-            quantiles=np.array(quantiles, np.float64),
-            patients=np.array(given["patients"], np.int64),
-            guaranteed=np.array(given["guaranteed"], bool),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
