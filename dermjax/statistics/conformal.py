@@ -31,7 +31,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from dermjax.statistics import labelled, patientwise
+from dermjax.statistics import arguments, patientwise
 from dermjax.statistics.class_rule import ClassRule
 from dermjax.statistics.intervals import Estimate
 
@@ -97,7 +97,7 @@ def fit(
       ValueError: no images, other shapes, a value that is no probability, or the coverage is
         outside (0, 1).
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     if not 0 < coverage < 1:
         raise ValueError(f"coverage = {coverage} must lie in (0, 1); .9 is usual")
@@ -128,7 +128,7 @@ def sets(rule: SetRule, probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: no images, values that are no probabilities, or another number of classes.
     """
-    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = arguments.probabilities(np.zeros(len(probabilities), int), probabilities)
     if probabilities.shape[1] != len(rule.quantiles):
         raise ValueError(
             f"probabilities of {probabilities.shape[1]} classes for a rule of "
@@ -151,7 +151,7 @@ def measure(labels: np.ndarray, sets: np.ndarray, patients: np.ndarray) -> SetRe
     Raises:
       ValueError: no images, other shapes, or labels outside [0, N).
     """
-    labels, members = labelled.scores(labels, sets)
+    labels, members = arguments.scores(labels, sets)
     patients = patientwise.checked(patients, len(labels))
     covered = members[np.arange(len(labels)), labels]
     sizes = members.sum(1)

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from dermjax.statistics import labelled, patientwise
+from dermjax.statistics import arguments, patientwise
 from dermjax.statistics.class_rule import ClassRule
 from dermjax.statistics.intervals import Estimate
 
@@ -75,7 +75,7 @@ def fit(
       ValueError: no images, other shapes, a value that is no probability, or the sensitivity is
         outside (0, 1).
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     if not 0 < sensitivity < 1:
         raise ValueError(f"sensitivity = {sensitivity} must lie in (0, 1); .9 is usual")
@@ -101,7 +101,7 @@ def positive(points: OperatingPoints, probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: no images, values that are no probabilities, or another number of classes.
     """
-    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = arguments.probabilities(np.zeros(len(probabilities), int), probabilities)
     if probabilities.shape[1] != len(points.thresholds):
         raise ValueError(
             f"probabilities of {probabilities.shape[1]} classes for thresholds of "
@@ -125,7 +125,7 @@ def measure(
       ValueError: no images, other shapes, a value that is no probability, or another number of
         classes than the thresholds have.
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     answers = positive(points, probabilities)
     nothing = Estimate(math.nan, math.nan, math.nan)

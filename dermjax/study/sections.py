@@ -9,7 +9,7 @@ from dermjax.data import subgroup_values
 from dermjax.report import numbers
 from dermjax.report.illustration import Illustration
 from dermjax.statistics import calibration
-from dermjax.study import figures, page, published
+from dermjax.study import figures, page, paper_results
 from dermjax.study.confused_pairs import confused_pairs
 from dermjax.study.feature_maps import Panels
 from dermjax.study.other_studies import Beside
@@ -53,7 +53,7 @@ def sections(
 
 
 def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
-    known = published.overall() if published.are_its_classes(outcomes.classes) else None
+    known = paper_results.overall() if paper_results.are_its_classes(outcomes.classes) else None
     paper, network = "", outcomes.runs[0].planned.settings.model.name
     if known is not None and overall["strategy"].isin(known["strategy"]).any():
         also = "" if network == "efficientnet_b4" else f" and of EfficientNet-B4, not {network}"
