@@ -23,8 +23,8 @@ import time
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from tests.experiment.disturbed import PHASES, Disk, Run
 from tests.experiment.ends import differences, end_of
+from tests.experiment.run_process import PHASES, Disk, Run
 
 # How often each is drawn.
 KINDS = {

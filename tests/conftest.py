@@ -143,12 +143,11 @@ def bucket(store):
 def base(tmp_path_factory):
     """One clinic, one cache, and one finished SS run for the tests that only look."""
     from dermjax.cli import task
-    from tests.experiment.clinic import tiny_config, write_clinic
+    from tests.experiment.clinic import cache_in, tiny_config, write_clinic
 
     folder = tmp_path_factory.mktemp("clinic")
     manifest = write_clinic(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+    with cache_in(folder):
         assert task.start(tiny_config("SS", manifest), str(folder / "runs" / "ss")) == 0
         yield folder
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def render(
     return pages.render(
         "audit.html",
         title="Audit of " + report["source"],
+        facts=_facts(report),
         report=report,
         sets=[name for name in _SETS if name in present],
         refused=report["problems"],
@@ -64,6 +66,38 @@ def render(
             for name, found in pairs.items()
             if found
         },
+    )
+
+
+def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How much there is of what."""
+    images = report["images"]
+    rows, kept = images["rows"], images["rows_kept"]
+    files, unreadable = images["files"], images["files"] - images["files_opened"]
+    closed = f", {unreadable:,} of them not readable" if unreadable else ""
+    facts = [
+        ("rows of the table", f"{rows:,}" + (f", {kept:,} kept" if kept != rows else "")),
+        ("photographs", f"{files:,}{closed}"),
+        ("groups kept together", f"{images['groups']:,}"),
+        *((name, _of_known_ids(images[name])) for name in ("patients", "lesions")),
+    ]
+    for side in ("width", "height"):
+        if px := images.get(f"{side}_px"):
+            facts.append((side, f"{px['least']} to {px['most']} px, median {px['median']:g}"))
+    if images["modes"]:
+        facts.append(("files", ", ".join(f"{n:,} {mode}" for mode, n in images["modes"].items())))
+    return [*facts, ("fingerprint", report["fingerprint"])]
+
+
+def _of_known_ids(ids: Mapping[str, Any]) -> str:
+    """How many patients or lesions there are, and how many rows each has."""
+    if not ids["known"]:
+        return "not known"
+    of_one = ids["rows_of_one"]
+    unknown = f"; unknown on {ids['rows_unknown']:,} rows" if ids["rows_unknown"] else ""
+    return (
+        f"{ids['known']:,}, of one at most {of_one['most']:,} rows, "
+        f"median {of_one['median']:g}{unknown}"
     )
 
 

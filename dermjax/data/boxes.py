@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from dermjax.data.problems import at_rows, quoted
+from dermjax.data.problems import Kind, Line, at_rows, quoted
 
 SIDES = ("x", "y", "w", "h")
 _FEW = 8  # px: a side of less is hardly a lesion's
@@ -38,22 +38,23 @@ def from_corners(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
                 f"columns {', '.join(theirs)} read as the corners of boxes, in px from 0, the last "
                 "two just outside"
             )
-            return frame.drop(columns=theirs).assign(**sides), [note]
+            return frame.drop(columns=theirs).assign(**sides), [Line(note, Kind.BOXES)]
     boxed = {key: name for key, name in short.items() if name not in plain or key not in plain}
     for names in _OF_A_BOX:
         if all(name in boxed for name in names):
             theirs = [boxed[name] for name in names]
             note = f"columns {', '.join(theirs)} read as the boxes' x, y, w, h"
-            return frame.rename(columns=dict(zip(theirs, SIDES, strict=True))), [note]
+            renamed = frame.rename(columns=dict(zip(theirs, SIDES, strict=True)))
+            return renamed, [Line(note, Kind.BOXES)]
     for names in _AMBIGUOUS:
         if all(name in short for name in names):
             theirs = ", ".join(short[name].removeprefix("given_") for name in names)
             note = f"columns {theirs} are not read; if they are boxes, name them x, y, w, h"
-            return frame, [note]
+            return frame, [Line(note, Kind.BOXES)]
     one = [name for key, name in plain.items() if key in _ONE_COLUMN]
     if one:
         note = f"column '{one[0]}' is not read; a box needs the columns x, y, w, h, in px"
-        return frame, [note]
+        return frame, [Line(note, Kind.BOXES)]
     return frame, []
 
 
@@ -79,16 +80,19 @@ def small(frame: pd.DataFrame) -> list[str]:
         frame: A scanned manifest's table.
     """
     boxed = frame[frame["x"].notna() & (frame["width"] > 0)]
-    tiny, notes = boxed[boxed[["w", "h"]].min(axis=1) < _FEW], []
+    tiny = boxed[boxed[["w", "h"]].min(axis=1) < _FEW]
+    notes: list[str] = []
     if len(tiny):
-        notes.append(
+        text = (
             f"boxes with a side of less than {_FEW} px: {len(tiny)} ({quoted(tiny['image'])}); are "
             "they pixels of these photographs?"
         )
+        notes.append(Line(text, Kind.BOXES))
     whole = (boxed["w"] == boxed["width"]) & (boxed["h"] == boxed["height"])
     if len(boxed) > 3 and len(boxed[list(SIDES)].drop_duplicates()) == 1 and not whole.any():
         box = ", ".join(f"{side}={boxed[side].iloc[0]:g}" for side in SIDES)
-        notes.append(f"every box is {box}; are they pixels, drawn on each photograph?")
+        text = f"every box is {box}; are they pixels, drawn on each photograph?"
+        notes.append(Line(text, Kind.BOXES))
     return notes
 
 

@@ -12,7 +12,7 @@ from dermjax.data import identity, label_files
 from dermjax.data import manifest as tables
 from dermjax.data.label_files import CANNOT_TELL, NOT_A_LESION, Answer
 from dermjax.data.manifest import Manifest
-from dermjax.data.problems import ManifestError, at_rows
+from dermjax.data.problems import Kind, ManifestError, at_rows, kind_of
 
 KEPT = ("verdict", "labelled_by", "labelled_at")  # columns that the merged table has
 
@@ -70,7 +70,7 @@ def merge(
 
 def still_there(problems: Sequence[str]) -> list[str]:
     """The problems of a manifest that its labels, merged, have not mended."""
-    return [line for line in problems if not line.startswith("no column 'label'")]
+    return [line for line in problems if kind_of(line) is not Kind.NO_LABELS]
 
 
 def _in_files(paths: Sequence, lines: Sequence[Sequence[str]]) -> list[str]:

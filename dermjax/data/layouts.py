@@ -25,7 +25,7 @@ from dermjax.data import manifest as tables
 from dermjax.data.importers import LAYOUTS, dermamnist, recognise
 from dermjax.data.importers.folders import check_names
 from dermjax.data.manifest import BOX, Manifest
-from dermjax.data.problems import ManifestError, at_rows, quoted
+from dermjax.data.problems import Kind, Line, ManifestError, at_rows, quoted
 from dermjax.data.work import WORK, Track, Work, untracked
 
 POLICIES = ("refuse", "skip", "use")
@@ -225,7 +225,8 @@ def _redactions(source: Path, redact: str):
     if not redact and not path.is_file():
         return None, [], []
     table, problems, notes = tables.read_table(path)
-    notes = [*notes, f"redactions read from {path.name}: {len(table)}"]
+    found = Line(f"redactions read from {path.name}: {len(table)}", Kind.REDACTIONS)
+    notes = [*notes, found]
     return redactions.located(table, path), [f"{path.name}: {line}" for line in problems], notes
 
 
@@ -288,7 +289,7 @@ def _spelled_otherwise(frame, seen, cache_dir, work: Work):
         "files found under another form of their names, as the disk has them: "
         f"{quoted(map(os.path.basename, own['path']))}"
     )
-    return frame, seen, problems, [at_rows(own["row"], text)]
+    return frame, seen, problems, [Line(at_rows(own["row"], text), Kind.FILES)]
 
 
 def _neighbours(paths) -> str:
@@ -315,12 +316,12 @@ def _bad_files(frame, seen: pd.DataFrame, on_bad_image: str, few: float):
             line = at_rows(part["row"], f"{reason}: {quoted(part['image'])}{near}")
             (used if is_used else bad).append(line)
     if on_bad_image != "skip":
-        return frame, [f"used all the same: {line}" for line in used], bad
+        return frame, [Line(f"used all the same: {line}", Kind.FILES) for line in used], bad
     if (error != "").sum() > few * (frame["exclude"] != "all").sum():
         many = f" (more than {few:.0%} in all: too many to skip)"
         return frame, [], [line + many for line in bad]
     kept = frame.assign(exclude=frame["exclude"].mask(error != "", "all"))
-    return kept, [f"left out: {line}" for line in bad], []
+    return kept, [Line(f"left out: {line}", Kind.FILES) for line in bad], []
 
 
 def _frames(frame, seen: pd.DataFrame) -> list[str]:
@@ -329,7 +330,8 @@ def _frames(frame, seen: pd.DataFrame) -> list[str]:
     if several.empty:
         return []
     names = quoted(several["image"])
-    return [f"files of several frames or pages, of which the first is taken: {names}"]
+    text = f"files of several frames or pages, of which the first is taken: {names}"
+    return [Line(text, Kind.FILES)]
 
 
 def _near_duplicates(frame, near: int, cache_dir, track: Track):

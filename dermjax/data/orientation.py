@@ -9,7 +9,7 @@ import pandas as pd
 
 from dermjax.data import images
 from dermjax.data.boxes import SIDES
-from dermjax.data.problems import at_rows, quoted
+from dermjax.data.problems import Kind, Line, at_rows, quoted
 
 # The columns `width` and `height` of a user's table, as a manifest has them.
 DECLARED = ("given_width", "given_height")
@@ -41,30 +41,34 @@ def turn_boxes(
     decided = as_upright != as_stored
     turned = decided & as_stored
     undecided = boxed & (orientation != 1) & ~decided & ~(known & ~as_upright & ~as_stored)
-    notes = []
+    notes: list[str] = []
     if turned.any():
-        notes.append(
+        text = (
             f"boxes drawn on the unturned photograph, as its declared size shows, and turned with "
             f"it: {turned.sum()} ({quoted(frame.loc[turned, 'image'])})"
         )
+        notes.append(Line(text, Kind.BOXES))
         if undecided.any() and not (decided & as_upright).any():  # one program drew them all
-            notes.append(
+            text = (
                 "boxes turned likewise, as every declared size that decides says so: "
                 f"{undecided.sum()} ({quoted(frame.loc[undecided, 'image'])})"
             )
+            notes.append(Line(text, Kind.BOXES))
             turned, undecided = turned | undecided, np.zeros(len(frame), bool)
     if undecided.any():
-        notes.append(
+        text = (
             "boxes on photographs that EXIF turns, where nothing tells whether they were drawn on "
             f"the turned one: {undecided.sum()} ({quoted(frame.loc[undecided, 'image'])}); taken "
             "as drawn on the upright photograph, so look at them in the audit"
         )
+        notes.append(Line(text, Kind.BOXES))
     hidden = (frame["redact"] != "").to_numpy() & (orientation != 1) & (frame["width"] > 0)
     if hidden.any():
-        notes.append(
+        text = (
             f"redactions on photographs that EXIF turns: {quoted(frame.loc[hidden, 'image'])}; "
             "they are taken as drawn on the upright photograph, so look at them in the audit"
         )
+        notes.append(Line(text, Kind.REDACTIONS))
     return _turned(frame, turned, orientation), problems, notes
 
 

@@ -1,8 +1,44 @@
 """Problems with a user's data: reported all at once, one line each, with row numbers."""
 
+import enum
 from collections.abc import Sequence
 
 MAX_LINES = 50
+
+
+class Kind(enum.Enum):
+    """What a problem or a note says, where something depends on it."""
+
+    NO_LABELS = "the table has no column of labels"
+    NO_PATIENTS = "the table has no column of patients"
+    ROWS = "how many rows lack a patient or a label, and which further columns there are"
+    EXCLUDED = "how many rows the table leaves out"
+    REDACTED = "how many photographs have redactions"
+    FILES = "which files are left out, or not used as they are or as they are named"
+    REDACTIONS = "where redactions were read, and how"
+    BOXES = "how boxes were read, and which of them are odd"
+
+
+class Line(str):
+    """A problem or a note whose kind is known; wherever text is expected, it is its text.
+
+    What is made of it (another line with a word before it, say) is plain text without a kind.
+    """
+
+    kind: Kind
+
+    def __new__(cls, text: str, kind: Kind):
+        line = super().__new__(cls, text)
+        line.kind = kind
+        return line
+
+    def __getnewargs__(self):  # errors go from process to process with their lines
+        return str(self), self.kind
+
+
+def kind_of(line: str) -> Kind | None:
+    """The kind of a problem or a note; None where nothing depends on it."""
+    return line.kind if isinstance(line, Line) else None
 
 
 class ManifestError(ValueError):

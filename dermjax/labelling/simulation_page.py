@@ -1,6 +1,5 @@
 """`label/simulation.html`: whether choosing helps here, in figures, tables and plain sentences."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,21 +8,13 @@ from dermjax.labelling.classifier import CS
 from dermjax.labelling.methods import FEW, RANDOM
 from dermjax.labelling.simulation_results import LEVEL, nan_of
 from dermjax.report import figures, looks, pages
+from dermjax.report.illustration import Illustration
 from dermjax.report.numbers import number, p_value, signed, signed_span
 from dermjax.report.table import Table, unlinked
 
 # Half an interval's width above which a simulation tells little: gains of choosing are some points.
 _WIDE = 0.05
 _MUCH = 0.5  # of the pool: beyond, all methods have chosen much the same
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A figure and its words."""
-
-    figure: looks.Chart
-    heading: str
-    caption: str
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -41,7 +32,7 @@ def render(results: Mapping[str, Any]) -> str:
         drawn=_drawn(results),
         tables=[_comparison(results), _curves(results)],
         methods=_methods(results),
-        png=lambda figure: figures.data_uri(looks.png(figure), "png"),
+        png=lambda drawn: figures.data_uri(looks.png(drawn.figure), "png"),
     )
 
 
@@ -160,15 +151,17 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _drawn(results: Mapping[str, Any]) -> list[Drawn]:
+def _drawn(results: Mapping[str, Any]) -> list[Illustration]:
     return [
-        Drawn(
+        Illustration(
+            "curves",
             simulation_figures.curves(results),
             "Macro sensitivity by labels",
             f"Mean over {results['seeds']:,} seeds. Grey: 95 % interval of random choice, over "
             "seeds and validation patients.",
         ),
-        Drawn(
+        Illustration(
+            "differences",
             simulation_figures.differences(results),
             "Difference to random choice",
             "From the same first labels, with 95 % intervals over seeds and validation patients, "

@@ -12,7 +12,7 @@ from dermjax import stores
 from dermjax.data import crops, file_names, layouts, links, pipeline
 from dermjax.data.importers.folders import PHOTOS
 from dermjax.data.manifest import BOX, make_crops
-from dermjax.data.problems import ManifestError
+from dermjax.data.problems import Kind, ManifestError, kind_of
 from dermjax.data.work import Work
 from dermjax.experiment.dataset import Dataset
 from dermjax.prediction.settings import PredictSettings
@@ -25,7 +25,7 @@ _ALL_LEAKS = tuple(links.LINKS.values())  # sets do not matter where nothing is 
 _OF_A_RUN = "--config.data."
 _LISTED = "photographs.csv"  # what a pattern found, in the folder of the predictions
 # Of what is noted of a table those that matter to answers, not to training.
-_WORTH_KNOWING = ("left out", "all the same", "several frames", "another form", "redact", "box")
+_WORTH_KNOWING = (Kind.EXCLUDED, Kind.REDACTED, Kind.FILES, Kind.REDACTIONS, Kind.BOXES)
 
 
 class CropsOfFiles:
@@ -108,7 +108,7 @@ def named(
         notes=tuple(
             note.replace(_OF_A_RUN, "--config.")
             for note in manifest.notes
-            if any(words in note for words in _WORTH_KNOWING)
+            if kind_of(note) in _WORTH_KNOWING
         ),
     )
 

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 from scipy import optimize, sparse, special
 
-from dermjax.statistics import bootstrap, classification, labelled
+from dermjax.statistics import arguments, bootstrap, classification
 from dermjax.statistics.intervals import Estimate
 from dermjax.statistics.measurement import Measurement
 
@@ -44,7 +44,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     Raises:
       ValueError: no images, other shapes, a value that is no probability, or no bins.
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     return _binned(probabilities.max(1), probabilities.argmax(1) == labels, bins)
 
 
@@ -67,7 +67,7 @@ def classwise_calibration_error(
     Raises:
       ValueError: see `reliability`.
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     errors = [
         _binned(column, labels == c, bins).calibration_error
         for c, column in enumerate(probabilities.T)
@@ -81,7 +81,7 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    return float(_squares(*labelled.probabilities(labels, probabilities)).mean())
+    return float(_squares(*arguments.probabilities(labels, probabilities)).mean())
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -90,7 +90,7 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
       ValueError: see `reliability`.
     """
-    return float(_losses(*labelled.probabilities(labels, probabilities)).mean())
+    return float(_losses(*arguments.probabilities(labels, probabilities)).mean())
 
 
 def errors(
@@ -156,7 +156,7 @@ def scores(
     """
     probabilities = np.asarray(probabilities)
     trials = probabilities.reshape(-1, *probabilities.shape[-2:])
-    checked = [labelled.probabilities(labels, run) for run in trials]
+    checked = [arguments.probabilities(labels, run) for run in trials]
     by_image = np.array([[_squares(*one), _losses(*one)] for one in checked])  # [T, 2, B]
     found = classification.means(by_image.swapaxes(1, 2), patients, bounded=False)
     return {"brier": found.of(0), "log_loss": found.of(1)}
@@ -176,7 +176,7 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     Raises:
       ValueError: no images, other shapes, or a logit that is not finite.
     """
-    labels, logits = labelled.scores(
+    labels, logits = arguments.scores(
         labels, logits, remedy="take log_probabilities(), which bounds them"
     )
     rows = np.arange(len(labels))
@@ -208,13 +208,13 @@ def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: see `reliability`.
     """
-    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = arguments.probabilities(np.zeros(len(probabilities), int), probabilities)
     return np.log(np.maximum(probabilities, _SMALLEST))
 
 
 def _resampled(labels, probabilities, weights, bins) -> np.ndarray:
     """ECE and classwise ECE of every resample, `[2, R]`."""
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     weights.check(labels)
     n, classes = probabilities.shape
     # The first question is the likeliest class, then each class has its own.

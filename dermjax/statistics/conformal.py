@@ -26,16 +26,18 @@ Letters: B images, N classes, G patients.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from dermjax.statistics import labelled, patientwise
+from dermjax.statistics import arguments, patientwise
+from dermjax.statistics.class_rule import ClassRule
 from dermjax.statistics.intervals import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
-class SetRule:
+class SetRule(ClassRule):
     """Which classes a prediction set holds; arrays are `[N]`.
 
     Attributes:
@@ -46,40 +48,17 @@ class SetRule:
       guaranteed: Whether the class has patients enough for a quantile of its own (bool).
     """
 
+    name: ClassVar[str] = "a rule of prediction sets"
+    absent: ClassVar[float] = math.inf
+    arrays: ClassVar[Mapping[str, DTypeLike]] = {
+        "quantiles": np.float64,
+        "patients": np.int64,
+        "guaranteed": np.bool_,
+    }
     coverage: float
     quantiles: np.ndarray
     patients: np.ndarray
     guaranteed: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """The rule as JSON takes it; a quantile of infinity is None."""
-        return {
-            "coverage": self.coverage,
-            "quantiles": [q if math.isfinite(q) else None for q in self.quantiles.tolist()],
-            "patients": self.patients.tolist(),
-            "guaranteed": self.guaranteed.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """The rule that `to_dict` wrote.
-
-        Raises:
-          ValueError: a field is missing, or the fields are not of as many classes.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in names if name not in given]:
-            raise ValueError(f"a rule of prediction sets lacks {missing}: fit it again")
-        lengths = {name: len(given[name]) for name in names[1:]}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"a rule of prediction sets is of one length, not {lengths}")
-        quantiles = [math.inf if q is None else q for q in given["quantiles"]]
-        return cls(
-            coverage=float(given["coverage"]),
-            quantiles=np.array(quantiles, np.float64),
-            patients=np.array(given["patients"], np.int64),
-            guaranteed=np.array(given["guaranteed"], bool),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +97,7 @@ def fit(
       ValueError: no images, other shapes, a value that is no probability, or the coverage is
         outside (0, 1).
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     if not 0 < coverage < 1:
         raise ValueError(f"coverage = {coverage} must lie in (0, 1); .9 is usual")
@@ -149,7 +128,7 @@ def sets(rule: SetRule, probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: no images, values that are no probabilities, or another number of classes.
     """
-    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = arguments.probabilities(np.zeros(len(probabilities), int), probabilities)
     if probabilities.shape[1] != len(rule.quantiles):
         raise ValueError(
             f"probabilities of {probabilities.shape[1]} classes for a rule of "
@@ -172,7 +151,7 @@ def measure(labels: np.ndarray, sets: np.ndarray, patients: np.ndarray) -> SetRe
     Raises:
       ValueError: no images, other shapes, or labels outside [0, N).
     """
-    labels, members = labelled.scores(labels, sets)
+    labels, members = arguments.scores(labels, sets)
     patients = patientwise.checked(patients, len(labels))
     covered = members[np.arange(len(labels)), labels]
     sizes = members.sum(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn import metrics
 
-from dermjax.statistics import classification, labelled
+from dermjax.statistics import arguments, classification
 from dermjax.statistics.classification import by_patient
 from dermjax.statistics.measurement import ByClass, Measurement
 
@@ -72,7 +72,7 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int = 3) ->
     Raises:
       ValueError: k outside [1, N], or see `auroc`.
     """
-    return float(_among_likeliest(*labelled.scores(labels, probabilities), k).mean())
+    return float(_among_likeliest(*arguments.scores(labels, probabilities), k).mean())
 
 
 def by_class(
@@ -147,7 +147,7 @@ def top_k(
     """
     probabilities = np.asarray(probabilities)
     trials = probabilities.reshape(-1, *probabilities.shape[-2:])
-    among = [_among_likeliest(*labelled.scores(labels, run), k) for run in trials]
+    among = [_among_likeliest(*arguments.scores(labels, run), k) for run in trials]
     return classification.means(np.array(among)[:, :, None], patients).of(0)
 
 
@@ -195,7 +195,7 @@ def _auprc_influence(positive: np.ndarray, scores: np.ndarray, area: float) -> n
 
 def _one_vs_rest(score: Callable, labels, probabilities) -> np.ndarray:
     """A score of every class that has both positives and negatives."""
-    labels, probabilities = labelled.scores(labels, probabilities)
+    labels, probabilities = arguments.scores(labels, probabilities)
     n = np.bincount(labels, minlength=probabilities.shape[1])
     return np.array(
         [

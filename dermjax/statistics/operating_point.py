@@ -13,16 +13,18 @@ Letters: B images, N classes, G patients.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from dermjax.statistics import labelled, patientwise
+from dermjax.statistics import arguments, patientwise
+from dermjax.statistics.class_rule import ClassRule
 from dermjax.statistics.intervals import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
-class OperatingPoints:
+class OperatingPoints(ClassRule):
     """The threshold of each class.
 
     Attributes:
@@ -31,39 +33,12 @@ class OperatingPoints:
       patients: `[N]` int, the validation patients who have images of the class.
     """
 
+    name: ClassVar[str] = "operating points"
+    absent: ClassVar[float] = math.nan
+    arrays: ClassVar[Mapping[str, DTypeLike]] = {"thresholds": np.float64, "patients": np.int64}
     sensitivity: float
     thresholds: np.ndarray
     patients: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """The thresholds as JSON takes them; one that is NaN is None."""
-        return {
-            "sensitivity": self.sensitivity,
-            "thresholds": [None if math.isnan(one) else one for one in self.thresholds.tolist()],
-            "patients": self.patients.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """The thresholds that `to_dict` wrote.
-
-        Raises:
-          ValueError: a field is missing, or there are not as many patients as thresholds.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in names if name not in given]:
-            raise ValueError(f"operating points lack {missing}: fit them again")
-        thresholds, patients = given["thresholds"], given["patients"]
-        if len(thresholds) != len(patients):
-            raise ValueError(
-                f"operating points have {len(thresholds)} thresholds and patients of "
-                f"{len(patients)} classes; they must be as many: fit them again"
-            )
-        return cls(
-            sensitivity=float(given["sensitivity"]),
-            thresholds=np.array([math.nan if t is None else t for t in thresholds], np.float64),
-            patients=np.array(patients, np.int64),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +75,7 @@ def fit(
       ValueError: no images, other shapes, a value that is no probability, or the sensitivity is
         outside (0, 1).
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     if not 0 < sensitivity < 1:
         raise ValueError(f"sensitivity = {sensitivity} must lie in (0, 1); .9 is usual")
@@ -126,7 +101,7 @@ def positive(points: OperatingPoints, probabilities: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: no images, values that are no probabilities, or another number of classes.
     """
-    _, probabilities = labelled.probabilities(np.zeros(len(probabilities), int), probabilities)
+    _, probabilities = arguments.probabilities(np.zeros(len(probabilities), int), probabilities)
     if probabilities.shape[1] != len(points.thresholds):
         raise ValueError(
             f"probabilities of {probabilities.shape[1]} classes for thresholds of "
@@ -150,7 +125,7 @@ def measure(
       ValueError: no images, other shapes, a value that is no probability, or another number of
         classes than the thresholds have.
     """
-    labels, probabilities = labelled.probabilities(labels, probabilities)
+    labels, probabilities = arguments.probabilities(labels, probabilities)
     patients = patientwise.checked(patients, len(labels))
     answers = positive(points, probabilities)
     nothing = Estimate(math.nan, math.nan, math.nan)

@@ -11,7 +11,7 @@ from dermjax.configs import common
 from dermjax.report import wording
 from dermjax.settings import PretrainSettings, RunSettings
 from dermjax.strategies import STRATEGIES
-from dermjax.study import published
+from dermjax.study import paper_results
 from dermjax.study.results import Outcomes
 from dermjax.study.settings import StudySettings
 
@@ -91,7 +91,7 @@ def _of_data(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
             f"Photographs: {counts} training, validation and test images; the paper's, which are "
             f"not public, are {', '.join(f'{count:,}' for count in _IMAGES.values())}."
         )
-    if not published.are_its_classes(outcomes.classes):
+    if not paper_results.are_its_classes(outcomes.classes):
         count = len(outcomes.classes)
         other = ", other ones" if count == 10 else ""
         yield f"Classes: {count}{other}; the paper has ten diseases."
@@ -116,9 +116,9 @@ def _of_data(settings: StudySettings, outcomes: Outcomes) -> Iterator[str]:
 def _of_study(outcomes: Outcomes) -> Iterator[str]:
     """Strategies, shares of the labels, trials."""
     strategies = outcomes.strategies()
-    if missing := [name for name in published.STRATEGIES if name not in strategies]:
+    if missing := [name for name in paper_results.STRATEGIES if name not in strategies]:
         yield f"Strategies: without {', '.join(missing)}; the paper has SS, IN and FS."
-    if further := [name for name in strategies if name not in published.STRATEGIES]:
+    if further := [name for name in strategies if name not in paper_results.STRATEGIES]:
         yield f"Strategies that the paper does not have: {', '.join(further)}."
     alphas = outcomes.alphas()
     if tuple(alphas) != _ALPHAS:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dermjax.report import figures, looks, pages
+from dermjax.report import figures, pages
+from dermjax.report.illustration import Illustration
 from dermjax.report.numbers import number, p_value, percent, signed, signed_span
 from dermjax.report.table import Table
 
@@ -142,33 +143,12 @@ _ERRORS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A figure, the name of its files, and its words."""
-
-    name: str
-    figure: looks.Chart
-    heading: str
-    caption: str
-    width: int = 920  # CSS px
-
-    @property
-    def alt(self) -> str:
-        """What a screen reader says."""
-        return f"{self.heading}: {self.caption}"
-
-    @property
-    def key(self) -> Mapping[int, str]:
-        """Whole names by number, of names that are too long to be drawn."""
-        return self.figure.key.entries
-
-
-@dataclasses.dataclass(frozen=True)
 class Section:
     """Figures and tables under one heading."""
 
     heading: str
     text: str = ""
-    drawn: Sequence[Drawn] = ()
+    drawn: Sequence[Illustration] = ()
     tables: Sequence[Table] = ()
 
 
@@ -192,7 +172,7 @@ def render(page: Page, pictures: Mapping[str, bytes]) -> str:
     """The page as HTML.
 
     Args:
-      pictures: the PNG of every `Drawn`, by its name.
+      pictures: the PNG of every figure, by its name.
     """
     linked = {name for section in page.sections for one in section.tables for _, name in one.header}
     defined = {
@@ -204,7 +184,7 @@ def render(page: Page, pictures: Mapping[str, bytes]) -> str:
         "study.html",
         **vars(page),
         definitions=[(name, TITLES.get(name, name), text) for name, text in defined.items()],
-        png=lambda name: figures.data_uri(pictures[name], "png"),
+        png=lambda drawn: figures.data_uri(pictures[drawn.name], "png"),
     )
 
 

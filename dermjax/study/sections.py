@@ -7,12 +7,13 @@ import pandas as pd
 
 from dermjax.data import subgroup_values
 from dermjax.report import numbers
+from dermjax.report.illustration import Illustration
 from dermjax.statistics import calibration
-from dermjax.study import figures, page, published
+from dermjax.study import figures, page, paper_results
 from dermjax.study.confused_pairs import confused_pairs
 from dermjax.study.feature_maps import Panels
 from dermjax.study.other_studies import Beside
-from dermjax.study.page import Drawn, Section
+from dermjax.study.page import Section
 from dermjax.study.results import Outcomes
 from dermjax.study.settings import StudySettings
 from dermjax.study.tables import OVERALL
@@ -52,7 +53,7 @@ def sections(
 
 
 def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
-    known = published.overall() if published.are_its_classes(outcomes.classes) else None
+    known = paper_results.overall() if paper_results.are_its_classes(outcomes.classes) else None
     paper, network = "", outcomes.runs[0].planned.settings.model.name
     if known is not None and overall["strategy"].isin(known["strategy"]).any():
         also = "" if network == "efficientnet_b4" else f" and of EfficientNet-B4, not {network}"
@@ -62,7 +63,7 @@ def _strategies(outcomes: Outcomes, overall: pd.DataFrame) -> Section:
         ]
         if own and own[0].starts_from_weights:
             paper += " Its SS starts from random weights, this study's from others (see Methods)."
-    figure3 = Drawn(
+    figure3 = Illustration(
         "figure3",
         figures.strategies_against_alpha(overall, known),
         "Figure 3",
@@ -78,7 +79,7 @@ def _classes(by_class: pd.DataFrame) -> Section:
     alone = "each class alone"
     if count > most:
         alone = f"the {most} of the {count} classes with the fewest labelled images, each alone"
-    rare = Drawn(
+    rare = Illustration(
         "rare_classes",
         figures.sensitivity_against_labels(by_class),
         "Sensitivity against the labelled images of a class",
@@ -95,7 +96,7 @@ def _classes(by_class: pd.DataFrame) -> Section:
 def _differences(pairs: pd.DataFrame) -> Section:
     if not len(pairs):
         return Section("Differences", "There are no two strategies at one share of the labels.")
-    drawn = Drawn(
+    drawn = Illustration(
         "differences",
         figures.differences(pairs),
         "Differences between strategies",
@@ -117,7 +118,7 @@ def _confusion(outcomes: Outcomes, alphas: Sequence[float]) -> Section:
         ]
         titled = [(f"{strategy}, {share}", counts) for strategy, counts in matrices]
         drawn.append(
-            Drawn(
+            Illustration(
                 f"confusion_alpha{alpha:g}",
                 figures.confusion_matrices(titled, outcomes.classes),
                 f"Confusion matrices at {share} of the labels",
@@ -146,7 +147,7 @@ def _ranking(frames: dict[str, pd.DataFrame]) -> Section:
 
 def _calibration(outcomes: Outcomes, overall: pd.DataFrame, alphas: Sequence[float]) -> Section:
     drawn = [
-        Drawn(
+        Illustration(
             f"reliability_alpha{alpha:g}",
             figures.reliability(
                 [(s, _reliability(outcomes, runs)) for s, runs in _cells(outcomes, alpha)]
@@ -189,7 +190,7 @@ def _subgroups(settings: StudySettings, outcomes: Outcomes, subgroups: pd.DataFr
             empty.append(page.spaced(column))
             continue
         drawn.append(
-            Drawn(
+            Illustration(
                 f"subgroups_{column}",
                 figures.subgroups(rows, minimum),
                 f"By {page.spaced(column)}, at {numbers.percent(alpha)} of the labels",
@@ -215,14 +216,16 @@ def _counted_together(values: pd.Series) -> str:
     return f" Counted together: {'; '.join(notes)}." if notes else ""
 
 
-def _feature_maps(network: str, outcomes: Outcomes, maps: Panels, prefix: str = "") -> list[Drawn]:
+def _feature_maps(
+    network: str, outcomes: Outcomes, maps: Panels, prefix: str = ""
+) -> list[Illustration]:
     alphas = sorted({alpha for _, alpha in maps})
     drawn = []
     for number, first in enumerate(range(0, len(alphas), _MAPS)):
         shown = alphas[first : first + _MAPS]
         part = {cell: panel for cell, panel in maps.items() if cell[1] in shown}
         drawn.append(
-            Drawn(
+            Illustration(
                 f"{prefix}feature_maps_{number + 1}",
                 figures.feature_maps(part, outcomes.labels, outcomes.classes),
                 f"Features of the test images by {network} "

@@ -9,9 +9,11 @@ from PIL import Image
 from dermjax.data import layouts, links, splits
 from dermjax.data.manifest import ManifestError
 from dermjax.data.work import Work
+from tests.data.miniatures import rows_of, write_photos
 from tests.data.miniatures import write_photo as _photo
 
 SHARED = Path(os.environ.get("DERMJAX_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+NAMES = [f"photos/bild ä {index}.png" for index in range(6)]
 
 
 def _real(name):
@@ -25,10 +27,7 @@ def _real(name):
 def clinic(tmp_path):
     """A folder with a correct table of six photos; returns a writer of further rows."""
     folder = tmp_path / "my clinic é"
-    rows = []
-    for index in range(6):
-        _photo(folder / "photos" / f"bild ä {index}.png", index)
-        rows.append(f"photos/bild ä {index}.png,{'ab'[index % 2]},p{index},,,,,")
+    rows = [f"{row},,,,," for row in write_photos(folder, NAMES)]
 
     def write(*more):
         text = "\n".join(["image,label,patient,x,y,w,h,exclude", *rows, *more])
@@ -153,10 +152,7 @@ def test_copies_leak_in_a_given_split(clinic, tmp_path):
     clinic()
     photos = tmp_path / "my clinic é" / "photos"
     (photos / "bild ä 2.png").write_bytes((photos / "bild ä 0.png").read_bytes())
-    rows = [
-        f"photos/bild ä {i}.png,{'ab'[i % 2]},p{i},{['train', 'val', 'test'][i // 2]}"
-        for i in range(6)
-    ]
+    rows = [f"{row},{['train', 'val', 'test'][i // 2]}" for i, row in enumerate(rows_of(NAMES))]
     path = photos.parent / "given.csv"
     path.write_text("\n".join(["image,label,patient,split", *rows]), encoding="utf-8")
     assert _problems(path) == [

@@ -4,7 +4,7 @@ import pytest
 
 from dermjax.data import layouts, manifest, redactions
 from dermjax.data.problems import ManifestError
-from tests.data.miniatures import write_photo
+from tests.data.miniatures import write_photos
 
 HEADER = "image,label,patient"
 
@@ -13,11 +13,9 @@ HEADER = "image,label,patient"
 def clinic(tmp_path):
     """A writer of a table of six photographs of 60 x 40 px."""
     folder = tmp_path / "clinic"
-    for index in range(6):
-        write_photo(folder / f"{index}.png", index, (60, 40))
+    rows = write_photos(folder, [f"{i}.png" for i in range(6)], (60, 40))
 
     def write(header="", *cells):
-        rows = [f"{i}.png,{'ab'[i % 2]},p{i}" for i in range(6)]
         cells = [*cells, *[header.count(",") * ","] * 6][:6] if header else [""] * 6
         lines = [
             row + ("," + cell if header else "") for row, cell in zip(rows, cells, strict=True)

@@ -5,17 +5,17 @@ import pytest
 from dermjax.data import layouts
 from dermjax.data.problems import ManifestError
 from dermjax.data.work import Work
-from tests.data.miniatures import write_photo
+from tests.data.miniatures import rows_of, write_photo, write_photos
 
-TABLE = "image,label,patient\n" + "".join(f"photos/{i}.png,{'ab'[i % 2]},p{i}\n" for i in range(6))
+NAMES = [f"photos/{i}.png" for i in range(6)]
+TABLE = "\n".join(["image,label,patient", *rows_of(NAMES), ""])
 
 
 @pytest.fixture
 def clinic(tmp_path):
     """Six photographs, two of them redacted, with masks, and things that no table names."""
     folder = tmp_path / "clinic"
-    for index in range(6):
-        write_photo(folder / "photos" / f"{index}.png", index, (60, 40))
+    write_photos(folder, NAMES, (60, 40))
     write_photo(folder / "photos" / "masks" / "1.png", 8, (60, 40))
     write_photo(folder / "photos" / "unnamed.png", 9)
     (folder / "photos.csv").write_text(TABLE)

@@ -1,8 +1,10 @@
 """A clinic in miniature: photographs, a manifest, and a config that trains in seconds."""
 
+import contextlib
 import csv
 
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -32,6 +34,14 @@ def write_clinic(folder, seed=0):
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+@contextlib.contextmanager
+def cache_in(folder):
+    """Prepared photographs are cached in the folder, not in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+        yield
 
 
 def write_weights(folder, mean=(0.1, 0.9, 0.2), seed=9):

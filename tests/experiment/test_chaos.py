@@ -6,7 +6,7 @@ The short form of tests/chaos.py: one run, with each kind of disturbance at one 
 import pytest
 
 from tests.chaos import Chaos
-from tests.experiment.disturbed import Disk, Run
+from tests.experiment.run_process import Disk, Run
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from dermjax.experiment import knn_monitor, pretrain
 from dermjax.experiment.context import RunContext
 from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
-from tests.experiment.clinic import tiny_config
+from tests.experiment.clinic import cache_in, tiny_config
 from tests.experiment.ends import read_state
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -46,8 +46,7 @@ def write_table(folder, *, lesions=True):
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lesions")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+    with cache_in(folder):
         write_table(folder)
         write_table(folder, lesions=False)
         yield folder

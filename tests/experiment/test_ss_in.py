@@ -16,7 +16,7 @@ from dermjax.experiment.predictor import Predictor
 from dermjax.runs.locations import default_workdir
 from dermjax.settings import RunSettings
 from dermjax.study import plan
-from tests.experiment.clinic import tiny_config, with_fields, write_clinic, write_weights
+from tests.experiment.clinic import cache_in, tiny_config, with_fields, write_clinic, write_weights
 from tests.experiment.ends import differences, end_of, final_params
 
 pytestmark = pytest.mark.slow
@@ -29,8 +29,7 @@ def clinic(tmp_path_factory):
     """(folder, manifest, weights) with one finished SS-IN run whose pretraining moves nothing."""
     folder = tmp_path_factory.mktemp("ss_in")
     manifest, weights = write_clinic(folder), write_weights(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+    with cache_in(folder):
         config = config_of(manifest, weights, **STILL)
         assert task.start(config, str(folder / "runs" / "ss_in")) == 0
         yield folder, manifest, weights

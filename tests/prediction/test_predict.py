@@ -15,7 +15,7 @@ from dermjax.cli import task
 from dermjax.configs import predict as config_file
 from dermjax.prediction import parts, predict
 from dermjax.training import stop
-from tests.experiment.clinic import tiny_config, with_fields
+from tests.experiment.clinic import cache_in, tiny_config, with_fields
 
 
 def predicted(run, images, workdir, **fields) -> pd.DataFrame:
@@ -40,8 +40,7 @@ def clinic(base, tmp_path_factory):
     """A folder of the runs' own, as tests here damage it; and two trials of a study."""
     folder = tmp_path_factory.mktemp("predict")
     shutil.copytree(base / "runs" / "ss", folder / "ss", symlinks=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(base / "cache"))
+    with cache_in(base):
         for trial in (0, 1):
             config = tiny_config("FS", base / "photos.csv", data__trial=trial)
             assert task.start(config, str(folder / f"fs-alpha0.5-trial{trial}")) == 0

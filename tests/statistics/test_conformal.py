@@ -225,7 +225,7 @@ def test_what_makes_no_sets_is_said():
         conformal.sets(rule, np.full((4, 2), 0.5))
     with pytest.raises(ValueError, match="patients of .* images must be as many"):
         conformal.measure(labels, conformal.sets(rule, probabilities), patients[1:])
-    with pytest.raises(ValueError, match=r"lacks \['patients'\]"):
+    with pytest.raises(ValueError, match=r"prediction sets without \['patients'\]"):
         conformal.SetRule.from_dict({"coverage": 0.9, "quantiles": [], "guaranteed": []})
     with pytest.raises(ValueError, match="of one length"):
         conformal.SetRule.from_dict(rule.to_dict() | {"patients": [1]})

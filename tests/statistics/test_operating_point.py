@@ -131,7 +131,7 @@ def test_what_has_no_threshold_is_said():
             wrong(labels, 3 * probabilities, patients)
     with pytest.raises(ValueError, match="2 classes for thresholds of 3"):
         operating_point.positive(points, np.full((4, 2), 0.5))
-    with pytest.raises(ValueError, match=r"lack \['thresholds'\]"):
+    with pytest.raises(ValueError, match=r"operating points without \['thresholds'\]"):
         operating_point.OperatingPoints.from_dict({"sensitivity": 0.9, "patients": []})
-    with pytest.raises(ValueError, match="3 thresholds and patients of 1 classes"):
+    with pytest.raises(ValueError, match="one length, not .*'thresholds': 3, 'patients': 1"):
         operating_point.OperatingPoints.from_dict(points.to_dict() | {"patients": [1]})

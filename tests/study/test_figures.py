@@ -12,13 +12,13 @@ from matplotlib.text import Text
 
 from dermjax import strategies
 from dermjax.report import lettering, looks
-from dermjax.study import figures, published
+from dermjax.study import figures, paper_results
 from dermjax.study.settings import known_strategies
 
 MEASURES = ("accuracy", "macro_precision", "macro_sensitivity")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 LONG = "an exceedingly long name of a disease of the skin, type "
-DISEASES = sorted(set(published.table_one()["disease"]))
+DISEASES = sorted(set(paper_results.table_one()["disease"]))
 
 
 @pytest.fixture(autouse=True)
@@ -148,11 +148,11 @@ STRANGE = ("SS", "_$x$_", "$", "a strategy with a name of many words", "母斑")
 FOUR = ("SS", "SS-IN", "IN", "FS")
 TWENTY = known_strategies()  # and all options for rare classes
 EVERY = {
-    "study": lambda: figures.strategies_against_alpha(overall(SHARES), published.overall()),
+    "study": lambda: figures.strategies_against_alpha(overall(SHARES), paper_results.overall()),
     "one share": lambda: figures.strategies_against_alpha(overall((0.1,), trials=1)),
     "strategies": lambda: figures.strategies_against_alpha(overall(strategies=STRANGE)),
     "four strategies": lambda: figures.strategies_against_alpha(
-        overall(SHARES, FOUR), published.overall()
+        overall(SHARES, FOUR), paper_results.overall()
     ),
     "twenty strategies": lambda: figures.strategies_against_alpha(overall(strategies=TWENTY)),
     "no band": lambda: figures.strategies_against_alpha(

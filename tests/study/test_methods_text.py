@@ -9,7 +9,7 @@ from etils import epath
 
 from dermjax.configs import study as config_file
 from dermjax.report import wording
-from dermjax.study import deviations, methods_text, published
+from dermjax.study import deviations, methods_text, paper_results
 from dermjax.study import results as outcomes
 from dermjax.study.cost import cost
 from dermjax.study.plan import plan
@@ -76,7 +76,7 @@ def test_a_shared_pretraining_counts_once_wherever_its_folder_is_seen():
 def paper(tmp_path_factory):
     """A study with the paper's own numbers, and what its runs found."""
     folder = tmp_path_factory.mktemp("paper")
-    diseases = sorted(set(published.table_one()["disease"]))
+    diseases = sorted(set(paper_results.table_one()["disease"]))
     argument = "strategies=FS,alphas=1.0,trials=1"
     _, (run,) = write_study(folder, argument=argument, classes=10, images=30, names=diseases)
     one = outcomes.collect([run])[0]

@@ -14,7 +14,7 @@ from sklearn import metrics
 from dermjax.configs import study as config_file
 from dermjax.report import lettering, numbers
 from dermjax.statistics import calibration
-from dermjax.study import plan, published, report
+from dermjax.study import paper_results, plan, report
 from dermjax.study import sections as study_page
 from dermjax.study.results import collect
 from dermjax.study.settings import StudySettings
@@ -427,10 +427,10 @@ def test_nothing_finished_is_said(tmp_path, capsys):
 def test_only_the_papers_classes_stand_beside_the_paper(tmp_path):
     from dermjax.data.synthetic.patients import CLASSES
 
-    assert published.are_its_classes(CLASSES)
-    assert published.are_its_classes([name.replace("_", " ").title() for name in CLASSES])
-    assert not published.are_its_classes(CLASSES[1:])
-    known = published.overall().set_index(["strategy", "alpha"])
+    assert paper_results.are_its_classes(CLASSES)
+    assert paper_results.are_its_classes([name.replace("_", " ").title() for name in CLASSES])
+    assert not paper_results.are_its_classes(CLASSES[1:])
+    known = paper_results.overall().set_index(["strategy", "alpha"])
     assert known["macro_sensitivity"]["SS", 0.1] == pytest.approx(0.686, abs=6e-4)
     assert known["macro_precision"]["IN", 1.0] == pytest.approx(0.931, abs=6e-4)
     assert known["accuracy"]["SS", 1.0] == 0.957
@@ -514,7 +514,7 @@ def test_finished_runs_are_found_as_they_were_planned(tmp_path):
 def test_ss_in_stands_beside_the_papers_strategies(tmp_path):
     """With an option for rare classes; the paper's points are of its own strategies alone."""
     argument = "strategies=SS+SS-IN+SS-IN-balanced+IN+FS,alphas=0.1+1.0,trials=2"
-    names = sorted(set(published.table_one()["disease"]))
+    names = sorted(set(paper_results.table_one()["disease"]))
     settings, runs = write_study(tmp_path, argument=argument, classes=10, names=names, images=80)
     settings = changed(settings, report__resamples=100)
     report.write_report(settings, runs[0].folder.path.parent.parent, runs, {}, Writer())

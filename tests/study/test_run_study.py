@@ -13,7 +13,7 @@ from dermjax.cli import task
 from dermjax.configs import study as config_file
 from dermjax.study import plan, run_study
 from dermjax.study.settings import StudySettings
-from tests.experiment.clinic import tiny_config, write_clinic
+from tests.experiment.clinic import cache_in, tiny_config, write_clinic
 from tests.study.made_up import write_study
 
 pytestmark = pytest.mark.slow
@@ -23,8 +23,7 @@ pytestmark = pytest.mark.slow
 def clinic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     manifest = write_clinic(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DERMJAX_CACHE", str(folder / "cache"))
+    with cache_in(folder):
         yield folder, manifest
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dermjax.data.importers import folders
 from dermjax.data.manifest import SETS
-from dermjax.data.problems import quoted
+from dermjax.data.problems import Kind, Line, quoted
 
 
 def read(folder: Path) -> folders.Raw:
@@ -29,11 +29,18 @@ def read(folder: Path) -> folders.Raw:
         raise folders.Absent("no two folders of photographs, named by their classes")
     return raw if upper else raw.drop(columns="official_split"), [
         *folders.left_out(others),
-        *([f"folders without photographs, left out: {quoted(empty)}"] if empty else []),
+        *_without_photographs(empty),
         *_without_a_class(folder, upper),
         "folders of classes have no patient ids: every photo is its own group, and photographs of "
         "one patient may be in two sets",
     ]
+
+
+def _without_photographs(empty: list[str]) -> list[str]:
+    """A note on folders of classes that hold none, if there are any."""
+    if not empty:
+        return []
+    return [Line(f"folders without photographs, left out: {quoted(empty)}", Kind.FILES)]
 
 
 def _without_a_class(folder: Path, upper: dict[Path, str]) -> list[str]:
@@ -43,7 +50,8 @@ def _without_a_class(folder: Path, upper: dict[Path, str]) -> list[str]:
     if not stray:
         return []
     names = quoted(path.relative_to(folder).as_posix() for path in stray)
-    return [f"photographs in no folder of a class, left out: {len(stray)} ({names})"]
+    text = f"photographs in no folder of a class, left out: {len(stray)} ({names})"
+    return [Line(text, Kind.FILES)]
 
 
 def _below(folder: Path) -> list[Path]:

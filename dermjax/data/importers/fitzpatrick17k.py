@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dermjax.data.importers import folders
+from dermjax.data.problems import Kind, Line
 
 
 def read(folder: Path) -> folders.Raw:
@@ -32,7 +33,8 @@ def read(folder: Path) -> folders.Raw:
     gone = ~raw["image"].isin(set(photos.values()))
     raw["exclude"] = np.where(gone, "all", "")
     if gone.any():
-        notes.append(f"photographs that are not in the folder, left out: {gone.sum()}")
+        text = f"photographs that are not in the folder, left out: {gone.sum()}"
+        notes.append(Line(text, Kind.FILES))
     return raw, notes + [
         "Fitzpatrick17k has no patient ids and many near duplicates: every photo is its own group"
     ]

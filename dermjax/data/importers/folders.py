@@ -9,7 +9,7 @@ import pandas as pd
 
 from dermjax.data import identity
 from dermjax.data import manifest as tables
-from dermjax.data.problems import ManifestError, quoted
+from dermjax.data.problems import Kind, Line, ManifestError, quoted
 
 Raw = tuple[pd.DataFrame, list[str]]  # a table under the manifest's headers plus `row`; notes
 # How photographs' names end, those that are preferred first where one has several files. Further
@@ -138,7 +138,7 @@ def left_out(others: Counter[str]) -> list[str]:
     if not others:
         return []
     kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
-    return [f"files that are no photographs, left out: {kinds}"]
+    return [Line(f"files that are no photographs, left out: {kinds}", Kind.FILES)]
 
 
 def _preference(path: Path) -> int:

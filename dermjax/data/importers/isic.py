@@ -8,7 +8,7 @@ import pandas as pd
 from dermjax.data import identity
 from dermjax.data.importers import folders
 from dermjax.data.manifest import SETS
-from dermjax.data.problems import ManifestError, at_rows
+from dermjax.data.problems import Kind, Line, ManifestError, at_rows
 
 _CLASSES_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _CLASSES_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
@@ -59,12 +59,13 @@ def read_2020(folder: Path) -> folders.Raw:
     )
     pairs = folder / "ISIC_2020_Training_Duplicates.csv"
     if not pairs.is_file():
-        return raw, notes + [f"no {pairs.name}: known duplicates (425 pairs) are not left out"]
+        text = f"no {pairs.name}: known duplicates (425 pairs) are not left out"
+        return raw, [*notes, Line(text, Kind.FILES)]
     found, more = folders.table(folder, [pairs.name], ["image_name_1", "image_name_2"])
     known = set(found["image_name_2"].map(identity.key))
     twice = frame["image_name"].map(identity.key).isin(known)
     raw["exclude"] = np.where(twice, "all", "")
-    return raw, notes + more + [f"known duplicates left out: {twice.sum()}"]
+    return raw, [*notes, *more, Line(f"known duplicates left out: {twice.sum()}", Kind.FILES)]
 
 
 def _challenge(folder: Path, prefix: str, classes, extra: str) -> folders.Raw:

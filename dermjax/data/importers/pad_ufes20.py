@@ -7,6 +7,7 @@ import pandas as pd
 from dermjax.data import identity
 from dermjax.data.importers import folders
 from dermjax.data.manifest import BOX
+from dermjax.data.problems import Kind, Line
 
 
 def read(folder: Path) -> folders.Raw:
@@ -29,14 +30,18 @@ def read(folder: Path) -> folders.Raw:
         }
     )
     if not (folder / "boxes.csv").is_file():
-        return raw, notes + ["no boxes.csv: whole images are used"]
+        return raw, [*notes, Line("no boxes.csv: whole images are used", Kind.BOXES)]
     boxes, more = folders.table(folder, ["boxes.csv"], ["img_id", *BOX])
     # As the two tables read: one may write .PNG, or another form of Unicode.
     boxes = boxes.assign(key=boxes["img_id"].map(identity.key))
     keys = frame["img_id"].map(identity.key)
     lost = int((~boxes["key"].isin(keys)).sum())
     bare = int((~keys.isin(boxes["key"])).sum())
-    notes += more + ([f"images without a box: {bare} (used whole)"] if bare else [])
-    notes += [f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"] if lost else []
+    notes += more
+    if bare:
+        notes.append(Line(f"images without a box: {bare} (used whole)", Kind.BOXES))
+    if lost:
+        text = f"rows of boxes.csv that match no img_id of metadata.csv: {lost}"
+        notes.append(Line(text, Kind.BOXES))
     raw = raw.assign(key=keys).merge(boxes[["key", *BOX]], on="key", how="left").drop(columns="key")
     return raw.fillna(dict.fromkeys(BOX, "")), notes

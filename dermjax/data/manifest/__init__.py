@@ -17,7 +17,7 @@ import pandas as pd
 from dermjax import atomic
 from dermjax.data import boxes, encodings, identity, links, redactions, splits
 from dermjax.data.crops import Crop
-from dermjax.data.problems import ManifestError, at_rows, quoted
+from dermjax.data.problems import Kind, Line, ManifestError, at_rows, kind_of, quoted
 
 BOX = boxes.SIDES
 KNOWN = ("image", "label", "patient", "lesion", "split", "exclude", *BOX, "redact")
@@ -56,6 +56,7 @@ _ALIASES = {
     "patient": {"patientid", "patientnr", "patientno", "pid", "subject", "subjectid"},
     "lesion": {"lesionid", "lesionnr", "lesionno"},
 }
+_COUNTED = (Kind.NO_PATIENTS, Kind.ROWS, Kind.EXCLUDED, Kind.REDACTED)  # of `_notes`
 _HINTS = {
     "image": {
         "photo",
@@ -290,7 +291,8 @@ def no_column(name: str, found: Sequence[str]) -> str:
         plain[match] for match in difflib.get_close_matches(name, plain, 1, 0.5)
     ]
     remedy = f"rename '{near[0]}' to '{name}'?" if near else f"add a column '{name}'"
-    return f"no column '{name}' (found: {', '.join(found)}): {remedy}"
+    text = f"no column '{name}' (found: {', '.join(found)}): {remedy}"
+    return Line(text, Kind.NO_LABELS) if name == "label" else text
 
 
 def _words(frame, name, words) -> tuple[pd.Series, list[str]]:
@@ -335,33 +337,37 @@ def duplicates(frame: pd.DataFrame) -> list[str]:
 
 def with_frame(manifest: Manifest, frame: pd.DataFrame) -> Manifest:
     """The manifest with other cells in the same rows; what its notes count is counted anew."""
-    no_patient = any(note.startswith("no column 'patient'") for note in manifest.notes)
-    counted = _notes(manifest.frame, no_patient)
-    others = [note for note in manifest.notes if note not in counted]
+    no_patient = Kind.NO_PATIENTS in map(kind_of, manifest.notes)
+    others = [note for note in manifest.notes if kind_of(note) not in _COUNTED]
     return dataclasses.replace(manifest, frame=frame, notes=(*others, *_notes(frame, no_patient)))
 
 
 def _notes(frame, no_patient) -> list[str]:
-    """Notes for the user on what is no error and yet worth knowing."""
-    notes, kept = [], frame["exclude"] != "all"
+    """Notes for the user on what is no error and yet worth knowing; their kinds are _COUNTED."""
+    notes: list[str] = []
+    kept = frame["exclude"] != "all"
     lesions = (frame["lesion"] != "").any()
     if no_patient:
         key = "lesion" if lesions else "photo"
-        notes.append(
+        text = (
             f"no column 'patient': sets are kept apart by {key}, so a patient with "
             f"several {key}s may be in two sets"
         )
+        notes.append(Line(text, Kind.NO_PATIENTS))
     elif blank := int((frame["patient"] == "").sum()):
-        notes.append(f"rows without a patient: {blank} (each photo counts as its own patient)")
+        text = f"rows without a patient: {blank} (each photo counts as its own patient)"
+        notes.append(Line(text, Kind.ROWS))
     if blank := int((frame["label"] == "")[kept].sum()):
-        notes.append(f"unlabelled rows: {blank} (used for pretraining only)")
+        notes.append(Line(f"unlabelled rows: {blank} (used for pretraining only)", Kind.ROWS))
     if hidden := int((frame.drop_duplicates("path")["redact"] != "").sum()):
-        notes.append(f"photographs with redactions: {hidden} (blacked out before anything is cut)")
+        text = f"photographs with redactions: {hidden} (blacked out before anything is cut)"
+        notes.append(Line(text, Kind.REDACTED))
     for value, where in (("test", "the test set"), ("all", "everything")):
         if count := int((frame["exclude"] == value).sum()):
-            notes.append(f"rows left out of {where}: {count}")
-    further = [name for name in frame if name not in (*KNOWN, *OURS)]
-    return notes + ([f"further columns kept: {', '.join(further)}"] if further else [])
+            notes.append(Line(f"rows left out of {where}: {count}", Kind.EXCLUDED))
+    if further := [name for name in frame if name not in (*KNOWN, *OURS)]:
+        notes.append(Line(f"further columns kept: {', '.join(further)}", Kind.ROWS))
+    return notes
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Labels with what a network says of their images, as measures take them.
+"""Labels and what a network says of their images, checked as measures take them.
 
 Letters: B images, N classes.
 """

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dermjax.data.synthetic.patients import CLASSES
-from dermjax.study import published
+from dermjax.study import paper_results
 
 # (alpha, strategy): accuracy where it is printed, macro precision, macro sensitivity. At 100 % and
 # of SS at 10 % from the text, the others are means of Table 1.
@@ -23,7 +23,7 @@ PRINTED = {
 
 
 def test_means_over_classes_are_the_papers():
-    frame = published.overall().set_index(["alpha", "strategy"])
+    frame = paper_results.overall().set_index(["alpha", "strategy"])
     assert set(frame.index) == set(PRINTED)
     for cell, values in PRINTED.items():
         measured = frame.loc[cell, ["accuracy", "macro_precision", "macro_sensitivity"]]
@@ -32,7 +32,7 @@ def test_means_over_classes_are_the_papers():
 
 
 def test_table_1_is_whole():
-    frame = published.table_one()
+    frame = paper_results.table_one()
     assert len(frame) == 10 * 2 * 3 and frame.notna().all(axis=None)
     row = frame.set_index(["disease", "metric", "alpha"]).loc["Furuncle", "sensitivity", 0.1]
     assert row[["IN", "SS", "FS"]].tolist() == [0.29, 0.55, 0.0]
@@ -40,9 +40,9 @@ def test_table_1_is_whole():
 
 @pytest.mark.parametrize("written", [str.title, str.upper, lambda name: name.replace("_", " ")])
 def test_its_classes_are_known_however_they_are_written(written):
-    assert published.are_its_classes(written(name) for name in CLASSES)
+    assert paper_results.are_its_classes(written(name) for name in CLASSES)
 
 
 @pytest.mark.parametrize("names", [(), CLASSES[1:], (*CLASSES, "nevus"), (*CLASSES[1:], "nevus")])
 def test_other_classes_are_others(names):
-    assert not published.are_its_classes(names)
+    assert not paper_results.are_its_classes(names)
