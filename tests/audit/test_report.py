@@ -12,7 +12,7 @@ from PIL import Image
 from dermjax.audit import report
 from dermjax.cli import audit as command
 from dermjax.experiment import lookalikes
-from tests.data.miniatures import write_photo
+from tests.data.miniatures import rows_of, write_photo
 
 
 @pytest.fixture
@@ -74,11 +74,10 @@ def test_photographs_without_any_table_or_label_are_audited_when_asked(tmp_path,
 
 def test_boxes_are_drawn_where_they_are(tmp_path):
     folder = tmp_path / "clinic"
-    rows = []
+    folder.mkdir()
     for index in range(6):
-        folder.mkdir(exist_ok=True)
         Image.new("RGB", (720, 400), (index, 0, 0)).save(folder / f"{index}.png")
-        rows.append(f"{index}.png,{'ab'[index % 2]},p{index},100,40,200,100")
+    rows = [f"{row},100,40,200,100" for row in rows_of(f"{index}.png" for index in range(6))]
     (folder / "t.csv").write_text("\n".join(["image,label,patient,x,y,w,h", *rows]))
     frame = report.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")
     shown = report._Photographs(frame)(frame.iloc[0])
@@ -105,10 +104,9 @@ def test_near_duplicates_are_shown_in_pairs(clinic, tmp_path):
 def test_what_is_redacted_is_black_on_the_page(tmp_path):
     folder = tmp_path / "clinic"
     folder.mkdir()
-    rows = []
     for index in range(6):
         Image.new("RGB", (720, 400), (200, 180, 160 + index)).save(folder / f"{index}.png")
-        rows.append(f"{index}.png,{'ab'[index % 2]},p{index}")
+    rows = rows_of(f"{index}.png" for index in range(6))
     (folder / "t.csv").write_text("\n".join(["image,label,patient", *rows]))
     (folder / "t.redact.csv").write_text("image,x,y,w,h\n3.png,100,40,200,100\n")
     frame = report.layouts.load(folder / "t.csv", cache_dir=tmp_path).frame.assign(split="train")

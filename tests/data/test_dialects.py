@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dermjax.data import boxes, encodings, layouts, manifest
 from dermjax.data.problems import ManifestError
-from tests.data.miniatures import write_photo
+from tests.data.miniatures import rows_of, write_photo
 
 
 def _table(folder, header, rows, encoding="utf-8", first=""):
@@ -19,7 +19,7 @@ def _table(folder, header, rows, encoding="utf-8", first=""):
     return folder / "photos.csv"
 
 
-GOOD = [f"{i}.jpg,{'ab'[i % 2]},p{i}" for i in range(6)]
+GOOD = rows_of(f"{i}.jpg" for i in range(6))
 
 
 @pytest.mark.parametrize("first", ["sep=;\r\n", "sep=;\n", '"sep=;"\r\n', "SEP=;\r", "\nsep=;\r\n"])

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dermjax.cli import task
 from dermjax.configs import probe as config_file
-from tests.experiment.test_run import read_csv
+from tests.experiment.run_files import read_csv
 
 
 def config_of(folder, argument="", **fields):

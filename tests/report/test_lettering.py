@@ -16,7 +16,7 @@ from dermjax.report import lettering, looks
 from dermjax.saliency import page
 from dermjax.study import figures
 from dermjax.study.confused_pairs import confused_pairs
-from tests.study.test_figures import by_class, maps, overlapping, paired, parts
+from tests.study.charts import by_class, maps, overlapping, paired, parts
 
 CHINESE = [
     "银屑病",

@@ -17,7 +17,7 @@ from dermjax.configs import saliency as config_file
 from dermjax.saliency import baselines, explainer, map_store
 from dermjax.saliency.settings import SaliencySettings
 from tests.experiment.clinic import CLASSES, with_fields
-from tests.experiment.test_run import read_csv
+from tests.experiment.run_files import read_csv
 
 pytestmark = pytest.mark.slow
 
