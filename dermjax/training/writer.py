@@ -87,11 +87,16 @@ class Progress:
         self._said = time.monotonic()
         counted = self._done - (self._first or 0)
         rate = counted / max(self._said - self._started, 1e-9)
-        pace = f"  {rate:.1f}/s" if rate else ""
+        pace = f"  {_pace(rate)}" if rate else ""
         left = (self._total - self._done) / rate if rate else 0.0
         eta = f", {_clock(left)} left" if rate and self._done < self._total else ""
         note = f"  {self._note}" if self._note else ""
         self._say(f"{self._label} {self._done}/{self._total}{pace}{eta}{note}")
+
+
+def _pace(rate: float) -> str:
+    """12.5 -> 12.5/s, .05 -> 20 s each."""
+    return f"{rate:.1f}/s" if rate >= 0.5 else f"{1 / rate:.0f} s each"
 
 
 def _clock(seconds: float) -> str:

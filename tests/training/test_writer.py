@@ -39,6 +39,7 @@ def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
     assert list(Writer().track(range(6), 6, "preparing")) == list(range(6))
     out = capsys.readouterr().out
     assert "preparing 6/6" in out and "left" in out and "\r" not in out
+    assert " s each" in out and "0.0/s" not in out  # slow work has a pace that tells something
 
 
 def test_an_inactive_writer_is_silent(capsys, tmp_path):
