@@ -98,13 +98,45 @@ def pytest_runtest_makereport(item, call):
 def _forgotten_programs():
     """What a file's tests have compiled is let go behind it: it took gigabytes of each worker."""
     yield
-    if "jax" in sys.modules:
+    _Memory.let_go()
+
+
+@pytest.fixture(autouse=True)
+def _programs_forgotten_in_time():
+    """Within a file, too, where they have become many; who needs one reads it from the disk."""
+    yield
+    if _Memory.held() > _Memory.after + _MORE:
+        _Memory.let_go()
+
+
+_MORE = 300  # MB
+
+
+class _Memory:
+    """The memory of this process."""
+
+    after = 600  # MB, when programs were last let go; to begin with, about what imports take
+
+    @staticmethod
+    def held() -> float:
+        """MB; 0 where the system does not tell."""
+        try:
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        except OSError:
+            return 0.0
+
+    @classmethod
+    def let_go(cls) -> None:
+        """Drops compiled programs, and gives the memory back that glibc would keep for later."""
+        if "jax" not in sys.modules:
+            return
         sys.modules["jax"].clear_caches()
         gc.collect()
-        # Compiling leaves hundreds of MB that glibc would keep for later.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+        cls.after = cls.held()
 
 
 @pytest.fixture
