@@ -168,7 +168,7 @@ def create(
         drop_path_rate: Stochastic depth of the last block, in [0, 1), less in earlier ones.
         bn_groups: Groups of the global batch that share batch-norm statistics.
         axis_name: The axis that the batch is spread over; None for one device.
-        phased: Whether strided blocks take their input apart, which is faster on TPUs.
+        phased: Whether strided layers take their input apart, which is faster on TPUs.
 
     Returns:
         A module of `(images [B, H, W, 3], train, start=, stop=)`; the last two are of its `layers`.

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dermjax.models.precision import accumulator
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
+from dermjax.models.shifts import Pads, shifted, taps
 
 
 # jit, so that a call outside of one compiles once instead of slice by slice.
@@ -154,16 +153,17 @@ def is_summed_on_tpu(shape, size: int, stride: int) -> bool:
 
 
 def tapped_forward(x, kernel, pads: Pads):
-    """A sum of shifted inputs, each with zeros of its own; stride 1, arguments as for the others.
+    """A sum of shifted inputs, each with zeros of its own, at stride 1.
 
     The CPU's form slices one padded copy, which a TPU would write out: here every shift stays
-    inside of the loop that adds them up.
+    inside of the loop that adds them up. Arguments as for the others; the pads are together k - 1
+    in either direction, so that the output has the input's sides.
     """
     # Otherwise the activation before is computed anew for each of the shifts.
     x, wide = lax.optimization_barrier(x), accumulator(x, kernel)
     total = jnp.zeros((), wide)
-    for (row, column), view in _taps(x, kernel.shape[0], pads):
-        total += view.astype(wide) * kernel[row, column, 0].astype(wide)
+    for (row, column), shift in taps(kernel.shape[0], pads):
+        total += shifted(x, shift).astype(wide) * kernel[row, column, 0].astype(wide)
     return total.astype(x.dtype)
 
 
@@ -176,11 +176,11 @@ def transposed(kernel, pads: Pads):
 
 
 def tapped_grad_kernel(x, grad, kernel, pads: Pads):
-    """The gradient of the kernel, `[k, k, 1, C]`, at stride 1."""
+    """The gradient of the kernel, `[k, k, 1, C]`, at stride 1; pads as for `tapped_forward`."""
     x, wide = lax.optimization_barrier(x), accumulator(x, grad)
     grad = grad.astype(wide)
-    products = (view.astype(wide) * grad for _, view in _taps(x, kernel.shape[0], pads))
-    sums = jnp.stack([product.sum((0, 1, 2)) for product in products])
+    views = (shifted(x, shift).astype(wide) for _, shift in taps(kernel.shape[0], pads))
+    sums = jnp.stack([(view * grad).sum((0, 1, 2)) for view in views])
     return sums.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -203,16 +203,6 @@ def _views(x, size, stride, pads):
     for row, column in itertools.product(range(size), repeat=2):
         stop = (batch, row + last_row + 1, column + last_column + 1, channels)
         yield (row, column), lax.slice(padded, (0, row, column, 0), stop, (1, stride, stride, 1))
-
-
-def _taps(x, size, pads):
-    """Yields each kernel position with what it multiplies; a negative padding cuts off."""
-    zero = jnp.zeros((), x.dtype)
-    (top, bottom), (left, right) = pads
-    for row, column in itertools.product(range(size), repeat=2):
-        high = (top - row, bottom - (size - 1 - row), 0)
-        wide = (left - column, right - (size - 1 - column), 0)
-        yield (row, column), lax.pad(x, zero, ((0, 0, 0), high, wide, (0, 0, 0)))
 
 
 def _phase_taps(size, stride, before):

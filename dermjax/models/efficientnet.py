@@ -164,7 +164,15 @@ class EfficientNet(Network):
 
     def stem_of(self, x, norm, train: bool):
         """A convolution that halves H and W."""
-        conv = Conv(self.stem, 3, 2, padding=self.padding, dtype=self.dtype, name="conv_stem")
+        conv = Conv(
+            self.stem,
+            3,
+            2,
+            padding=self.padding,
+            dtype=self.dtype,
+            patched=self.phased,
+            name="conv_stem",
+        )
         return self.activation(norm(name="bn1")(conv(x), train))
 
     def blocks_of(self, number: int, norm):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dermjax.models import phases
+from dermjax.models import patches, phases
 from dermjax.models.depthwise import depthwise_conv
 from dermjax.models.precision import accumulator
 
@@ -67,6 +67,8 @@ class Conv(nn.Module):
         use_bias: Whether to add one number per output channel.
         padding: Rule for the pixels added at the border.
         dtype: What the layer computes in and returns.
+        patched: Whether it may multiply patches of the image instead: the same to rounding, see
+            `dermjax.models.patches`.
     """
 
     features: int
@@ -75,6 +77,7 @@ class Conv(nn.Module):
     use_bias: bool = False
     padding: Padding = symmetric_padding
     dtype: Any = jnp.float32
+    patched: bool = False
 
     @nn.compact
     def __call__(self, x):
@@ -87,10 +90,13 @@ class Conv(nn.Module):
             x = x[:, ::stride, ::stride] if stride > 1 else x
             x = x @ kernel[0, 0]
         else:
-            pads = [self.padding(x.shape[axis], size, stride) for axis in (1, 2)]
-            x = lax.conv_general_dilated(
-                x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
+            pads = tuple(self.padding(side, size, stride) for side in x.shape[1:3])
+            if self.patched and patches.are_worth_it(x.shape, size, stride):
+                x = patches.extract(x, size, stride, pads) @ kernel.reshape(-1, self.features)
+            else:
+                x = lax.conv_general_dilated(
+                    x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+                )
         if self.use_bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x

@@ -25,8 +25,9 @@ class Network(nn.Module, kw_only=True):
         bn_groups: Statistics groups of the global batch, see `BatchNorm`.
         axis_name: The axis the batch is spread over.
         dtype: What the network computes in; parameters, statistics and results are float32.
-        phased: Whether strided blocks take their input apart, see `dermjax.models.phases`: the same
-            results to rounding, faster on TPUs. Only EfficientNets have such blocks.
+        phased: Whether strided layers take their input apart, see `dermjax.models.phases` and
+            `dermjax.models.patches`: the same results to rounding, faster on TPUs. Only those of
+            EfficientNets can.
     """
 
     CLASSIFIER: ClassVar[str]

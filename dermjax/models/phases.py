@@ -11,14 +11,13 @@ j, j + 2, ...
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dermjax.models.depthwise import Pads
 from dermjax.models.precision import accumulator
+from dermjax.models.shifts import Pads, shifted, taps
 
 Phases = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
@@ -55,7 +54,7 @@ def strided_depthwise_conv(phases: Phases, kernel: jax.Array, pads: Pads) -> jax
     wide = accumulator(phases[0], kernel)
     total = jnp.zeros((), wide)
     for (row, column), phase, shift in _taps(kernel.shape[0], pads):
-        total += _shifted(phases[phase], shift).astype(wide) * kernel[row, column, 0].astype(wide)
+        total += shifted(phases[phase], shift).astype(wide) * kernel[row, column, 0].astype(wide)
     return total.astype(phases[0].dtype)
 
 
@@ -70,9 +69,9 @@ def _backward(pads, residuals, grad):
     grads = [jnp.zeros((), wide)] * 4
     sums = []
     for (row, column), phase, (down, right) in _taps(kernel.shape[0], pads):
-        back = _shifted(grad, (-down, -right)).astype(wide)
+        back = shifted(grad, (-down, -right)).astype(wide)
         grads[phase] = grads[phase] + back * kernel[row, column, 0].astype(wide)
-        seen = _shifted(phases[phase], (down, right)).astype(wide)
+        seen = shifted(phases[phase], (down, right)).astype(wide)
         sums.append((seen * grad.astype(wide)).sum((0, 1, 2)))
     grad_kernel = jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
     return tuple(one.astype(grad.dtype) for one in grads), grad_kernel
@@ -88,13 +87,6 @@ def _computed_once(tree):
 
 def _taps(size: int, pads: Pads):
     """Yields each kernel position with the phase that it reads, and how far (rows, columns) on."""
-    for row, column in itertools.product(range(size), repeat=2):
-        down, i = divmod(row - pads[0][0], 2)
-        right, j = divmod(column - pads[1][0], 2)
-        yield (row, column), 2 * i + j, (down, right)
-
-
-def _shifted(x, shift: tuple[int, int]):
-    """`y[h, w] = x[h + shift[0], w + shift[1]]`, 0 outside."""
-    edges = [(0, 0, 0), *((-by, by, 0) for by in shift), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), edges)
+    for position, (row, column) in taps(size, pads):
+        (down, i), (right, j) = divmod(row, 2), divmod(column, 2)
+        yield position, 2 * i + j, (down, right)

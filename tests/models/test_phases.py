@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dermjax import models
-from dermjax.models import depthwise, phases
+from dermjax.models import depthwise, patches, phases
 from dermjax.models.layers import same_padding, symmetric_padding
 
 
@@ -57,12 +57,16 @@ def test_bfloat16_is_as_exact_as_one_rounding():
 
 @pytest.mark.parametrize("tensorflow", [False, True])
 def test_a_network_in_phases_is_the_network(tensorflow, monkeypatch):
-    """Results, new statistics and gradients of training, whose parameters have the same names."""
+    """Results, new statistics and gradients of training, whose parameters have the same names.
+
+    Its stem multiplies patches.
+    """
     whole = models.create("efficientnet_tiny", num_classes=3, bn_groups=2)
     whole = whole.clone(tensorflow=tensorflow)
     variables = models.initialize(whole, seed=0)
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
     monkeypatch.setattr(phases, "are_worth_it", lambda shape: shape[1] % 2 == shape[2] % 2 == 0)
+    monkeypatch.setattr(patches, "are_worth_it", lambda shape, size, stride: True)
     found = []
     for model in (whole, whole.clone(phased=True)):
 
