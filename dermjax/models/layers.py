@@ -16,6 +16,7 @@ from jax import lax
 
 from dermjax.models import patches, phases
 from dermjax.models.depthwise import depthwise_conv
+from dermjax.models.pointwise import pointwise_conv
 from dermjax.models.precision import accumulator
 
 Padding = Callable[[int, int, int], tuple[int, int]]
@@ -88,7 +89,7 @@ class Conv(nn.Module):
         if size == 1:
             # XLA's CPU backend multiplies matrices several times faster than it convolves.
             x = x[:, ::stride, ::stride] if stride > 1 else x
-            x = x @ kernel[0, 0]
+            x = pointwise_conv(x, kernel[0, 0])
         else:
             pads = tuple(self.padding(side, size, stride) for side in x.shape[1:3])
             if self.patched and patches.are_worth_it(x.shape, size, stride):
