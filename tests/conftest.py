@@ -4,11 +4,15 @@ import ctypes
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
 import pytest
 
+# A script's background jobs ignore Ctrl-C, and all that they start does; tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Most of the tests' time is compiling, and most programs are compiled by several of them: what one
