@@ -97,6 +97,7 @@ def test_it_starts_from_the_encoder_with_the_labels_that_were_asked_for(
     assert not dataset.labelled[dataset.split != "train"].any()
 
 
+@pytest.mark.slow
 def test_validation_labels_change_nothing(source, tmp_path):
     learner = learner_of(source, tmp_path / "a")
     labels = labels_of(learner, 3)
@@ -119,6 +120,7 @@ def test_classes_without_a_label_are_not_known(source, tmp_path, monkeypatch):
         learner.fit(labels_of(learner, 0))
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_goes_on(source, tmp_path, monkeypatch):
     """It ends with the same answers, and what another one had left is gone."""
     whole = learner_of(source, tmp_path / "whole", steps=5)
