@@ -17,10 +17,12 @@ def are_worth_it(shape: tuple[int, ...], size: int, stride: int) -> bool:
     """Whether a k x k convolution of images `[B, H, W, C]` is faster by patches on a TPU.
 
     They are k * k C numbers a pixel, which a matrix unit takes 128 of at a time, and the result's W
-    has to fill a vector, 128 numbers: in narrower images it holds the channels, as convolutions
-    want it.
+    has to fill whole vectors of 128 numbers: in narrower images they hold the channels, as
+    convolutions want it, and of other widths (380 px) the compiler could not say how long the
+    product takes.
     """
-    return size * size * shape[3] <= 128 and shape[2] // stride >= 128
+    width = shape[2] // stride
+    return size * size * shape[3] <= 128 and width > 0 and width % 128 == 0
 
 
 def extract(x: jax.Array, size: int, stride: int, pads: Pads) -> jax.Array:

@@ -30,6 +30,9 @@ _WIDTHS = {"pred": 1, "bf16": 2, "c64": 8, "c128": 16}  # bytes of an element
 _MOVES = {"copy", "transpose", "bitcast", "reshape", "fusion", "slice", "concatenate", "pad"}
 
 
+_UNBOUNDED = 2**62  # cycles: estimates from here on are the largest number that fits
+
+
 @dataclasses.dataclass(frozen=True)
 class Instruction:
     """One instruction of the scheduled program, and how often it runs."""
@@ -43,6 +46,7 @@ class Instruction:
     times: int
     traffic: int = 0  # bytes of one run between the chip's memory and its cores, padding included
     rest: str = dataclasses.field(default="", repr=False)  # of its line: operands and attributes
+    unbounded: bool = False  # the compiler's estimate was the largest number there is
 
     @property
     def total(self) -> int:
@@ -69,6 +73,11 @@ class Cost:
     def cycles(self) -> int:
         """Of the whole program; a loop of unknown length counts as one round."""
         return sum(one.total for one in self.instructions)
+
+    @property
+    def unbounded(self) -> list[Instruction]:
+        """Those whose cycles the compiler could not estimate: they count as none."""
+        return [one for one in self.instructions if one.unbounded]
 
     @property
     def traffic(self) -> int:
@@ -154,13 +163,17 @@ def _walk(name: str, parts: dict, times: int, unknown: list[str]) -> Iterator[In
         cycles = re.search(r'"estimated_cycles":"(\d+)"', rest)
         layer, backward = _place(rest)
         number = int(cycles[1]) if cycles else 0
+        unbounded = number >= _UNBOUNDED
+        number = 0 if unbounded else number
         traffic = 0
         if kind.endswith("-start"):  # what it reads stands in its result, beside what it writes
             traffic = stored_bytes(shape)
         elif kind not in _FREE and not kind.endswith("-done"):
             operands = re.findall(r"%([\w.-]+)", rest.partition("),")[0])
             traffic = stored_bytes(" ".join([shape, *(shapes.get(name, "") for name in operands)]))
-        yield Instruction(own, kind, shape, layer, backward, number, times, traffic, rest)
+        yield Instruction(
+            own, kind, shape, layer, backward, number, times, traffic, rest, unbounded
+        )
 
 
 def stored_bytes(shapes: str) -> int:

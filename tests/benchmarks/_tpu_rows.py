@@ -271,6 +271,7 @@ def describe(text: str) -> dict:
         "copied": round(cost.copied, 4),
         "traffic": cost.traffic,
         "unknown_loops": cost.unknown_loops,
+        "unbounded": [f"{one.layer or one.name} {one.shape[:60]}" for one in cost.unbounded],
         "dearest": [
             [one.total, one.kind, one.shape[:60], one.layer, "backward" if one.backward else ""]
             for one in cost.dearest(10)

@@ -67,6 +67,13 @@ def test_a_loop_of_unknown_length_counts_as_one_round():
     assert cost.cycles == 189112 + 7 * LOOP + 234512
 
 
+def test_an_instruction_without_an_estimate_is_named_and_not_counted():
+    cost = _tpu_cost.read_cost(PROGRAM.replace('"234512"', f'"{2**63 - 1}"'))
+    assert cost.cycles == 189112 + 5 * LOOP
+    (found,) = _tpu_rows.describe(PROGRAM.replace('"234512"', f'"{2**63 - 1}"'))["unbounded"]
+    assert found.startswith("reduce_fusion f32[32,48]")
+
+
 def test_bytes_are_those_of_whole_tiles_outside_of_the_cores():
     """W = 64 takes 128 lanes in the argument; what the loop works on never leaves the cores."""
     argument = 32 * 64 * 48 * 128 * 2

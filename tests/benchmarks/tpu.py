@@ -118,6 +118,8 @@ def print_row(row: _tpu_rows.Row, found: dict) -> None:
     print(f"  compiled in {found['compile_seconds']:,.0f} s of processors")
     if found["unknown_loops"]:
         print(f"  {found['unknown_loops']} loops of unknown length count as one round each")
+    for one in found.get("unbounded", ()):
+        print(f"  without an estimate, and not counted: {one}")
     for kind, (count, sent) in sorted(found["collectives"].items()):
         print(f"  {kind}: {count}, {sent / 1e6:,.2f} MB sent by a chip")
     for cycles, kind, shape, layer, backward in found["dearest"]:
