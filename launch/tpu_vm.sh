@@ -28,7 +28,7 @@
 #
 # Which --type: by TPU's own compiler (tests/benchmarks/tpu.py; nothing was measured) scale=paper
 # fits four chips of v5e (v5litepod-4) with 32 images on each: 9.6 of 16 GB in fine-tuning, which
-# takes half an hour, 6.5 GB in MoCo-v2, 14 hours. The first step waits ten minutes for the
+# takes half an hour, 6.3 GB in MoCo-v2, 13 hours. The first step waits ten minutes for the
 # compiler; a run that is started again finds the program kept.
 set -euo pipefail
 export TPU_NAME=${TPU_NAME:-} TPU_ZONE=${TPU_ZONE:-} TPU_TYPE=${TPU_TYPE:-} PROJECT=${PROJECT:-} \
