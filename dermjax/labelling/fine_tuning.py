@@ -9,6 +9,7 @@ Letters: N photographs of the pool, M of them, V validation images, K known clas
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
@@ -116,15 +117,20 @@ class FineTuning:
         _remove_trainings(self.run.folder.path, but=name)
         own = dataclasses.replace(own, folder=own.folder.part(name))
         variables, _, _ = finetune(own, self.encoder, blind=True)
-        predictor = Predictor(
-            networks.make_classifier(own.settings, own.devices, len(own.dataset.classes)),
-            own.dataset,
-            own.devices,
-            own.preprocessing,
-            image_size=own.settings.finetuning.image_size,
-            batch_size=own.settings.evaluate.batch_size,
+        return self._predictor(variables, np.concatenate([self.rows, self.measured]))
+
+    @functools.cached_property
+    def _predictor(self) -> Predictor:
+        """The network in evaluation mode, compiled once for all trainings."""
+        run = self.run
+        return Predictor(
+            networks.make_classifier(run.settings, run.devices, len(run.dataset.classes)),
+            run.dataset,
+            run.devices,
+            run.preprocessing,
+            image_size=run.settings.finetuning.image_size,
+            batch_size=run.settings.evaluate.batch_size,
         )
-        return predictor(variables, np.concatenate([self.rows, self.measured]))
 
     def _labelled(self, labels: np.ndarray, seed: int) -> RunContext:
         """The run with these labels alone, and a seed of their own."""

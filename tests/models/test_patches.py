@@ -1,6 +1,5 @@
 """A convolution by patches: the same as XLA's."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from jax import lax
 
 from dermjax.models import patches
 from dermjax.models.layers import same_padding, symmetric_padding
+from tests.models.forms import assert_same_with_gradients
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 2), (3, 1), (5, 2)])
@@ -26,13 +26,7 @@ def test_the_product_of_patches_is_the_convolution(size, stride, padding):
         numbers = ("NHWC", "HWIO", "NHWC")
         return lax.conv_general_dilated(x, kernel, (stride,) * 2, pads, dimension_numbers=numbers)
 
-    def run(form):
-        y, pull = jax.vjp(form, x, kernel)
-        return y, *pull(jnp.cos(jnp.arange(y.size).reshape(y.shape)))
-
-    for ours, theirs in zip(*jax.jit(lambda: (run(patched), run(native)))(), strict=True):
-        assert ours.shape == theirs.shape
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert_same_with_gradients(patched, native, x, kernel, 1e-4)
 
 
 def test_only_large_images_of_few_channels_are_worth_it():

@@ -10,6 +10,7 @@ import pytest
 from dermjax import models
 from dermjax.models import depthwise, patches, phases
 from dermjax.models.layers import same_padding, symmetric_padding
+from tests.models.forms import assert_same_with_gradients
 
 
 def test_the_phases_are_the_images():
@@ -35,13 +36,7 @@ def test_the_convolution_of_phases_is_that_of_the_image(size, padding):
     def native(x, kernel):
         return depthwise.native_forward(x, kernel, 2, pads)
 
-    def run(form):
-        y, pull = jax.vjp(form, x, kernel)
-        return y, *pull(jnp.cos(jnp.arange(y.size).reshape(y.shape)))
-
-    for ours, theirs in zip(*jax.jit(lambda: (run(phased), run(native)))(), strict=True):
-        assert ours.shape == theirs.shape
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert_same_with_gradients(phased, native, x, kernel, 1e-5)
 
 
 def test_bfloat16_is_as_exact_as_one_rounding():
