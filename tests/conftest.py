@@ -23,7 +23,7 @@ _MADE_HERE = _FOLDER not in os.environ  # workers inherit it
 if _MADE_HERE:
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="dermjax-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[_FOLDER]
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # A tiny network is compiled for longer than it runs: without LLVM's dear passes a run of one takes
 # three quarters of the time.
 os.environ["XLA_FLAGS"] = " ".join(

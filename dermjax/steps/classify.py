@@ -36,14 +36,20 @@ def create_state(
     variables: Any, optimizer: optax.GradientTransformation, *, seed: int
 ) -> ClassifierState:
     """A fresh state around `variables = {'params', 'batch_stats'}`."""
-    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731  the step donates its state
-    return ClassifierState(
-        step=jnp.int32(0),
-        params=copy(variables["params"]),
-        batch_stats=copy(variables["batch_stats"]),
-        opt_state=optimizer.init(variables["params"]),
-        rng=jax.random.key_data(jax.random.key(seed)),
-    )
+
+    # One program: leaf by leaf, each shape's copy and each shape's zeros would be one of its own.
+    @jax.jit
+    def fresh(variables, key):
+        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731  the step donates its state
+        return ClassifierState(
+            step=jnp.int32(0),
+            params=copy(variables["params"]),
+            batch_stats=copy(variables["batch_stats"]),
+            opt_state=optimizer.init(variables["params"]),
+            rng=jax.random.key_data(key),
+        )
+
+    return fresh(variables, jax.random.key(seed))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -65,22 +65,27 @@ def create_state(
             f"queue_size = {queue_size} is smaller than the {keys_per_step} keys written at each "
             f"step; take at least {keys_per_step}"
         )
-    rng, noise = jax.random.split(jax.random.key(seed))
-    queue = jax.random.normal(noise, (queue_size, dim), jnp.float32)
-    # The step donates the state: leaves that shared a buffer would be donated twice.
-    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
-    return MoCoState(
-        step=jnp.int32(0),
-        params=copy(variables["params"]),
-        params_ema=copy(variables["params"]),
-        batch_stats=copy(variables["batch_stats"]),
-        batch_stats_ema=copy(variables["batch_stats"]),
-        opt_state=optimizer.init(variables["params"]),
-        queue=l2_normalize(queue),
-        queue_ids=jnp.full((queue_size,), NO_ID, jnp.int32),
-        queue_pointer=jnp.int32(0),
-        rng=jax.random.key_data(rng),
-    )
+
+    # One program: leaf by leaf, each shape's copy and each shape's zeros would be one of its own.
+    @jax.jit
+    def fresh(variables, key):
+        rng, noise = jax.random.split(key)
+        # The step donates the state: leaves that shared a buffer would be donated twice.
+        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
+        return MoCoState(
+            step=jnp.int32(0),
+            params=copy(variables["params"]),
+            params_ema=copy(variables["params"]),
+            batch_stats=copy(variables["batch_stats"]),
+            batch_stats_ema=copy(variables["batch_stats"]),
+            opt_state=optimizer.init(variables["params"]),
+            queue=l2_normalize(jax.random.normal(noise, (queue_size, dim), jnp.float32)),
+            queue_ids=jnp.full((queue_size,), NO_ID, jnp.int32),
+            queue_pointer=jnp.int32(0),
+            rng=jax.random.key_data(rng),
+        )
+
+    return fresh(variables, jax.random.key(seed))
 
 
 def keys_per_step(batch_size: int, *, symmetric: bool) -> int:
