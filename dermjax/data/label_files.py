@@ -6,7 +6,7 @@ They are `labels.csv`, which the labelling page saves, and `next.csv`, which a s
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +79,11 @@ def read(path: os.PathLike | str, manifest: Manifest) -> LabelFile:
         return LabelFile((), 0, tuple(problems), tuple(notes))
     for name in COLUMNS:
         cells = frame[name] if name in frame else pd.Series("", frame.index, dtype="str")
-        frame = frame.assign(
-            **{name: cells.map(_unquoted) if name in ("image", "label") else cells}
-        )
+        frame = frame.assign(**{name: cells})
+    frame = frame.assign(
+        image=_unquoted(frame["image"], set(manifest.frame["image"]), str),
+        label=_unquoted(frame["label"], set(map(identity.key, manifest.classes)), identity.key),
+    )
     frame, problems, more = _with_verdicts(frame, manifest)
     answered = (frame["label"] != "") | (frame["verdict"] != "")
     given = frame[answered].reset_index(drop=True)
@@ -97,9 +99,18 @@ def read(path: os.PathLike | str, manifest: Manifest) -> LabelFile:
     return LabelFile(tuple(answers), blank, (*problems, *unplaced), (*notes, *more))
 
 
-def _unquoted(cell: str) -> str:
-    """The cell without the quote that keeps a spreadsheet from calculating it."""
-    return cell[1:] if _QUOTED.match(cell) else cell
+def _unquoted(cells: pd.Series, known: Collection[str], key: Callable[[str], str]) -> pd.Series:
+    """Cells without the quote that keeps a spreadsheet from calculating them.
+
+    Where the quote belongs to a known name, which has no other without it, it stays.
+    """
+
+    def unquoted(cell: str) -> str:
+        if not _QUOTED.match(cell):
+            return cell
+        return cell if key(cell) in known and key(cell[1:]) not in known else cell[1:]
+
+    return cells.map(unquoted)
 
 
 def _with_box_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -6,7 +6,7 @@ from typing import Any
 from dermjax import atomic, models, stores
 from dermjax.experiment.trained_networks import restore
 from dermjax.models import stablehlo
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 from dermjax.runs.run_folder import RunFolder
 
 WEIGHTS, ONNX, STABLEHLO = ".safetensors", ".onnx", ".stablehlo"

@@ -88,6 +88,11 @@ class FineTuning:
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
+    def facts(self) -> dict[str, Any]:
+        """As `learner.Learner.facts`: the steps and the batch of a training."""
+        stage = self.run.settings.finetuning
+        return {"finetune": {"steps": stage.steps, "batch_size": stage.batch_size}}
+
     def fit(self, labels: np.ndarray) -> FineTuned:
         """As `learner.Learner.fit`; a training that was stopped goes on where it was.
 

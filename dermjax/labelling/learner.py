@@ -5,7 +5,7 @@ Letters: N photographs of the pool, M of them, V validation images, F features, 
 
 import dataclasses
 import hashlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,6 +47,10 @@ class Learner(Protocol):
         """Names all that its answers depend on, beside the labels."""
         ...
 
+    def facts(self) -> dict[str, Any]:
+        """What a page tells of how it trains, to be kept as JSON."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probe:
@@ -76,6 +80,10 @@ class Probe:
         for array in (self.features, self.patients, self.validation):
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """As `Learner.facts`: nothing beside its kind."""
+        return {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,7 +1,5 @@
 """What learns from the labels, by the name that a user types."""
 
-from typing import Any
-
 import numpy as np
 from etils import epath
 
@@ -42,11 +40,3 @@ def make(
         )
     pool = candidates.pool
     return Probe(pool.features, pool.patients, source.features[measured])
-
-
-def facts(learner: Learner) -> dict[str, Any]:
-    """What a page tells of it."""
-    if isinstance(learner, fine_tuning.FineTuning):
-        stage = learner.run.settings.finetuning
-        return {"finetune": {"steps": stage.steps, "batch_size": stage.batch_size}}
-    return {}

@@ -41,7 +41,7 @@ def run(settings: LabelSettings, source: Source, directory: epath.Path, writer: 
         "run": str(source.run),
         "encoder": source.encoder,
         "classifier": settings.classifier,
-        **learners.facts(rehearsal.learner),
+        **rehearsal.learner.facts(),
         "model": source.trained.model.name,
         "data_fingerprint": source.dataset.fingerprint,
         "without_patient": source.dataset.without_patient,

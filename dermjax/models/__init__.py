@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from dermjax.models import efficientnet, resnet, timm, weights
+from dermjax.models.imagenet_weights import default_preprocessing, default_weights
 from dermjax.models.initialize import initialize, shapes_of, with_classifier, without_classifier
 from dermjax.models.preprocessing import Preprocessing
-from dermjax.models.pretrained import default_preprocessing, default_weights
 from dermjax.models.projection import ProjectedEncoder
 from dermjax.suggestions import did_you_mean
 

@@ -16,7 +16,7 @@ import onnx
 from flax import traverse_util
 
 import dermjax
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 from dermjax.models.efficientnet import EfficientNet
 from dermjax.models.layers import Padding, symmetric_padding
 from dermjax.models.preprocessing import Preprocessing

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

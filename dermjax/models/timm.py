@@ -13,7 +13,7 @@ import flax.linen as nn
 import numpy as np
 from flax import traverse_util
 
-from dermjax.models import conventions, pretrained
+from dermjax.models import conventions, imagenet_weights
 from dermjax.models.initialize import shapes_of
 from dermjax.models.preprocessing import Preprocessing
 from dermjax.models.weights import Weights
@@ -79,7 +79,7 @@ def load(weights: Weights, model: nn.Module) -> Loaded:
     variables = {key: _from_timm(found[name]) for name, key in expected.items()}
     preprocessing = weights.preprocessing
     if preprocessing is None:
-        preprocessing = pretrained.usual_preprocessing(model.architecture)
+        preprocessing = imagenet_weights.usual_preprocessing(model.architecture)
         notes.append(
             f"nothing tells how their images were normalised: taken are mean {preprocessing.mean} "
             f"and std {preprocessing.std}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dermjax.models import hub, pretrained, weight_files
+from dermjax.models import hub, imagenet_weights, weight_files
 from dermjax.models.preprocessing import Preprocessing
 
 
@@ -61,7 +61,7 @@ def check_name(named: str, architecture: str, architectures: list[str]) -> None:
         return
     if not hub.is_name(named):
         raise ValueError(f"{named!r} is not a file")
-    found, _ = pretrained.identify(named.partition("/")[2], architectures)
+    found, _ = imagenet_weights.identify(named.partition("/")[2], architectures)
     if found and found != architecture:
         raise ValueError(f"{named} holds weights of {found}, but the network is {architecture}")
 
@@ -96,7 +96,7 @@ def save(
 
 def _from_hub(name: str, architectures) -> Weights:
     path = hub.download(name)
-    architecture, preprocessing = pretrained.identify(name.partition("/")[2], architectures)
+    architecture, preprocessing = imagenet_weights.identify(name.partition("/")[2], architectures)
     if preprocessing is None:
         described, preprocessing = _described(hub.config(name))
         architecture = architecture or described
@@ -110,7 +110,7 @@ def _from_file(path: pathlib.Path, architectures) -> Weights:
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
     arrays, metadata = weight_files.read(path)
-    architecture, preprocessing = pretrained.identify(path.name, architectures)
+    architecture, preprocessing = imagenet_weights.identify(path.name, architectures)
     beside = path.with_name("config.json")  # as in a copy of a hub's folder
     if not architecture and beside.is_file():
         try:

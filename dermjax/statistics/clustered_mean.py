@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from dermjax.statistics import comparison, intervals
 
@@ -101,11 +101,11 @@ def clustered_mean(
     if error <= rounding:
         p = 1.0 if abs(value) <= rounding else math.nan
         return found(low=math.nan, high=math.nan, p=p)
-    reach = stats.t.ppf((1 + level) / 2, freedom)
+    reach = special.stdtrit(freedom, (1 + level) / 2)
     return found(
         low=float(max(value - error * _skewed(reach, skewness), bounds[0])),
         high=float(min(value - error * _skewed(-reach, skewness), bounds[1])),
-        p=float(2 * stats.t.sf(abs(_symmetric(value / error, skewness)), freedom)),
+        p=float(2 * special.stdtr(freedom, -abs(_symmetric(value / error, skewness)))),
     )
 
 

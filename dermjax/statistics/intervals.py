@@ -10,7 +10,7 @@ fifteen patients right are 1 [.78, 1], not 1 [1, 1].
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 # Below as many right or wrong images the variance itself is hardly known: then no image counts for
 # more than one, however well several trials agree on it.
@@ -51,7 +51,7 @@ def proportion(value: float, size: float, level: float = 0.95) -> Estimate:
     if not 0 <= value <= 1 or not size > 0:
         raise ValueError(f"a proportion of {value} among {size} must lie in [0, 1], among above 0")
     tail, hits = (1 - level) / 2, value * size
-    low, high = stats.beta.ppf([tail, 1 - tail], hits + 0.5, size - hits + 0.5)
+    low, high = special.betaincinv(hits + 0.5, size - hits + 0.5, [tail, 1 - tail])
     low = 0.0 if hits <= 1 else low
     high = 1.0 if size - hits <= 1 else high
     if value == 0:
@@ -87,8 +87,8 @@ def bounded(
     if value in (0, 1):
         return proportion(value, patients, level)
     tail = (1 + level) / 2
-    quantile = stats.t.ppf(tail, max(freedom, 1))
-    usual = stats.t.ppf(tail, max(images - 1, 1) if np.isfinite(limit) else np.inf)
+    quantile = special.stdtrit(max(freedom, 1), tail)
+    usual = special.stdtrit(max(images - 1, 1) if np.isfinite(limit) else np.inf, tail)
     # With no variance at all, every patient is partly right to the same degree.
     size = images if variance <= 0 else value * (1 - value) / variance
     # As many images of one patient each have the variance value * (1 - value) / (images - 1).
@@ -110,7 +110,7 @@ def student(value: float, variance: float, freedom: float, level: float = 0.95) 
     check_level(level)
     if not variance > 0:
         return Estimate(float(value), np.nan, np.nan)
-    half = stats.t.ppf((1 + level) / 2, max(freedom, 1)) * variance**0.5
+    half = special.stdtrit(max(freedom, 1), (1 + level) / 2) * variance**0.5
     return Estimate(float(value), float(value - half), float(value + half))
 
 

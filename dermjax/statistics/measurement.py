@@ -19,7 +19,7 @@ Letters: T trials, G patients, N classes.
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from dermjax.statistics import intervals
 from dermjax.statistics.intervals import Estimate
@@ -130,7 +130,7 @@ class Measurement:
             return float("nan")
         if variance <= 0:
             return 1.0 if self.value == 0 else float(2 * 0.5**self.patients)
-        return float(2 * stats.t.sf(abs(self.value) / variance**0.5, max(freedom, 1)))
+        return float(2 * special.stdtr(max(freedom, 1), -abs(self.value) / variance**0.5))
 
     def _rounded(self, variance: float) -> float:
         """The variance; 0 where it is but what rounding left."""

@@ -14,6 +14,24 @@ from dermjax.settings import RunSettings
 
 CLASSES = {"acne": (200, 60, 60), "eczema": (90, 160, 90), "rosacea": (80, 90, 190)}
 IMAGES_PER_PATIENT, PATIENTS = 2, 9
+# Of a run that is started as a command: what makes it one of seconds, without lengths.
+TINY_FIELDS = {
+    "model.name": "efficientnet_tiny",
+    "control": False,
+    "data.max_side": 32,
+    "data.workers": 1,
+    "pretrain.batch_size": 16,
+    "pretrain.image_size": 16,
+    "pretrain.queue_size": 24,
+    "pretrain.warmup_steps": 1,
+    "pretrain.dim": 8,
+    "pretrain.hidden_dim": 16,
+}
+TINY_FINETUNE_FIELDS = {
+    "finetune.batch_size": 16,
+    "finetune.image_size": 16,
+    "finetune.warmup_steps": 1,
+}
 
 
 def write_clinic(folder, seed=0):

@@ -13,30 +13,22 @@ import sys
 import threading
 import time
 
+from tests.experiment.clinic import TINY_FIELDS, TINY_FINETUNE_FIELDS
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STEPS, REPORT, SAVE = 12, 2, 4
 FIELDS = {
-    "model.name": "efficientnet_tiny",
-    "control": False,
-    "data.max_side": 32,
+    **TINY_FIELDS,
+    **TINY_FINETUNE_FIELDS,
     "data.workers": 2,
     "data.synthetic.lesions": 150,
     "data.synthetic.width": 160,
     "data.synthetic.height": 120,
     "pretrain.steps": STEPS,
-    "pretrain.batch_size": 16,
-    "pretrain.image_size": 16,
-    "pretrain.queue_size": 24,
-    "pretrain.warmup_steps": 1,
-    "pretrain.dim": 8,
-    "pretrain.hidden_dim": 16,
     "pretrain.report_every": REPORT,
     "pretrain.save_every": SAVE,
     "pretrain.monitor.every": SAVE,
     "finetune.steps": STEPS,
-    "finetune.batch_size": 16,
-    "finetune.image_size": 16,
-    "finetune.warmup_steps": 1,
     "finetune.report_every": REPORT,
     "finetune.evaluate_every": SAVE,
 }

@@ -66,26 +66,6 @@ def predict_by_hand(folder, base, images, how):
 
 
 @pytest.mark.slow
-def test_pretraining_can_start_from_weights(base, capsys):
-    """MoCo from ImageNet: the first weights are the file's, the head and the queue are fresh."""
-    import dermjax
-
-    path = write_weights(base)
-    _, variables = dermjax.create_model("efficientnet_tiny", 0, path)
-    fields = dict(pretrain__learning_rate=1e-9, pretrain__weight_decay=0.0)
-    fields |= dict(pretrain__init="imagenet", init__weights=str(path))
-    folder = base / "runs" / "ss-imagenet"
-    assert task.start(config_of(base, **fields), str(folder)) == 0
-    assert f"weights: {path}" in capsys.readouterr().out
-    restored = final_params(folder, "pretrain", 6, encoder=variables["params"])["encoder"]
-    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(variables["params"]), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-    results = json.loads((folder / "results.json").read_text())
-    assert results["weights"]["mean"] == [0.1, 0.9, 0.2]
-    assert results["pretraining"] and results["strategy"] == "SS"
-
-
-@pytest.mark.slow
 def test_weights_that_changed_under_a_run_are_noticed(base):
     folder, path = base / "runs" / "changed", write_weights(base, seed=11)
     config = config_of(base, "IN", init__weights=str(path))

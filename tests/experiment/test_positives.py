@@ -19,10 +19,11 @@ from dermjax.experiment import knn_monitor, pretrain
 from dermjax.experiment.context import RunContext
 from dermjax.settings import RunSettings
 from dermjax.training.writer import Writer
-from tests.experiment.clinic import cache_in, tiny_config
+from tests.experiment.clinic import TINY_FIELDS, cache_in, tiny_config
 from tests.experiment.ends import read_state
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 40
 CLOCKED = {"images_per_second", "seconds_waiting_for_data", "seconds", "monitor_seconds"}
 
 
@@ -64,8 +65,7 @@ def read_lines(folder):
 @pytest.mark.parametrize("kind", ["lesion", "patient"])
 def test_who_has_a_partner_is_said_recorded_and_on_the_page(clinic, capsys, kind):
     folder = clinic / "runs" / kind
-    config = config_of(clinic, pretrain__positives=kind, pretrain__symmetric=True)
-    config.pretrain.queue_size = 32
+    config = config_of(clinic, pretrain__positives=kind)
     assert task.start(config, str(folder)) == 0
     results = json.loads((folder / "results.json").read_text())
     images = results["n"]["train"]
@@ -144,21 +144,10 @@ def test_a_queue_longer_than_the_data_needs_no_other_mask(clinic):
 
 def start(clinic, name):
     """A pretraining as a process of its own on one device."""
-    fields = {
+    fields = TINY_FIELDS | {
         "task": "pretrain",
-        "model.name": "efficientnet_tiny",
-        "control": False,
-        "data.max_side": 32,
-        "data.workers": 1,
         "pretrain.positives": "patient",
-        "pretrain.symmetric": True,
-        "pretrain.steps": 60,
-        "pretrain.batch_size": 16,
-        "pretrain.image_size": 16,
-        "pretrain.queue_size": 32,
-        "pretrain.warmup_steps": 1,
-        "pretrain.dim": 8,
-        "pretrain.hidden_dim": 16,
+        "pretrain.steps": STEPS,
         "pretrain.report_every": 2,
         "pretrain.save_every": 4,
         "pretrain.directory": clinic / name,
@@ -194,18 +183,18 @@ def test_a_killed_pretraining_ends_as_one_left_alone(clinic):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert max(saved(clinic / "killed")) < 60
+    assert max(saved(clinic / "killed")) < STEPS
     assert start(clinic, "killed").wait(timeout=400) == 0, (clinic / "killed.log").read_text()
     assert "pretrain: continues at step" in (clinic / "killed.log").read_text()
 
     states, lines = [], []
     for name in ("quiet", "killed"):
         folder = clinic / name
-        assert max(saved(folder)) == 60
-        states.append(read_state(folder / "checkpoints" / "pretrain" / "60" / "state"))
+        assert max(saved(folder)) == STEPS
+        states.append(read_state(folder / "checkpoints" / "pretrain" / str(STEPS) / "state"))
         told = read_lines(folder)
         lines.append([{k: v for k, v in line.items() if k not in CLOCKED} for line in told])
-    assert lines[0] == lines[1] and len(lines[0]) == 30
+    assert lines[0] == lines[1] and len(lines[0]) == STEPS // 2
     assert states[0].keys() == states[1].keys() and len(states[0]) > 50
     for leaf, value in states[0].items():
         np.testing.assert_array_equal(states[1][leaf], value, err_msg=leaf)

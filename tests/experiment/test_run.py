@@ -199,18 +199,21 @@ class StoppedByASignal(Predictor):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [6, 4])
+@pytest.mark.parametrize("every", [4, 6])
 def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
-    base, capsys, monkeypatch, steps
+    base, capsys, monkeypatch, every
 ):
-    """It does not finish them first: a machine that is taken away waits for seconds only."""
-    every = dict(data__trial=5, pretrain__steps=steps, finetune__steps=steps)
-    every |= dict(pretrain__monitor__every=4, finetune__evaluate_every=4)
-    config = config_of(base, "SS", pretrain__directory=str(base / f"stopped{steps}"), **every)
-    folder = base / "runs" / f"stopped{steps}"
+    """It does not finish them first: a machine that is taken away waits for seconds only.
+
+    The last evaluation of a stage is after its sixth step.
+    """
+    fields = dict(pretrain__monitor__every=every, finetune__evaluate_every=every, data__trial=5)
+    config = config_of(base, "SS", pretrain__directory=str(base / f"stopped{every}"), **fields)
+    folder = base / "runs" / f"stopped{every}"
+    goes_on = "which is saved; the same command continues it"
     for module, told in (
-        (knn_monitor, "pretrain: stopped at step 4, which is saved; the same command continues it"),
-        (finetune, "finetune: stopped at step 4, which is saved; the same command continues it"),
+        (knn_monitor, f"pretrain: stopped at step {every}, {goes_on}"),
+        (finetune, f"finetune: stopped at step {every}, {goes_on}"),
         (class_predictor, "stopped; the same command continues it"),
     ):
         monkeypatch.setattr(module, "Predictor", StoppedByASignal)
@@ -220,9 +223,9 @@ def test_a_run_stopped_in_its_evaluations_says_so_and_ends_as_another(
         assert not (folder / "results.json").exists()
     assert task.start(config, str(folder)) == 0
 
-    quiet = config_of(base, "SS", pretrain__directory=str(base / f"quiet{steps}"), **every)
-    assert task.start(quiet, str(base / "runs" / f"quiet{steps}")) == 0
-    assert not differences(*(end_of(base / "runs" / f"{n}{steps}") for n in ("stopped", "quiet")))
+    quiet = config_of(base, "SS", pretrain__directory=str(base / f"quiet{every}"), **fields)
+    assert task.start(quiet, str(base / "runs" / f"quiet{every}")) == 0
+    assert not differences(*(end_of(base / "runs" / f"{n}{every}") for n in ("stopped", "quiet")))
 
 
 @pytest.mark.parametrize(("strategy", "stage"), [("SS", "pretrain"), ("FS", "finetune")])

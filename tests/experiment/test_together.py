@@ -19,7 +19,7 @@ import pytest
 
 from dermjax.training.cluster import LOCAL
 from dermjax.training.watch import GONE
-from tests.experiment.clinic import write_clinic
+from tests.experiment.clinic import TINY_FIELDS, TINY_FINETUNE_FIELDS, write_clinic
 from tests.experiment.ends import read_state
 
 pytestmark = pytest.mark.slow
@@ -27,19 +27,13 @@ pytestmark = pytest.mark.slow
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STEPS, EVERY = 40, 4
 FIELDS = {
+    **TINY_FIELDS,
+    **TINY_FINETUNE_FIELDS,
     # A ReLU that is given nothing but rounding has another gradient on other devices. With seed 0
     # and JAX 0.12 one device and four agree to 1e-5 for 28 steps, and to 1e-2 from the 32nd on.
     "seed": 1,
-    "model.name": "efficientnet_tiny",
-    "data.max_side": 32,
-    "data.workers": 1,
+    "control": True,
     "pretrain.steps": STEPS,
-    "pretrain.batch_size": 16,
-    "pretrain.image_size": 16,
-    "pretrain.queue_size": 24,
-    "pretrain.warmup_steps": 1,
-    "pretrain.dim": 8,
-    "pretrain.hidden_dim": 16,
     "pretrain.report_every": EVERY,
     "pretrain.save_every": EVERY,
     # Adam makes whole steps of a gradient that is nothing but rounding; and batch norms of the head
@@ -48,9 +42,6 @@ FIELDS = {
     "pretrain.optimizer": "sgd",
     "pretrain.learning_rate": 0.002,
     "finetune.steps": STEPS,
-    "finetune.batch_size": 16,
-    "finetune.image_size": 16,
-    "finetune.warmup_steps": 1,
     "finetune.learning_rate": 0.001,
     "finetune.report_every": EVERY,
     "finetune.evaluate_every": 2 * EVERY,

@@ -12,7 +12,7 @@ from PIL import Image
 
 import dermjax
 from dermjax import models
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 
 onnx = pytest.importorskip("onnx", reason="of the extra `onnx`")
 onnxruntime = pytest.importorskip("onnxruntime", reason="runs the files; of the extra `test`")

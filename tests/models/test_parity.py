@@ -13,7 +13,7 @@ from PIL import Image
 
 import dermjax
 from dermjax import models
-from dermjax.models import pretrained
+from dermjax.models import imagenet_weights
 from dermjax.models.layers import DropPath
 from dermjax.models.norm import BatchNorm
 
@@ -86,7 +86,7 @@ def has_skip(block):
 def test_the_table_of_published_weights_is_timms(timm):
     from timm.models import get_pretrained_cfg
 
-    for name, ours in pretrained.PRETRAINED.items():
+    for name, ours in imagenet_weights.PRETRAINED.items():
         theirs = get_pretrained_cfg(name)
         assert theirs is not None and theirs.hf_hub_id == f"timm/{name}", name
         size = theirs.input_size[-1]
@@ -108,7 +108,7 @@ def test_the_table_of_published_weights_is_timms(timm):
 @pytest.mark.parametrize("tag", ["efficientnet_b4.ra2_in1k", "resnet50.tv2_in1k"])
 @pytest.mark.parametrize("size", [(500, 333), (121, 400)])
 def test_an_image_is_preprocessed_as_by_timm(timm, tag, size):
-    ours = pretrained.PRETRAINED[tag]
+    ours = imagenet_weights.PRETRAINED[tag]
     transform = timm.data.create_transform(
         (3, ours.test_size, ours.test_size),
         crop_pct=ours.test_crop,

@@ -6,7 +6,7 @@ import pytest
 
 from dermjax import models
 from dermjax.models import stablehlo
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 from tests.models.test_timm import random_variables
 
 CLASSES = ("acne", "eczema", "rosacea")

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 import dermjax
 from dermjax import models
-from dermjax.models import conventions, pretrained, timm
+from dermjax.models import conventions, imagenet_weights, timm
 from tests.models.test_timm import TINY, assert_equal_trees, random_variables
 
 HALF = (0.5, 0.5, 0.5)
@@ -29,7 +29,7 @@ def test_a_file_of_the_hub_is_downloaded_once(hub):
     hub.files["timm/resnet18.tv_in1k", "model.safetensors"] = stored("resnet18")
     model, variables = dermjax.create_model("resnet18", 5, "timm/resnet18.tv_in1k")
     assert_equal_trees(variables, random_variables("resnet18", 5))
-    assert model.preprocessing == pretrained.PRETRAINED["resnet18.tv_in1k"]
+    assert model.preprocessing == imagenet_weights.PRETRAINED["resnet18.tv_in1k"]
     assert model.preprocessing.interpolation == "bilinear"
     hub.requests.clear()
     dermjax.create_model("resnet18", 5, "timm/resnet18.tv_in1k")
@@ -138,7 +138,7 @@ def test_a_cache_that_cannot_be_made_is_told_in_one_line(hub, tmp_path):
     ],
 )
 def test_a_files_name_tells_what_it_is(file, architecture, known):
-    found, preprocessing = pretrained.identify(file, models.list_models())
+    found, preprocessing = imagenet_weights.identify(file, models.list_models())
     assert found == architecture and (preprocessing is not None) == known
 
 

@@ -140,7 +140,7 @@ def test_two_processes_share_a_study(clinic, tmp_path):
     flags = [
         f"--config=configs/study.py:scale=demo,data={manifest},strategies=FS,alphas=1.0,trials=2",
         f"--workdir={folder / 'shared'}",
-        "--config.run.model.name=efficientnet_tiny",
+        *MODEL,
         "--config.run.data.max_side=32",
         *(f"--config.run.finetune.{name}={value}" for name, value in FINETUNE.items()),
     ]
@@ -153,14 +153,21 @@ def test_two_processes_share_a_study(clinic, tmp_path):
     assert all(sum("s: accuracy" in line for line in text.splitlines()) for text in told)
 
 
+# As `tiny_config` has it, so that the programs are compiled for other tests, too.
 FINETUNE = {
-    "steps": 30,
+    "steps": 6,
     "batch_size": 16,
     "image_size": 16,
+    "learning_rate": 1e-3,
     "warmup_steps": 1,
-    "report_every": 10,
-    "evaluate_every": 10,
+    "report_every": 2,
+    "evaluate_every": 2,
 }
+MODEL = (
+    *("--config.run.model.name=efficientnet_tiny", "--config.run.model.drop_rate=0.2"),
+    *("--config.run.model.drop_path_rate=0.1", "--config.run.evaluate.batch_size=16"),
+)
+LONG = FINETUNE | {"steps": 3000, "report_every": 10, "evaluate_every": 10}
 
 
 def test_a_study_that_is_stopped_goes_on(clinic):
@@ -168,9 +175,9 @@ def test_a_study_that_is_stopped_goes_on(clinic):
     flags = [
         f"--config=configs/study.py:scale=demo,data={manifest},strategies=FS,alphas=1.0,trials=1",
         f"--workdir={folder / 'stopped'}",
-        "--config.run.model.name=efficientnet_tiny",
+        *MODEL,
         "--config.run.data.max_side=32",
-        *(f"--config.run.finetune.{n}={v}" for n, v in (FINETUNE | {"steps": 3000}).items()),
+        *(f"--config.run.finetune.{n}={v}" for n, v in LONG.items()),
     ]
     command = [sys.executable, "-m", "dermjax.main", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

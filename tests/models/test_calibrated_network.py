@@ -3,7 +3,7 @@
 import pytest
 
 from dermjax import models
-from dermjax.models.calibrated import CalibratedNetwork
+from dermjax.models.calibrated_network import CalibratedNetwork
 
 WHOLE = models.Preprocessing(test_size=48, crop_mode="squash")
 
