@@ -59,7 +59,7 @@ PAPER = Size(
     studies=500,
     clinics=len(CLINICS),
 )
-TINY = Size(images=200, patients=60, resamples=50, fractions=2, features=64, studies=5, clinics=2)
+TINY = Size(images=200, patients=60, resamples=50, fractions=2, features=64, studies=3, clinics=2)
 STRATEGIES, TRIALS, CLASSES = 3, 3, 10
 PARTS = ("coverage", "equal", "saliency", "intervals", "probabilities", "tsne")
 

@@ -6,7 +6,7 @@ import pytest
 import tuning
 
 from dermjax.cli import task
-from tests.experiment.clinic import tiny_config, write_clinic
+from tests.experiment.clinic import cache_in, tiny_config, write_clinic
 
 pytestmark = pytest.mark.slow
 
@@ -16,17 +16,23 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """The folder of a pretraining."""
+    folder = tmp_path_factory.mktemp("tuning")
+    with cache_in(folder):
+        pretraining = tiny_config("SS", write_clinic(folder), task="pretrain")
+        assert task.start(pretraining, str(folder / "run")) == 0
+        yield folder / "run"
+
+
 @pytest.fixture
-def choose(tmp_path, monkeypatch, capsys):
+def choose(pretrained, tmp_path, monkeypatch, capsys):
     """Starts the choice in miniature; returns the file's rows and what was printed."""
-    monkeypatch.setenv("DERMJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tuning, "SETTINGS", SETTINGS)
-    pretraining = tiny_config("SS", write_clinic(tmp_path), task="pretrain")
-    assert task.start(pretraining, str(tmp_path / "run")) == 0
-    capsys.readouterr()
 
     def start(*flags):
-        arguments = [f"--run={tmp_path / 'run'}", f"--folder={tmp_path / 'tuning'}"]
+        arguments = [f"--run={pretrained}", f"--folder={tmp_path / 'tuning'}"]
         arguments += ["--alphas=1.0", "--steps=4", "--evaluations=2", "--trials=1", *flags]
         monkeypatch.setattr("sys.argv", ["tuning.py", *arguments])
         tuning.main()
