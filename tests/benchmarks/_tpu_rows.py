@@ -167,8 +167,8 @@ def slice_of(chip: str, count: int) -> parallel.Devices:
     return parallel.Devices(Mesh(np.array(topology.devices), (parallel.AXIS,)))
 
 
-def lower(row: Row, devices: parallel.Devices, config):
-    """The row's program as it is handed to the compiler."""
+def lower(row: Row, devices: parallel.Devices, config, platform: str = "tpu"):
+    """The row's program as it is handed to the platform's compiler."""
     batch = global_batch(row, config)
     everywhere, divided = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
@@ -190,13 +190,16 @@ def lower(row: Row, devices: parallel.Devices, config):
             program = _programs.train_program(config, devices, batch)
         step, state, given = program.step, program.state, program.batch
     traced = step.trace(shapes(state, everywhere), shapes(given, divided))
-    return traced.lower(lowering_platforms=("tpu",))
+    return traced.lower(lowering_platforms=(platform,))
 
 
 def _explanation(config, devices: parallel.Devices, batch: int):
     """InputIBA's optimisation of the pixels, mapped over the devices as explaining does it."""
     model = models.create(
-        config.model.name, num_classes=_programs.CLASSES, dtype=devices.compute_dtype, phased=True
+        config.model.name,
+        num_classes=_programs.CLASSES,
+        dtype=devices.compute_dtype,
+        phased=devices.platform == "tpu",
     )
     settings = saliency.InputIBASettings(layer=model.layers[-1])
     size = config.finetune.image_size
