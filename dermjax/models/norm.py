@@ -129,7 +129,7 @@ def _moments(arrays, groups):
     if arrays[0].dtype != jnp.bfloat16:
         return in_two(arrays)
     in_one = functools.partial(moments_in_one_pass, groups=groups)
-    return lax.platform_dependent(arrays, tpu=in_one, default=in_two)
+    return lax.platform_dependent(arrays, tpu=in_one, cuda=in_one, default=in_two)
 
 
 def moments_in_two_passes(arrays: Sequence[jax.Array], groups: int):
