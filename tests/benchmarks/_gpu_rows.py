@@ -6,12 +6,9 @@ Rows are those of `_tpu_rows`, with GPUs for chips: `finetune-h200-1-x32`.
 import dataclasses
 import importlib.util
 import os
-import re
-import time
 
 import _tpu_cost
 import _tpu_rows
-import jax
 import numpy as np
 from jax._src import xla_bridge
 from jax.experimental import topologies
@@ -88,15 +85,12 @@ def parse_row(name: str) -> _tpu_rows.Row:
     Raises:
       ValueError: no such program, GPU or number of GPUs.
     """
-    programs = "|".join(_tpu_rows.ALL_PROGRAMS)
-    found = re.fullmatch(rf"({programs})-({'|'.join(GPUS)})-(\d+)(?:-x(\d+))?(?:-p(\d+))?", name)
-    if not found or int(found[3]) not in COUNTS:
-        raise ValueError(
-            f"{name!r} is no row: PROGRAM-GPU-COUNT[-xIMAGES][-pPARTS] with a program of "
-            f"{', '.join(_tpu_rows.ALL_PROGRAMS)}, a GPU of {', '.join(GPUS)}, and "
-            f"{', '.join(map(str, COUNTS))} of them"
-        )
-    return _tpu_rows.Row(found[1], found[2], int(found[3]), int(found[4] or 0), int(found[5] or 1))
+    return _tpu_rows.row_of(name, dict.fromkeys(GPUS, COUNTS), "GPU")
+
+
+def default_rows() -> list[_tpu_rows.Row]:
+    """What is compiled unless rows are named."""
+    return [parse_row(f"{program}-h200-1-x32") for program in ("finetune", "pretrain")]
 
 
 def missing() -> str:
@@ -127,19 +121,9 @@ def compile_row(row: _tpu_rows.Row, model: str = "", size: int = 0) -> dict:
       model, size: another network and image size (px) than the config's.
     """
     devices = gpus(row.chip, row.count)
-    config = _tpu_rows.load_config(row, model, size)
-    batch = _tpu_rows.global_batch(row, config)
-    found = {"row": row.name, "model": model, "size": size, "batch": batch, "jax": jax.__version__}
-    lowered = _tpu_rows.lower(row, devices, config, platform="cuda")
-    start = time.process_time()
-    try:
-        compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        return found | {"error": _tpu_rows.shortened(str(error))}
-    found["compile_seconds"] = round(time.process_time() - start, 1)
-    memory = compiled.memory_analysis()
-    kinds = ("argument", "temp", "output", "alias")
-    found["bytes"] = {kind: getattr(memory, f"{kind}_size_in_bytes") for kind in kinds}
+    found, compiled = _tpu_rows.compile_for(devices, row, model, size, platform="cuda")
+    if compiled is None:
+        return found
     cost = _tpu_cost.read_cost(compiled.as_text())
     kernels = [one for one in cost.instructions if one.traffic]
     found["kernels"] = sum(one.times for one in kernels)

@@ -99,13 +99,22 @@ def parse_row(name: str) -> Row:
     Raises:
       ValueError: no such program, chip or number of chips.
     """
-    programs, chips = "|".join(ALL_PROGRAMS), "|".join(CHIPS)
-    found = re.fullmatch(rf"({programs})-({chips})-(\d+)(?:-x(\d+))?(?:-p(\d+))?", name)
-    if not found or int(found[3]) not in CHIPS[found[2]].shapes:
-        counts = ", ".join(map(str, _FLAT))
+    return row_of(name, {chip: tuple(known.shapes) for chip, known in CHIPS.items()}, "chip")
+
+
+def row_of(name: str, counts: dict[str, tuple[int, ...]], kind: str) -> Row:
+    """The row of a name, of devices that exist in these numbers.
+
+    Raises:
+      ValueError: no such program, device or number of devices.
+    """
+    programs, devices = "|".join(ALL_PROGRAMS), "|".join(counts)
+    found = re.fullmatch(rf"({programs})-({devices})-(\d+)(?:-x(\d+))?(?:-p(\d+))?", name)
+    if not found or int(found[3]) not in counts[found[2]]:
+        some = ", ".join(map(str, next(iter(counts.values()))))
         raise ValueError(
-            f"{name!r} is no row: PROGRAM-CHIP-COUNT[-xIMAGES][-pPARTS] with a program of "
-            f"{', '.join(ALL_PROGRAMS)}, a chip of {', '.join(CHIPS)}, and {counts} chips"
+            f"{name!r} is no row: PROGRAM-{kind.upper()}-COUNT[-xIMAGES][-pPARTS] with a program "
+            f"of {', '.join(ALL_PROGRAMS)}, a {kind} of {', '.join(counts)}, and {some} {kind}s"
         )
     return Row(found[1], found[2], int(found[3]), int(found[4] or 0), int(found[5] or 1))
 
@@ -167,7 +176,7 @@ def slice_of(chip: str, count: int) -> parallel.Devices:
     return parallel.Devices(Mesh(np.array(topology.devices), (parallel.AXIS,)))
 
 
-def lower(row: Row, devices: parallel.Devices, config, platform: str = "tpu"):
+def lower(row: Row, devices: parallel.Devices, config, platform: str):
     """The row's program as it is handed to the platform's compiler."""
     batch = global_batch(row, config)
     everywhere, divided = PartitionSpec(), PartitionSpec(parallel.AXIS)
@@ -242,24 +251,38 @@ def compile_row(row: Row, model: str = "", size: int = 0) -> dict:
     Args:
       model, size: as for `load_config`.
     """
-    devices, config = slice_of(row.chip, row.count), load_config(row, model, size)
+    found, compiled = compile_for(slice_of(row.chip, row.count), row, model, size)
+    if compiled is None:
+        return found
+    found["flops"] = compiled.cost_analysis()["flops"]
+    return found | describe(compiled.as_text())
+
+
+def compile_for(
+    devices: parallel.Devices, row: Row, model: str, size: int, platform: str = "tpu"
+) -> tuple[dict, jax.stages.Compiled | None]:
+    """What is told of a row on any devices, and the program; None, with `error`, if it is refused.
+
+    Args:
+      model, size: as for `load_config`.
+    """
+    config = load_config(row, model, size)
     found = {"row": row.name, "model": model, "size": size, "batch": global_batch(row, config)}
     found["jax"] = jax.__version__
     start = time.process_time()
-    lowered = lower(row, devices, config)
+    lowered = lower(row, devices, config, platform)
     found["lower_seconds"] = round(time.process_time() - start, 1)
     start = time.process_time()
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         found["compile_seconds"] = round(time.process_time() - start, 1)
-        return found | {"error": shortened(str(error))}
+        return found | {"error": shortened(str(error))}, None
     found["compile_seconds"] = round(time.process_time() - start, 1)
     memory = compiled.memory_analysis()
     kinds = ("argument", "temp", "output", "alias")
     found["bytes"] = {kind: getattr(memory, f"{kind}_size_in_bytes") for kind in kinds}
-    found["flops"] = compiled.cost_analysis()["flops"]
-    return found | describe(compiled.as_text())
+    return found, compiled
 
 
 def describe(text: str) -> dict:

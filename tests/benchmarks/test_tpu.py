@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import _compiled_rows
 import _tpu_cost
 import _tpu_rows
 import pytest
@@ -110,7 +111,7 @@ def test_rows_that_are_there_are_not_compiled_again(tmp_path, monkeypatch, capsy
     """Also after a line that was cut off; hours by hand."""
     out, asked = tmp_path / "tpu.jsonl", []
 
-    def compiled(row, model, size):
+    def compiled(row, machine, script, model, size):
         asked.append(row.name)
         sizes = {"argument": 2**30, "temp": 5 * 2**30, "output": 2**30, "alias": 2**30}
         numbers = {"cycles": 15 * 10**8, "traffic": 10**11, "copied": 0.25, "bytes": sizes}
@@ -118,7 +119,7 @@ def test_rows_that_are_there_are_not_compiled_again(tmp_path, monkeypatch, capsy
         name = {"row": row.name, "model": model, "size": size, "compile_seconds": 60.0}
         return {**name, **numbers, **lists, "batch": 256 if row.kind == "pretrain" else 32}
 
-    monkeypatch.setattr(tpu, "compiled", compiled)
+    monkeypatch.setattr(_compiled_rows, "compiled", compiled)
     monkeypatch.setattr(_tpu_rows, "missing", lambda: "")
     out.write_text('{"row": "finetune-v5e-4", "mod')
     for _ in range(2):

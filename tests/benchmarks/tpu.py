@@ -11,17 +11,15 @@ compiler's estimates of its own instructions, at the clock that the chip's peak 
 model and no measurement, good for ratios. Collectives and custom calls are not in them.
 """
 
-import argparse
-import json
 import os
 import pathlib
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parents[1])]  # after an installed package, if there is one
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import _compiled_rows  # noqa: E402
 import _tpu_rows  # noqa: E402
 
 STUDY = 90  # runs: 3 strategies, 10 shares of the labels, 3 trials; SS's have one pretraining
@@ -29,65 +27,8 @@ GB = 2**30
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--rows", default="", help="names with commas between them; by default all of --list")
-    add("--list", action="store_true", help="names of all rows")
-    add("--out", type=pathlib.Path, default=pathlib.Path("tpu.jsonl"), help="where rows are kept")
-    add("--model", default="", help="another network than the config's")
-    add("--size", type=int, default=0, help="px of all images, instead of the config's")
-    add("--one", action="store_true", help=argparse.SUPPRESS)  # in this process, printed as JSON
-    args = parser.parse_args()
-    try:
-        rows = [_tpu_rows.parse_row(name) for name in filter(None, args.rows.split(","))]
-    except ValueError as error:
-        parser.error(str(error))
-    rows = rows or _tpu_rows.default_rows()
-    if args.list:
-        print("\n".join(row.name for row in rows))
-        return
-    if lacking := _tpu_rows.missing():
-        parser.error(lacking)
-    if args.one:
-        print(json.dumps(_tpu_rows.compile_row(rows[0], args.model, args.size)))
-        return
-    for row in rows:
-        if row.name not in read(args.out, args.model, args.size):
-            keep(args.out, compiled(row, args.model, args.size))
-        print_row(row, read(args.out, args.model, args.size)[row.name])
-    print_costs(read(args.out, args.model, args.size))
-
-
-def read(path: pathlib.Path, model: str = "", size: int = 0) -> dict[str, dict]:
-    """The rows of a network and image size that are there, by name; of two the later."""
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return {row["row"]: row for row in rows if (row["model"], row["size"]) == (model, size)}
-
-
-def keep(path: pathlib.Path, found: dict) -> None:
-    """Adds a row; one that was cut off before stays alone on its line."""
-    cut = path.exists() and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write("\n" * cut + json.dumps(found) + "\n")
-
-
-def compiled(row: _tpu_rows.Row, model: str = "", size: int = 0) -> dict:
-    """The row, compiled in a process of its own: a large program leaves much memory behind.
-
-    Raises:
-      SystemExit: that process failed, for another reason than that the compiler refused a program.
-    """
-    print(f"{row.name}: compiling", file=sys.stderr, flush=True)
-    command = [sys.executable, __file__, "--one", f"--rows={row.name}"]
-    command += [f"--model={model}", f"--size={size}"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | _tpu_rows.ENVIRONMENT
-    )
-    if done.returncode:
-        raise SystemExit(f"{row.name}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    parser = _compiled_rows.parser(__doc__.splitlines()[0], "tpu.jsonl")
+    print_costs(_compiled_rows.fill(parser, _tpu_rows, __file__, print_row))
 
 
 def seconds(row: _tpu_rows.Row, found: dict) -> float:
@@ -102,7 +43,8 @@ def print_row(row: _tpu_rows.Row, found: dict) -> None:
     if "error" in found:
         print(f"  does not compile: {found['error']}", flush=True)
         return
-    used, most = used_bytes(found), largest_batch(row, found)
+    used = _compiled_rows.used_bytes(found)
+    most = _compiled_rows.largest_batch(found, row.count, chip.memory * GB)
     print(f"  memory of a chip: {used / GB:.2f} of {chip.memory:g} GB, of it", end=" ")
     print(", ".join(f"{name} {size / GB:.2f}" for name, size in found["bytes"].items()))
     print(f"  largest batch, if temporaries grow with it: about {most} images on a chip")
@@ -125,20 +67,6 @@ def print_row(row: _tpu_rows.Row, found: dict) -> None:
     for cycles, kind, shape, layer, backward in found["dearest"]:
         print(f"  {cycles / 1e6:8.2f} M cycles  {kind:12} {shape:60} {layer} {backward}")
     sys.stdout.flush()
-
-
-def used_bytes(found: dict) -> int:
-    """Of a chip's memory; outputs that take an argument's place are not there twice."""
-    size = found["bytes"]
-    return size["argument"] + size["temp"] + size["output"] - size["alias"]
-
-
-def largest_batch(row: _tpu_rows.Row, found: dict) -> int:
-    """Images of a chip at which its memory would be full."""
-    images = found["batch"] // row.count
-    fixed = used_bytes(found) - found["bytes"]["temp"]
-    free = _tpu_rows.CHIPS[row.chip].memory * GB - fixed
-    return int(images * free / max(1, found["bytes"]["temp"]))
 
 
 def print_costs(rows: dict[str, dict]) -> None:
